@@ -1,0 +1,133 @@
+"""The aggregates view: an example as one row of numbers, each with its definition in words. Ibis expressions.
+
+All lengths of time are days; windows are `[cutoff - N days, cutoff)`. A feature that is undefined for a customer (the
+mean gap of a single event) is null, never a made-up number.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import ibis
+import ibis.expr.types as ir
+
+from features.examples import MONEY, history
+
+WINDOWS = (7, 14, 28, 56, 91)
+ATTRIBUTE_WINDOWS = (28, 91)
+SECONDS_A_DAY = 86_400
+
+
+def definitions(numeric: Sequence[str], categorical: Sequence[str]) -> dict[str, str]:
+    """Every feature's definition in words, in the order of the columns, for these attributes."""
+    words = {
+        "days_since_last_event": "days from the last event to the cutoff",
+        "days_since_first_event": "days from the first event to the cutoff",
+        "events_total": "number of events",
+        "active_days_total": "number of different UTC days with an event",
+        "amount_total": "sum of amounts",
+        "amount_mean": "mean amount of the events that have one",
+        "amount_max": "largest amount",
+        "amount_last": "amount of the last event",
+        "gap_mean": "mean number of days between consecutive events",
+        "gap_std": "standard deviation (of the population) of the days between consecutive events",
+        "gap_max": "longest gap between consecutive events, in days",
+        "gap_last": "days between the last two events",
+        "overdue": "days since the last event, divided by the mean gap",
+        "events_trend": "events of the last 28 days minus events of the 28 days before",
+    }
+    for days in WINDOWS:
+        words[f"events_{days}"] = f"number of events in the last {days} days"
+        words[f"amount_{days}"] = f"sum of amounts in the last {days} days"
+    for days in ATTRIBUTE_WINDOWS:
+        words[f"quantity_{days}"] = f"sum of quantities in the last {days} days"
+    for name in numeric:
+        for days in ATTRIBUTE_WINDOWS:
+            words[f"{name}_{days}"] = f"sum of {name} in the last {days} days"
+        words[f"days_since_{name}"] = f"days from the last event with {name} above 0 to the cutoff"
+    for name in categorical:
+        words[f"distinct_{name}_91"] = f"number of different values of {name} in the last 91 days"
+    return words
+
+
+def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, str]) -> ir.Table:
+    """`customer_id, cutoff` and a float64 column for each of `definitions`, over the events visible at each cutoff.
+
+    `attributes` maps an attribute's name to `numeric` or `categorical`. Sums run over decimals and integers only, so
+    that the same rows give the same bits whatever the engine's threads do.
+    """
+    numeric = [name for name, kind in attributes.items() if kind == "numeric"]
+    categorical = [name for name, kind in attributes.items() if kind == "categorical"]
+    keys = ["customer_id", "cutoff"]
+    # All arithmetic on a single event or a single cutoff comes before the join, which multiplies the rows.
+    exact = events.mutate(
+        second=events.event_time.epoch_seconds().cast("int64"),
+        **{name: events[name].cast(MONEY) for name in ("amount", "quantity", *numeric)},
+    )
+    asked = examples.mutate(
+        cutoff_second=examples.cutoff.epoch_seconds().cast("int64"),
+        **{f"from_{days}": examples.cutoff - ibis.interval(days=days) for days in WINDOWS},
+    )
+    seen = history(exact, asked)
+    # Ordering rows costs by their width: so the rhythm is found on narrow rows, and the sums without order.
+    rows = _rhythm(seen).join(_sums(seen, numeric, categorical), keys)
+    columns = definitions(numeric, categorical)
+    return rows.select(*keys, **{name: rows[name].cast("float64") for name in columns})
+
+
+def _rhythm(seen: ir.Table) -> ir.Table:
+    """The features that depend on the order of events: recency, gaps, the last amount."""
+    keys = ["customer_id", "cutoff"]
+    steps = seen.select(*keys, "event_id", "event_time", "amount", "second", "cutoff_second")
+    in_order = ibis.window(group_by=keys, order_by=["event_time", "event_id"])
+    steps = steps.mutate(previous=steps.second.lag().over(in_order), following=steps.second.lead().over(in_order))
+    steps = steps.mutate(gap=steps.second - steps.previous)
+    new_day = steps.previous.isnull() | (steps.second // SECONDS_A_DAY != steps.previous // SECONDS_A_DAY)
+    last = steps.following.isnull()
+    gaps = steps.gap.count().nullif(0)
+    rows = steps.group_by(keys).aggregate(
+        days_since_last_event=(steps.cutoff_second - steps.second).min() / SECONDS_A_DAY,
+        days_since_first_event=(steps.cutoff_second - steps.second).max() / SECONDS_A_DAY,
+        active_days_total=new_day.ifelse(1, 0).sum(),
+        amount_last=steps.amount.max(where=last),
+        gap_last=steps.gap.max(where=last) / SECONDS_A_DAY,
+        gap_max=steps.gap.max() / SECONDS_A_DAY,
+        gap_mean=steps.gap.sum().cast("float64") / gaps / SECONDS_A_DAY,
+        gap_square_mean=(steps.gap * steps.gap).sum().cast("float64") / gaps / SECONDS_A_DAY**2,
+    )
+    variance = rows.gap_square_mean - rows.gap_mean * rows.gap_mean
+    return rows.mutate(
+        # Rounding can leave a variance of evenly spaced events just below zero; null stays null.
+        gap_std=(variance < 0).ifelse(0.0, variance).sqrt(),
+        overdue=rows.days_since_last_event / rows.gap_mean.nullif(0),
+    )
+
+
+def _sums(seen: ir.Table, numeric: Sequence[str], categorical: Sequence[str]) -> ir.Table:
+    """The features that do not depend on order: counts, sums and the last time that an attribute was above 0."""
+    earlier = ~_within(seen, 28) & _within(seen, 56)
+    measures: dict[str, ir.Value] = {
+        "events_total": seen.count(),
+        "amount_total": seen.amount.sum().cast("float64").fill_null(0.0),
+        "amount_mean": seen.amount.sum().cast("float64") / seen.amount.count().nullif(0),
+        "amount_max": seen.amount.max(),
+        "events_trend": seen.count(where=_within(seen, 28)) - seen.count(where=earlier),
+    }
+    for days in WINDOWS:
+        measures[f"events_{days}"] = seen.count(where=_within(seen, days))
+        measures[f"amount_{days}"] = _sum_within(seen, "amount", days)
+    for days in ATTRIBUTE_WINDOWS:
+        measures |= {f"{name}_{days}": _sum_within(seen, name, days) for name in ("quantity", *numeric)}
+    for name in numeric:
+        latest = seen.second.max(where=seen[name] > 0)
+        measures[f"days_since_{name}"] = (seen.cutoff_second.max() - latest) / SECONDS_A_DAY
+    for name in categorical:
+        measures[f"distinct_{name}_91"] = seen[name].nunique(where=_within(seen, 91))
+    return seen.group_by(["customer_id", "cutoff"]).aggregate(**measures)
+
+
+def _within(seen: ir.Table, days: int) -> ir.BooleanValue:
+    # By time itself, not by whole seconds: an event half a second before the window's start is outside it.
+    return seen.event_time >= seen[f"from_{days}"]
+
+
+def _sum_within(seen: ir.Table, column: str, days: int) -> ir.Value:
+    return seen[column].sum(where=_within(seen, days)).cast("float64").fill_null(0.0)

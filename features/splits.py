@@ -1,0 +1,44 @@
+"""Splits by time: which cutoffs train, which validate, which test, with nothing known of one inside another's horizon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from features.question import Question
+
+SLICE = 4  # cutoffs of a validation or test slice where the span allows as many
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ascending cutoffs. The horizon of every training cutoff ends by the first validation cutoff, and that of every
+    validation cutoff by the first test cutoff.
+    """
+
+    train: tuple[datetime, ...]
+    valid: tuple[datetime, ...]
+    test: tuple[datetime, ...]
+
+
+def split(cutoffs: Sequence[datetime], question: Question) -> Split:
+    """The latest slices of up to four cutoffs each for test and validation, the rest before them for training.
+
+    Slices are shortened until at least as many cutoffs are left for training as for test. Raises ValueError, which
+    says how many more days of history are needed, where even single cutoffs leave none.
+    """
+    horizon = timedelta(days=question.primary)
+    for size in range(SLICE, 0, -1):
+        test = tuple(cutoffs[-size:])
+        valid = tuple(cutoff for cutoff in cutoffs if test and cutoff + horizon <= test[0])[-size:]
+        train = tuple(cutoff for cutoff in cutoffs if valid and cutoff + horizon <= valid[0])
+        if len(train) >= size:
+            return Split(train, valid, test)
+    step = timedelta(days=question.cutoff_every)
+    # Each purge costs a horizon, rounded up to the grid.
+    needed = 2 * -(-horizon // step) * step
+    span = cutoffs[-1] - cutoffs[0] if cutoffs else -step
+    missing = (needed - span) // timedelta(days=1)
+    raise ValueError(
+        f"the history allows {len(cutoffs)} cutoffs, too few for a training, a validation and a test slice a horizon of "
+        f"{question.primary} days apart: at least {missing} more days are needed, or a shorter horizon or active_within"
+    )

@@ -1,0 +1,65 @@
+"""What every model is: fit, predict, save, load, the views it reads and the family it belongs to."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.dataset import Dataset
+
+Family = Literal["recurrent", "hybrid", "neural", "conventional"]
+View = Literal["aggregates", "sequences"]
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One column a horizon, in the dataset's order, `[examples, horizons]`. Purchases and spend are expected values
+    within the horizon, never negative; None where a model has no such head.
+    """
+
+    churn_probability: NDArray[np.float64]
+    expected_purchases: NDArray[np.float64] | None = None
+    expected_spend: NDArray[np.float64] | None = None
+
+
+class Model(ABC):
+    """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
+    not given have the class's defaults. Parameters are JSON values.
+    """
+
+    family: ClassVar[Family]
+    views: ClassVar[tuple[View, ...]]
+    defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, horizons: tuple[int, ...], seed: int, **parameters: Any) -> None:
+        if unknown := set(parameters) - set(self.defaults):
+            raise ValueError(f"{type(self).__name__} has no parameters {sorted(unknown)}; it has {sorted(self.defaults)}")
+        self.horizons = horizons
+        self.seed = seed
+        self.parameters = {**self.defaults, **parameters}
+        self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round, for those that have such
+
+    @abstractmethod
+    def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
+        """Learn from `train`; everything fitted (scalers, vocabularies too) sees `train` alone. `valid` decides when to
+        stop, and its outcome goes into `parameters` (so that fitting the same recipe again with `valid=None` trains for
+        as long). `on_epoch(epoch, measures)` is told of progress.
+        """
+
+    @abstractmethod
+    def predict(self, data: Dataset) -> Predictions:
+        """Predictions for every example of `data`, whose labels are not looked at."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into the existing, empty `folder`. Nothing is pickled."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """The model that `save` wrote."""

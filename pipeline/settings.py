@@ -1,0 +1,247 @@
+"""`recur.toml`, read into one frozen typed tree. An unknown key or a wrong type is an error that names the key."""
+
+import json
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from features.question import Question
+from pipeline.errors import ConfigurationError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity")
+RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "deleted", "cutoff", "night", "reason")
+DEFAULT_FILE = "recur.toml"
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Source(Section):
+    """Where events come from, and how the source's columns map to an event's. Columns beyond an event's own are
+    attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
+    """
+
+    kind: Literal["complete_journey", "csv", "parquet"] = "complete_journey"
+    """How `path` is read; `complete_journey` is the bundled data and needs no path."""
+    path: str | None = None
+    """The file, relative to the configuration's folder."""
+    timezone: str = "UTC"
+    """The time zone of times that name none."""
+    columns: dict[str, str] = {}
+    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`, `quantity`, `event_id`, `known_time` (when the row arrived) where there are such; further names become attributes."""
+    categorical: tuple[str, ...] = ()
+    """The attributes that are text; the others are numbers."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone: use a name such as UTC or Europe/London") from None
+        return name
+
+    @model_validator(mode="after")
+    def _columns_are_mapped(self) -> "Source":
+        if self.kind == "complete_journey":
+            return self
+        if not self.path:
+            raise ValueError(f'kind = "{self.kind}" needs path, the file to read')
+        for column in ("customer_id", "event_time"):
+            if column not in self.columns:
+                raise ValueError(f"columns.{column} is missing: name the source's column that holds it")
+        for column in set(self.columns) & (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)):
+            raise ValueError(f"columns.{column} is a name that recur uses itself: call the attribute something else")
+        for column in self.columns:
+            if not column.isidentifier() or not column.islower():
+                raise ValueError(f"columns.{column}: an attribute's name is lower-case letters, digits and _")
+        for column in self.categorical:
+            if column not in self.columns or column in CORE_COLUMNS:
+                raise ValueError(f"categorical names {column!r}, which is no attribute in [source.columns]")
+        return self
+
+
+class Run(Section):
+    """Which nights there are, and the seed of everything random."""
+
+    first_night: date | None = None
+    """The first cutoff: what happened before it loads in one pass. By default the source's last closed day less the primary horizon, so that the first scores can be reviewed at the end."""
+    seed: Annotated[int, Field(ge=0)] = 20171204
+    """The seed of everything random."""
+
+
+class Validation(Section):
+    """When a night as a whole is refused."""
+
+    max_quarantined_share: Share = 0.05
+    """The largest share of a night's rows that may be set aside."""
+    min_volume_share: Share = 0.2
+    """The least a night may hold, as a share of the median of the last weeks' nights."""
+    max_volume_share: Annotated[float, Field(gt=1)] = 5.0
+    """The most a night may hold, as a multiple of the median of the last weeks' nights."""
+
+
+class Models(Section):
+    """Which recipes compete, and how the networks among them are trained."""
+
+    names: tuple[str, ...] = (
+        "recency",
+        "logistic_regression",
+        "random_forest",
+        "lightgbm",
+        "feed_forward",
+        "simple_rnn",
+        "lstm",
+        "gru",
+        "hybrid_gru",
+    )
+    """The models that compete."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """What trains the networks."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """The networks' learning rate; by default each network's own."""
+    max_epochs: Annotated[int, Field(gt=0)] = 12
+    """The most epochs that a network trains; validation may stop it earlier."""
+    margin: Annotated[float, Field(gt=0)] = 0.002
+    """The difference in log loss below which two models count as equivalent."""
+    retrain_after: Annotated[int, Field(gt=0)] | None = None
+    """Training is due when more than this many days have passed since the last; by default the primary horizon."""
+
+
+class Serving(Section):
+    """How scores are presented: risk bands from the top, and the share of customers whose reasons are written nightly."""
+
+    high_share: Share = 0.1
+    """The share of customers, from the most at risk, in the band `high`."""
+    medium_share: Share = 0.3
+    """The share after them in the band `medium`; the rest is `low`."""
+    reasons_share: Share = 0.05
+    """The share of customers, from the most at risk, whose reasons are written every night."""
+
+
+class Addresses(Section):
+    """The stores. Without an address, all state lies under `paths.var`. `$NAME` is read from the environment, so that
+    no secret stands in the file.
+    """
+
+    events: str | None = None
+    """The folder of the event store."""
+    predictions: str | None = None
+    """The predictions store, as an SQLAlchemy address."""
+    mlflow: str | None = None
+    """MLflow's tracking address."""
+
+
+class Paths(Section):
+    """The one folder under which all local state lies."""
+
+    var: str = "var"
+    """The folder, relative to the configuration's."""
+
+
+class Settings(Section):
+    """The whole configuration. `root` is the folder of the file, against which its relative paths are read."""
+
+    source: Source = Source()
+    question: Question = Question()
+    run: Run = Run()
+    validation: Validation = Validation()
+    models: Models = Models()
+    serving: Serving = Serving()
+    addresses: Addresses = Addresses()
+    paths: Paths = Paths()
+    root: Path = Field(default=Path(), exclude=True)
+    file: Path | None = Field(default=None, exclude=True)
+
+    @property
+    def var(self) -> Path:
+        return self._resolve(self.paths.var)
+
+    @property
+    def source_path(self) -> Path:
+        assert self.source.path is not None
+        return self._resolve(self.source.path)
+
+    @property
+    def events(self) -> Path:
+        """The event store's folder."""
+        return self._resolve(_from_environment(self.addresses.events, "events") or str(self.var / "events"))
+
+    @property
+    def predictions(self) -> str:
+        """The SQLAlchemy address of the predictions store."""
+        return _from_environment(self.addresses.predictions, "predictions") or f"sqlite:///{self.var / 'predictions.db'}"
+
+    @property
+    def mlflow(self) -> str:
+        """MLflow's tracking address."""
+        return _from_environment(self.addresses.mlflow, "mlflow") or f"sqlite:///{self.var / 'mlflow.db'}"
+
+    @property
+    def retrain_after(self) -> int:
+        return self.models.retrain_after or self.question.primary
+
+    def _resolve(self, path: str) -> Path:
+        return (self.root / Path(path).expanduser()).resolve()
+
+
+def load_settings(file: Path | str | None = None) -> Settings:
+    """The configuration in `file`, else in the file that `RECUR_CONFIG` names, else in `recur.toml` of the current
+    folder, else the defaults. Raises ConfigurationError, which names the file, the key and the mend.
+    """
+    named = file or os.environ.get("RECUR_CONFIG")
+    path = Path(named or DEFAULT_FILE).resolve()
+    if not path.exists() and not named:
+        return Settings(root=Path.cwd())
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} does not exist: give --config the file that holds your configuration") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    for key in {"root", "file"} & set(content):
+        raise ConfigurationError(f"{path}: {key}: unknown key; known here: {_known_keys(())}")
+    try:
+        # Through JSON, where strict means what a reader of TOML expects: lists and dates are taken, "28" for 28 is not.
+        settings = Settings.model_validate_json(json.dumps(content, default=str), strict=True)
+        return settings.model_copy(update={"root": path.parent, "file": path})
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_in_words(error)}") from None
+
+
+def _from_environment(address: str | None, key: str) -> str | None:
+    if address is None or not address.startswith("$"):
+        return address
+    value = os.environ.get(address[1:])
+    if not value:
+        raise ConfigurationError(f"addresses.{key} is {address}, but the environment has no {address[1:]}: set it")
+    return value
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first fault of a validation, as one line that names the key."""
+    fault = error.errors()[0]
+    location = tuple(part for part in fault["loc"] if isinstance(part, str))
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; known here: {_known_keys(location[:-1])}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" + ("" if fault["type"] == "value_error" else f", got {fault['input']!r}")
+
+
+def _known_keys(location: tuple[str, ...]) -> str:
+    section: Any = Settings
+    for part in location:
+        section = section.model_fields[part].annotation
+    return ", ".join(name for name in section.model_fields if name not in {"root", "file"})

@@ -1,0 +1,171 @@
+"""The dataset against a plain-pandas reading, and against changes that must not matter."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.aggregates import definitions
+from features.build import build_dataset
+from features.dataset import Dataset
+from features.question import Question
+from tests.features.worlds import ATTRIBUTES, END, START, revisions, seen_at, table
+
+QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
+CUTOFFS = [START + timedelta(days=days) for days in (60, 90, 120, 150, 180)]
+
+
+def build(rows: pd.DataFrame, cutoffs: list[datetime] = CUTOFFS) -> Dataset:
+    return build_dataset(table(rows), cutoffs, QUESTION, ATTRIBUTES, END)
+
+
+def oracle_features(seen: pd.DataFrame, cutoff: datetime) -> dict[str, float]:
+    """One customer's aggregates as an analyst would write them."""
+    age = (pd.Timestamp(cutoff) - seen["event_time"]) / pd.Timedelta(days=1)
+    gaps = seen["event_time"].diff().dropna() / pd.Timedelta(days=1)
+    row = {
+        "days_since_last_event": age.min(),
+        "days_since_first_event": age.max(),
+        "events_total": len(seen),
+        "active_days_total": seen["event_time"].dt.date.nunique(),
+        "amount_total": seen["amount"].sum(),
+        "amount_mean": seen["amount"].mean(),
+        "amount_max": seen["amount"].max(),
+        "amount_last": seen["amount"].iloc[-1],
+        "gap_mean": gaps.mean(),
+        "gap_std": gaps.std(ddof=0),
+        "gap_max": gaps.max(),
+        "gap_last": gaps.iloc[-1] if len(gaps) else np.nan,
+        "overdue": age.min() / gaps.mean() if len(gaps) else np.nan,
+        "events_trend": (age <= 28).sum() - ((age > 28) & (age <= 56)).sum(),
+        "days_since_items": age[seen["items"] > 0].min(),
+        "distinct_store_91": seen.loc[age <= 91, "store"].nunique(),
+    }
+    for days in (7, 14, 28, 56, 91):
+        row[f"events_{days}"] = (age <= days).sum()
+        row[f"amount_{days}"] = seen.loc[age <= days, "amount"].sum()
+    for days in (28, 91):
+        row[f"quantity_{days}"] = seen.loc[age <= days, "quantity"].sum()
+        row[f"items_{days}"] = seen.loc[age <= days, "items"].sum()
+    return row
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_examples_aggregates_sequences_and_labels_equal_the_plain_reading(seed: int) -> None:
+    rows = revisions(seed)
+    data = build(rows)
+    final = seen_at(rows, END)
+    expected = []
+    for cutoff in CUTOFFS:
+        for customer, seen in seen_at(rows, cutoff).groupby("customer_id"):
+            if seen["event_time"].max() >= pd.Timestamp(cutoff - timedelta(days=QUESTION.active_within)):
+                expected.append((cutoff, customer, seen))
+    assert [(pd.Timestamp(cutoff).value // 1000, customer) for cutoff, customer, _ in expected] == list(
+        zip(data.cutoff.tolist(), data.customer_id.tolist(), strict=True)
+    )
+    steps = data.sequences
+    for row, (cutoff, customer, seen) in enumerate(expected):
+        features = oracle_features(seen, cutoff)
+        assert set(features) == set(data.aggregates.columns)
+        for name, value in features.items():
+            assert data.aggregates[name].iloc[row] == pytest.approx(value, rel=1e-9, abs=1e-6, nan_ok=True), name
+        span = slice(steps.offsets[steps.history[row]], steps.offsets[steps.history[row]] + steps.length[row])
+        assert steps.event_time[span].tolist() == (seen["event_time"].astype("int64") // _unit(seen)).tolist()
+        np.testing.assert_array_equal(steps.numeric["amount"][span], seen["amount"].to_numpy(float))
+        codes, values = steps.categorical["store"]
+        stores = [None if code < 0 else values[code] for code in codes[span]]
+        assert stores == [None if pd.isna(store) else store for store in seen["store"]]
+        for column, days in enumerate(QUESTION.horizons):
+            end = pd.Timestamp(cutoff + timedelta(days=days))
+            after = final[
+                (final["customer_id"] == customer)
+                & (final["event_time"] >= pd.Timestamp(cutoff))
+                & (final["event_time"] < end)
+            ]
+            if end > pd.Timestamp(END):
+                assert np.isnan(data.labels.churn[row, column])
+            else:
+                assert data.labels.churn[row, column] == float(after.empty)
+                assert data.labels.purchases[row, column] == after["amount"].notna().sum()
+                assert data.labels.spend[row, column] == pytest.approx(after["amount"].sum(), abs=1e-9)
+
+
+def _unit(seen: pd.DataFrame) -> int:
+    return {"us": 1, "ns": 1000}[seen["event_time"].dt.unit]
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000), which=st.sampled_from(["drop", "double", "move"]))
+def test_nothing_at_or_after_a_cutoff_changes_its_features(seed: int, which: str) -> None:
+    """The leak test: whatever happens at or after the cutoff, or becomes known only after it, moves no bit."""
+    rows, cutoff = revisions(seed), CUTOFFS[2]
+    before = build(rows, [cutoff])
+    future = (rows["event_time"] >= pd.Timestamp(cutoff)) | (rows["known_time"] > pd.Timestamp(cutoff))
+    if which == "drop":
+        changed = rows[~future]
+    elif which == "double":
+        extra = rows[future].assign(event_id=lambda frame: "x" + frame["event_id"])
+        changed = pd.concat([rows, extra])
+    else:
+        late = rows["known_time"] > pd.Timestamp(cutoff)
+        changed = rows.assign(amount=rows["amount"].mask(late, 9_999.0), store=rows["store"].mask(late, "future"))
+    after = build(changed, [cutoff])
+    pd.testing.assert_frame_equal(before.aggregates, after.aggregates, check_exact=True)
+    assert before.customer_id.tolist() == after.customer_id.tolist()
+    for row in range(len(before)):
+        assert _visible_steps(before, row) == _visible_steps(after, row)
+
+
+def _visible_steps(data: Dataset, row: int) -> list[tuple]:
+    steps = data.sequences
+    start = steps.offsets[steps.history[row]]
+    span = range(start, start + steps.length[row])
+    codes, values = steps.categorical["store"]
+    return [
+        (steps.event_time[i], repr(steps.numeric["amount"][i]), values[codes[i]] if codes[i] >= 0 else None) for i in span
+    ]
+
+
+def test_an_event_at_the_cutoff_itself_is_a_label_and_not_a_feature() -> None:
+    rows = revisions(1, unusual=0.0).head(1)
+    cutoff = CUTOFFS[0]
+    first = rows.assign(event_time=pd.Timestamp(cutoff - timedelta(days=3)), known_time=pd.Timestamp(cutoff), event_id="a")
+    at = rows.assign(event_time=pd.Timestamp(cutoff), known_time=pd.Timestamp(cutoff + timedelta(days=1)), event_id="b")
+    data = build(pd.concat([first, at]), [cutoff])
+    assert data.aggregates["events_total"].tolist() == [1.0]
+    assert data.labels.churn[0].tolist() == [0.0, 0.0]
+
+
+def test_histories_are_shared_and_only_examples_with_late_events_have_their_own() -> None:
+    usual = build(revisions(3, unusual=0.0)).sequences
+    assert len(usual.offsets) - 1 == len(np.unique(usual.history)) <= 12
+    unusual = build(revisions(3, unusual=0.3)).sequences
+    assert 12 < len(unusual.offsets) - 1 < len(unusual.history) + 12
+
+
+def test_two_builds_give_the_same_bits() -> None:
+    first, second = build(revisions(7)), build(revisions(7).sample(frac=1, random_state=1))
+    pd.testing.assert_frame_equal(first.aggregates, second.aggregates, check_exact=True)
+    np.testing.assert_array_equal(first.sequences.event_time, second.sequences.event_time)
+    np.testing.assert_array_equal(first.labels.spend, second.labels.spend)
+
+
+def test_every_aggregate_has_a_definition_in_words() -> None:
+    data = build(revisions(2))
+    assert list(data.aggregates.columns) == list(definitions(["items"], ["store"]))
+
+
+def test_select_keeps_rows_aligned() -> None:
+    data = build(revisions(4))
+    rows = np.flatnonzero(data.cutoff == data.cutoff[-1])
+    part = data.select(rows)
+    assert part.customer_id.tolist() == data.customer_id[rows].tolist()
+    assert part.aggregates["events_total"].tolist() == data.aggregates["events_total"].iloc[rows].tolist()
+    assert part.sequences.last_step.tolist() == data.sequences.last_step[rows].tolist()
+    by_mask = data.select(data.cutoff == data.cutoff[-1])
+    assert by_mask.customer_id.tolist() == part.customer_id.tolist()
+    pd.testing.assert_frame_equal(by_mask.aggregates, part.aggregates)
