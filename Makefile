@@ -1,0 +1,46 @@
+# Recur's commands. `make help` lists them; each sets up what is missing first.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: setup run test up check bench lint docs clean lock help
+
+setup: ## the environment only, in .venv
+	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on PATH: install Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+	@$(PYTHON) pipeline/bootstrap.py
+
+run: setup ## the main job on the bundled data: every night not yet done, then the report
+	@$(BIN)/recur run
+
+test: setup ## the tests; what is skipped is counted and named
+	@$(BIN)/python -m pytest -rs
+
+up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
+	@$(BIN)/python -m pipeline.up
+
+check: setup ## the long checks, or one of them: make check NAME=main_job
+	@$(BIN)/python -m tests.checks $(NAME)
+
+bench: setup ## the benchmarks, or one of them: make bench NAME=features
+	@$(BIN)/python -m benchmarks $(NAME)
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs: setup ## the pages under docs/ that are written from the code
+	@$(BIN)/python -m docs.generate
+
+clean: ## remove what was set up and made, var/ with its predictions included
+	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: ## write requirements.lock again from pyproject.toml
+	@command -v uv >/dev/null || { echo "lock: uv is not on PATH: install it (pipx install uv)" >&2; exit 1; }
+	@{ echo "# Every package of the environment with its hashes; written by \`make lock\` from pyproject.toml."; \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

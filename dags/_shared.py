@@ -1,0 +1,77 @@
+"""What every task shares: its cutoff, its night, and how the pipeline's errors are told to Airflow.
+
+Nothing heavy is imported when a DAG is parsed; every task is one call of a pipeline function.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+
+from airflow.sdk import Asset, Param, get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from pipeline.errors import NothingToDo, RecurError
+from pipeline.nights import Night, resolve_cutoff
+from pipeline.settings import Settings, load_settings
+
+EVENTS = Asset("recur_events")
+"""The event store. Each night that is loaded emits it, with its cutoff in the event's extra."""
+
+TRAINING_POOL = "training"
+"""One slot: networks that train side by side would not fit into memory."""
+
+DAG_ARGUMENTS: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "start_date": datetime(2000, 1, 1, tzinfo=UTC),
+    "default_args": {"owner": "recur", "retries": 1, "retry_delay": timedelta(minutes=1)},
+    "params": {
+        "cutoff": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            description="The night's cutoff, such as 2017-12-04. Empty: the end of the run's data interval.",
+        )
+    },
+    "tags": ["recur"],
+}
+
+
+@contextmanager
+def told_to_airflow() -> Iterator[None]:
+    """Nothing to do marks the task skipped. What a person has to mend fails it at once, as a retry would fail again;
+    any other error is retried.
+    """
+    try:
+        yield
+    except NothingToDo as reason:
+        raise AirflowSkipException(str(reason)) from None
+    except RecurError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def current_cutoff() -> datetime:
+    """The cutoff of the running task's DAG run."""
+    context = get_current_context()
+    run = context["dag_run"]
+    extras = [event.extra for events in context["triggering_asset_events"].values() for event in events]
+    return resolve_cutoff(context["params"], extras, run.data_interval_end, run.data_interval_start, run.run_after)
+
+
+def run_step(name: str) -> dict[str, Any]:
+    """`pipeline.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
+    with told_to_airflow():
+        settings = load_settings()
+        step: Callable[[Settings, Night], dict[str, Any]] = getattr(import_module(f"pipeline.{name}"), name)
+        return step(settings, current_night(settings))
+
+
+def current_night(settings: Settings) -> Night:
+    """The night that ends at the running task's cutoff. It begins where the store ends, so that a night after a failed
+    one takes both intervals.
+    """
+    from pipeline.store.event_store import night_ending_at
+
+    return night_ending_at(settings, current_cutoff())

@@ -1,0 +1,58 @@
+"""When a night's events have landed: snapshot, one task a model, compare, promote.
+
+Whether a training is due is asked every night (`models.retrain_after`); a run with the parameter `cutoff` is not asked.
+A cutoff that is already trained is skipped.
+"""
+
+from typing import Any
+
+from airflow.sdk import dag, get_current_context, task
+
+from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, current_cutoff, told_to_airflow
+from pipeline.errors import NothingToDo
+from pipeline.settings import load_settings
+
+
+@dag(schedule=[EVENTS], doc_md=__doc__, **DAG_ARGUMENTS)
+def train_and_compare() -> None:
+    @task
+    def snapshot() -> list[str]:
+        """Build the examples and both views as of the cutoff; give the names of the recipes that compete."""
+        from pipeline.snapshot import snapshot, training_due
+
+        with told_to_airflow():
+            settings, cutoff = load_settings(), current_cutoff()
+            if not get_current_context()["params"].get("cutoff") and not training_due(settings, cutoff):
+                raise NothingToDo(f"no training is due as of {cutoff.date()}")
+            snapshot(settings, cutoff)
+            return list(settings.models.names)
+
+    @task(pool=TRAINING_POOL, map_index_template="{{ name }}")
+    def train(name: str) -> str:
+        """Fit one recipe and log it; give its run's id."""
+        from pipeline.train import train
+
+        get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]
+        with told_to_airflow():
+            return train(load_settings(), current_cutoff(), name)
+
+    @task
+    def compare() -> dict[str, Any]:
+        """Score every model by the same function on the same examples; give the verdict."""
+        from pipeline.compare import compare
+
+        with told_to_airflow():
+            return compare(load_settings(), current_cutoff())
+
+    @task
+    def promote() -> dict[str, Any]:
+        """Let the gate decide whether the best challenger becomes the champion."""
+        from pipeline.promote import promote
+
+        with told_to_airflow():
+            return promote(load_settings(), current_cutoff())
+
+    train.expand(name=snapshot()) >> compare() >> promote()
+
+
+train_and_compare()

@@ -1,0 +1,9 @@
+"""Datasette over the predictions, for the network of compose.yaml; only its published port is on the host's loopback."""
+
+import os
+
+from pipeline.serving.datasette import command
+from pipeline.settings import load_settings
+
+served = command(load_settings(), port=8001, host="0.0.0.0")
+os.execv(served[0], served)

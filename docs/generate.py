@@ -1,0 +1,140 @@
+"""Writes what the documentation takes from the code and from measured results: docs/reference.md, and README's table.
+
+`make docs` runs it. README's table comes from docs/results/complete_journey.json, which is the output of
+`recur compare --format json` after the main job.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+RESULTS = DOCS / "results" / "complete_journey.json"
+BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    (DOCS / "reference.md").write_text(reference(), "utf-8")
+    README.write_text(with_results(README.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
+
+
+def with_results(readme: str, comparison: dict[str, Any]) -> str:
+    """`readme` with the comparison's table and verdict between its two markers."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([before + BEGIN, "", *results(comparison), "", END]) + after
+
+
+def results(comparison: dict[str, Any]) -> Iterator[str]:
+    """The comparison as Markdown, best log loss first, every figure with its 95 % interval."""
+    shown = {"log_loss": "log loss", "roc_auc": "ROC AUC", "calibration_error": "calibration error"}
+    models = sorted(comparison["models"], key=lambda model: model["metrics"]["log_loss"]["value"])
+    rows = [
+        [model["name"], model["family"], *(_interval(model["metrics"][name]) for name in shown), f"{model['fit_seconds']:.0f}"]
+        for model in models
+    ]
+    yield from _table(["model", "family", *shown.values(), "seconds to fit"], rows)
+    windows = ", ".join(
+        f"{window['start'][:10]} to {window['end'][:10]} ({window['examples']:,} examples)" for window in comparison["windows"]
+    )
+    yield ""
+    yield f"Test window: {windows}. In brackets 95 % intervals, resampled by customer."
+    yield ""
+    yield f"**Verdict.** {comparison['verdict']['sentence']}"
+
+
+def reference() -> str:
+    """Every setting, model, feature, metric, rule, view, DAG and command, from where the code defines them."""
+    return "\n".join(["# Reference", "", "Written by `make docs` from the code.", "", *_sections()]) + "\n"
+
+
+def _sections() -> Iterator[str]:
+    from datetime import UTC, datetime
+
+    from features.aggregates import definitions
+    from models import MODELS, model_class
+    from models.evidence.metrics import METRICS
+    from pipeline.serving.views import VIEWS
+    from pipeline.settings import Settings
+    from pipeline.validation.rules import row_rules
+
+    yield "## Configuration: `recur.toml`"
+    for section, entry in Settings.model_fields.items():
+        if section in ("root", "file"):
+            continue
+        kind: Any = entry.annotation
+        yield from ["", f"### `[{section}]`", "", " ".join((kind.__doc__ or "").split()), ""]
+        keys = [
+            [f"`{key}`", "" if field.default is None else f"`{_toml(field.default)}`", field.description or ""]
+            for key, field in kind.model_fields.items()
+        ]
+        yield from _table(["key", "default", "meaning"], keys)
+    yield from ["", "## Models", ""]
+    for name in MODELS:
+        cls = model_class(name)
+        words = cls.__doc__ if "__doc__" in vars(cls) and cls.__doc__ else sys.modules[cls.__module__].__doc__
+        summary = " ".join((words or "").split("\n\n")[0].split())
+        yield f"- **`{name}`** ({cls.family}; reads {' and '.join(cls.views)}): {summary}"
+    yield from ["", "## Metrics", ""]
+    yield from _table(["metric", "meaning"], [[f"`{name}`", words] for name, words in METRICS.items()])
+    yield from ["", "## Aggregates", "", "As of the cutoff; all lengths in days, windows `[cutoff - N days, cutoff)`.", ""]
+    features = definitions(["items"], ["store"])
+    yield from _table(["feature", "definition"], [[f"`{name}`", words] for name, words in features.items()])
+    yield from ["", "What is shown for the attributes `items` and `store` is there for every attribute of a source.", ""]
+    yield from ["## Row rules", "", "A row for which one of these holds is set aside with its reason; the first counts.", ""]
+    mapped = ["event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity"]
+    rules = row_rules(mapped, {}, datetime(2017, 12, 4, tzinfo=UTC))
+    yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.words] for rule in rules])
+    yield from ["", "## Views"]
+    for name, view in VIEWS.items():
+        yield from ["", f"### `{name}`", "", view.description, ""]
+        yield from _table(["column", "meaning"], [[f"`{column}`", words] for column, words in view.columns.items()])
+    yield from ["", "## DAGs", ""]
+    for file in sorted((DOCS.parent / "dags").glob("[a-z]*.py")):
+        yield f"- **`{file.stem}`**: {' '.join(_docstring(file).split())}"
+    yield from ["", "## Commands", ""]
+    yield from _table(["command", "what it does"], _commands())
+
+
+def _commands() -> Iterator[list[str]]:
+    from typer.main import get_command
+
+    from pipeline.command_line import app
+
+    def walk(command: Any, path: str) -> Iterator[list[str]]:
+        for name, sub in sorted(getattr(command, "commands", {}).items()):
+            if getattr(sub, "commands", None):
+                yield from walk(sub, f"{path} {name}")
+            else:
+                arguments = " ".join((p.metavar or p.name or "").upper() for p in sub.params if p.param_type_name == "argument")
+                words = " ".join((sub.help or "").split("\f")[0].split())
+                yield [f"`{path} {name}{' ' if arguments else ''}{arguments}`", words]
+
+    return walk(get_command(app), "recur")
+
+
+def _docstring(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+
+
+def _interval(metric: dict[str, float]) -> str:
+    return f"{metric['value']:.4f} ({metric['low']:.4f} to {metric['high']:.4f})"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, dict) else "{}"
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+if __name__ == "__main__":
+    main()

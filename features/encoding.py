@@ -1,0 +1,189 @@
+"""From events to the numbers that a sequence model reads: scalers and vocabularies, fitted on what training may see."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.dataset import Dataset, Integers, Sequences
+
+MICROSECONDS_A_DAY = 86_400_000_000
+DAYS_A_YEAR = 365.25
+FIRST_WEEKDAY = 3  # 1970-01-01, day 0, was a Thursday; Monday is 0
+LIMIT = 6.0  # scaled numbers are held within ±LIMIT, so that one absurd amount cannot drive the network
+MAX_CATEGORIES = 256
+MIN_STEPS_A_CATEGORY = 20  # steps below which a category is left unknown: too few to learn a vector from
+
+
+@dataclass(frozen=True)
+class EncodedSteps:
+    """What a sequence model reads at each step, aligned with `Sequences.event_time`."""
+
+    numeric: NDArray[np.float32]  # [steps, numeric channels]
+    categorical: NDArray[np.int32]  # [steps, categorical channels]; 0 is unknown, null, or too rare
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A numeric channel: `(value - centre) / scale`, held within ±LIMIT; null becomes 0, the centre."""
+
+    name: str
+    centre: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Numeric channels are the signed logarithm of every numeric column (and whether it is null, where training saw
+    nulls), the logarithm of the gap since the customer's previous event, and the calendar as sine and cosine: hour,
+    weekday, and time of year where training spans a year. A channel that does not vary in training is left out.
+    """
+
+    steps: tuple[Scaled, ...]
+    cutoffs: tuple[Scaled, ...]
+    vocabularies: dict[str, list[str]]  # attribute -> its known values; the code of the first is 1
+
+    @classmethod
+    def fit(cls, data: Dataset) -> Self:
+        """Scalers and vocabularies from the steps that the examples of `data` can see, each step counted once, and
+        from nothing else: what lies behind the last cutoff of a history does not move them.
+        """
+        sequences = data.sequences
+        visible = _visible_steps(sequences)
+        seen_time = sequences.event_time[visible]
+        spans_a_year = bool(seen_time.size) and np.ptp(seen_time) >= DAYS_A_YEAR * MICROSECONDS_A_DAY
+        channels = _step_channels(sequences)
+        if not spans_a_year:
+            channels = {name: values for name, values in channels.items() if not name.startswith("year_")}
+        return cls(
+            steps=_fit_scalers({name: values[visible] for name, values in channels.items()}),
+            cutoffs=_fit_scalers(_cutoff_channels(data)),
+            vocabularies=_fit_vocabularies(sequences, visible),
+        )
+
+    def encode(self, sequences: Sequences) -> EncodedSteps:
+        """Every step of `sequences`; `numeric` in the order of `numeric_channels`."""
+        channels = _step_channels(sequences)
+        categorical = np.zeros((len(sequences.event_time), len(self.vocabularies)), np.int32)
+        for column, (name, known) in enumerate(self.vocabularies.items()):
+            if name in sequences.categorical:
+                codes, values = sequences.categorical[name]
+                code_of = {value: code for code, value in enumerate(known, start=1)}
+                translated = np.array([*(code_of.get(value, 0) for value in values), 0], np.int32)
+                categorical[:, column] = translated[codes]  # null is -1 and takes the last, 0
+        return EncodedSteps(_scale(channels, self.steps, len(sequences.event_time)), categorical)
+
+    def at_cutoff(self, data: Dataset) -> NDArray[np.float32]:
+        """[examples, cutoff channels]: what can be said at the cutoff itself, which no step knows: the silence since
+        the last event (in days, and against the customer's own mean gap), the time since the first, and the count.
+        """
+        return _scale(_cutoff_channels(data), self.cutoffs, len(data))
+
+    @property
+    def numeric_channels(self) -> list[str]:
+        return [channel.name for channel in self.steps]
+
+    def to_json(self) -> str:
+        def rows(channels: tuple[Scaled, ...]) -> list[list[Any]]:
+            return [[channel.name, channel.centre, channel.scale] for channel in channels]
+
+        return json.dumps({"steps": rows(self.steps), "cutoffs": rows(self.cutoffs), "vocabularies": self.vocabularies})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        content = json.loads(text)
+        return cls(
+            steps=tuple(Scaled(*row) for row in content["steps"]),
+            cutoffs=tuple(Scaled(*row) for row in content["cutoffs"]),
+            vocabularies=content["vocabularies"],
+        )
+
+
+def _visible_steps(sequences: Sequences) -> NDArray[np.bool_]:
+    """[steps]: whether any example sees the step."""
+    longest = np.zeros(len(sequences.offsets) - 1, np.int64)
+    np.maximum.at(longest, sequences.history, sequences.length)
+    lengths = np.diff(sequences.offsets)
+    rank = np.arange(len(sequences.event_time)) - np.repeat(sequences.offsets[:-1], lengths)
+    return rank < np.repeat(longest, lengths)
+
+
+def _step_channels(sequences: Sequences) -> dict[str, NDArray[np.float64]]:
+    """Every numeric channel there could be, before scaling: name -> [steps], NaN where null."""
+    channels: dict[str, NDArray[np.float64]] = {}
+    for name, values in sequences.numeric.items():
+        channels[name] = signed_log(values)
+        channels[f"{name}_is_null"] = np.isnan(values).astype(np.float64)
+    time = sequences.event_time
+    gap = np.diff(time, prepend=time[:1]) / MICROSECONDS_A_DAY
+    gap[sequences.offsets[:-1][np.diff(sequences.offsets) > 0]] = 0.0
+    channels["gap"] = np.log1p(gap)
+    day = time // MICROSECONDS_A_DAY
+    for name, turns in (
+        ("hour", time % MICROSECONDS_A_DAY / MICROSECONDS_A_DAY),
+        ("weekday", (day + FIRST_WEEKDAY) % 7 / 7),
+        ("year", day / DAYS_A_YEAR % 1),
+    ):
+        channels[f"{name}_sine"] = np.sin(2 * np.pi * turns)
+        channels[f"{name}_cosine"] = np.cos(2 * np.pi * turns)
+    return channels
+
+
+def _cutoff_channels(data: Dataset) -> dict[str, NDArray[np.float64]]:
+    sequences = data.sequences
+    first, last = sequences.offsets[sequences.history], sequences.last_step
+    silence = _days(data.cutoff - sequences.event_time[last])
+    tenure = _days(data.cutoff - sequences.event_time[first])
+    mean_gap = (tenure - silence) / np.maximum(sequences.length - 1, 1)
+    return {
+        "days_since_last_event": np.log1p(silence),
+        "days_since_first_event": np.log1p(tenure),
+        "events": np.log1p(sequences.length),
+        # One event has no gap: the time since it is then the best that is known of the customer's rhythm.
+        "overdue": np.log1p(silence) - np.log1p(np.where(sequences.length > 1, mean_gap, tenure)),
+    }
+
+
+def _fit_scalers(channels: dict[str, NDArray[np.float64]]) -> tuple[Scaled, ...]:
+    """Mean and standard deviation of each channel over its values that are not null, for the channels that vary."""
+    scalers = []
+    for name, values in channels.items():
+        known = values[~np.isnan(values)]
+        if known.size and known.std() > 1e-9:
+            scalers.append(Scaled(name, float(known.mean()), float(known.std())))
+    return tuple(scalers)
+
+
+def _scale(channels: dict[str, NDArray[np.float64]], scalers: tuple[Scaled, ...], rows: int) -> NDArray[np.float32]:
+    scaled = np.zeros((rows, len(scalers)), np.float32)
+    for column, scaler in enumerate(scalers):
+        if scaler.name in channels:
+            values = (channels[scaler.name] - scaler.centre) / scaler.scale
+            scaled[:, column] = np.nan_to_num(np.clip(values, -LIMIT, LIMIT), nan=0.0)
+    return scaled
+
+
+def _fit_vocabularies(sequences: Sequences, visible: NDArray[np.bool_]) -> dict[str, list[str]]:
+    """The most frequent values of each attribute, in order of (count descending, value); an attribute that is the
+    same at every step says nothing and is left out.
+    """
+    vocabularies = {}
+    for name, (codes, values) in sequences.categorical.items():
+        seen = codes[visible]
+        counts = np.bincount(seen[seen >= 0], minlength=len(values))
+        ranked = sorted((-int(count), value) for count, value in zip(counts, values, strict=True))
+        known = [value for count, value in ranked[:MAX_CATEGORIES] if -count >= MIN_STEPS_A_CATEGORY]
+        if known and len(seen) > -ranked[0][0]:  # else every step says the same
+            vocabularies[name] = known
+    return vocabularies
+
+
+def signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`sign(x) * log(1 + |x|)`: the logarithm for amounts, refunds and zeros alike. NaN stays NaN."""
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def _days(microseconds: Integers) -> NDArray[np.float64]:
+    return np.maximum(microseconds, 0) / MICROSECONDS_A_DAY

@@ -1,0 +1,29 @@
+"""The models by name. Adding one is one file and one line here."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.contract import Model
+
+MODELS: dict[str, str] = {
+    "recency": "models.conventional.recency:Recency",
+    "logistic_regression": "models.conventional.logistic_regression:LogisticRegression",
+    "random_forest": "models.conventional.random_forest:RandomForest",
+    "lightgbm": "models.conventional.lightgbm:LightGBM",
+    "feed_forward": "models.conventional.feed_forward:FeedForward",
+    "simple_rnn": "models.recurrent.simple_rnn:SimpleRNN",
+    "lstm": "models.recurrent.lstm:LSTM",
+    "gru": "models.recurrent.gru:GRU",
+    "hybrid_gru": "models.recurrent.hybrid_gru:HybridGRU",
+}
+
+
+def model_class(name: str) -> "type[Model]":
+    """The class of a name, imported now; Keras, scikit-learn and LightGBM are imported only when it is used. Raises
+    ValueError, which lists the names, for one that is not there.
+    """
+    if name not in MODELS:
+        raise ValueError(f"there is no model {name!r}: choose among {', '.join(MODELS)}")
+    module, _, attribute = MODELS[name].partition(":")
+    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]

@@ -1,0 +1,124 @@
+"""Logistic regression on the aggregates, with the bends that a straight line cannot follow."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.dataset import Dataset, Floats
+from models.contract import Family, Model, OnEpoch, Predictions, View
+from models.outcomes import VALUES, log_loss, observed_labels, ordered_by_horizon, sigmoid
+from models.preparation import Preparation
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: the larger, the less the weights are held back
+KNOTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles of the training examples at which a bent column may bend
+
+
+class LogisticRegression(Model):
+    """One regression a horizon on the prepared aggregates, on hinges of the columns named in `bent`, and on the products
+    of those columns with one another. `strength` is chosen on validation, and kept. Purchases and spend come from
+    Poisson regressions on the same columns: their mean is right whatever the distribution, as long as its logarithm is
+    linear in them.
+    """
+
+    family: ClassVar[Family] = "conventional"
+    views: ClassVar[tuple[View, ...]] = ("aggregates",)
+    defaults: ClassVar[dict[str, Any]] = {
+        "strength": 0.01,
+        "bent": ["days_since_last_event", "days_since_first_event", "events_91", "overdue", "gap_mean"],
+    }
+
+    def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
+        labels = observed_labels(train.labels)
+        self.preparation = Preparation.fit(train.aggregates)
+        self.bent = [
+            self.preparation.columns.index(name) for name in self.parameters["bent"] if name in self.preparation.columns
+        ]
+        self.knots = [
+            np.unique(np.quantile(self.preparation.transform(train.aggregates)[:, column], KNOTS)).tolist()
+            for column in self.bent
+        ]
+        rows = self._rows(train)
+        if valid is not None:
+            known = observed_labels(valid.labels).churn
+            trials = {}
+            for strength in STRENGTHS:
+                self.weights = {"churn": self._churn_weights(rows, labels.churn, strength)}
+                trials[strength] = log_loss(known, sigmoid(self._linear("churn", self._rows(valid))))
+            self.parameters["strength"] = min(trials, key=trials.__getitem__)
+            self.curves = {"valid_log_loss_by_strength": list(trials.values())}
+        self.weights = {"churn": self._churn_weights(rows, labels.churn, self.parameters["strength"])}
+        for name in VALUES:
+            self.weights[name] = self._value_weights(rows, getattr(labels, name))
+
+    def predict(self, data: Dataset) -> Predictions:
+        rows = self._rows(data)
+        purchases, spend = (np.exp(np.clip(self._linear(name, rows), -30, 30)) for name in VALUES)
+        return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), purchases, spend)
+
+    def _rows(self, data: Dataset) -> NDArray[np.float64]:
+        prepared = self.preparation.transform(data.aggregates).astype(np.float64)
+        bent = prepared[:, self.bent]
+        hinges = [np.maximum(bent[:, [place]] - knots, 0) for place, knots in enumerate(self.knots)]
+        products = [bent[:, [i]] * bent[:, [j]] for i in range(bent.shape[1]) for j in range(i)]
+        return np.hstack([prepared, *hinges, *products])
+
+    def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:
+        weights = np.array(self.weights[name])
+        return np.asarray(rows @ weights[:, 1:].T + weights[:, 0])
+
+    def _churn_weights(self, rows: Floats, churn: Floats, strength: float) -> list[list[float]]:
+        """[horizons, 1 + columns], the intercept first."""
+        from sklearn.linear_model import LogisticRegression as Regression
+
+        weights = []
+        for column in range(len(self.horizons)):
+            known = np.isfinite(churn[:, column])
+            label = churn[known, column]
+            if label.min() == label.max():
+                # One outcome only: nothing to regress on; a constant with half a case of the other added.
+                rate = (label.sum() + 0.5) / (len(label) + 1)
+                weights.append([float(np.log(rate / (1 - rate))), *[0.0] * rows.shape[1]])
+                continue
+            fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows[known], label)
+            weights.append([float(fitted.intercept_[0]), *fitted.coef_[0].tolist()])
+        return weights
+
+    def _value_weights(self, rows: Floats, values: Floats) -> list[list[float]]:
+        from sklearn.linear_model import PoissonRegressor
+
+        weights = []
+        for column in range(len(self.horizons)):
+            known = np.isfinite(values[:, column])
+            value = np.maximum(values[known, column], 0)
+            if not value.any():
+                weights.append([-30.0, *[0.0] * rows.shape[1]])
+                continue
+            unit = value.mean()  # so that the penalty weighs the same for counts as for money
+            fitted = PoissonRegressor(alpha=0.01, solver="newton-cholesky", max_iter=50).fit(rows[known], value / unit)
+            weights.append([float(fitted.intercept_ + np.log(unit)), *fitted.coef_.tolist()])
+        return weights
+
+    def save(self, folder: Path) -> None:
+        content = {
+            "horizons": self.horizons,
+            "seed": self.seed,
+            "parameters": self.parameters,
+            "curves": self.curves,
+            "preparation": self.preparation.to_json(),
+            "bent": self.bent,
+            "knots": self.knots,
+            "weights": self.weights,
+        }
+        (folder / "model.json").write_text(json.dumps(content), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        content = json.loads((folder / "model.json").read_text("utf-8"))
+        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
+        model.preparation = Preparation.from_json(content["preparation"])
+        model.curves, model.bent, model.knots = content["curves"], content["bent"], content["knots"]
+        model.weights = content["weights"]
+        return model

@@ -1,0 +1,87 @@
+"""Labels and predictions, the parts that every model shares: base rates, losses, scales, and order among horizons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from features.dataset import Floats, Labels
+
+FLOOR = 1e-7  # probabilities are held within [FLOOR, 1 - FLOOR] before a logarithm is taken
+VALUES = ("purchases", "spend")
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """`1 / (1 + exp(-x))`, without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64))))
+
+
+def log_loss(churn: Floats, probability: Floats) -> float:
+    """The mean cross-entropy over the labels that were observed, of all horizons."""
+    observed = np.isfinite(churn)
+    held = np.clip(probability[observed], FLOOR, 1 - FLOOR)
+    label = churn[observed]
+    return float(-np.mean(label * np.log(held) + (1 - label) * np.log(1 - held)))
+
+
+def base_rates(churn: Floats) -> Floats:
+    """[horizons]: the share that churned among the observed, with half a churn and half a return added, so that no rate
+    is 0 or 1.
+    """
+    observed = np.isfinite(churn)
+    return np.asarray((np.where(observed, churn, 0).sum(0) + 0.5) / (observed.sum(0) + 1.0))
+
+
+def ordered_by_horizon(probability: Floats, horizons: Sequence[int]) -> Floats:
+    """`probability` [examples, horizons], made consistent: who churns for longer has churned for shorter, so that a
+    longer horizon never has the higher probability. The shortest horizon's is kept.
+    """
+    order = np.argsort(horizons, kind="stable")
+    consistent = np.empty_like(probability)
+    consistent[:, order] = np.minimum.accumulate(probability[:, order], axis=1)
+    return consistent
+
+
+def observed_labels(labels: Labels | None) -> Labels:
+    """The labels to learn from. Raises ValueError where there are none."""
+    if labels is None or not np.isfinite(labels.churn).any(axis=0).all():
+        raise ValueError("no label was observed for some horizon: training needs examples whose horizons have closed")
+    return labels
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """Between a count or an amount and the number that a network is trained on: the standardised logarithm,
+    `(log(1 + x) - centre) / scale`. Refunds can make spend negative; it counts as 0 here. All fields are [horizons].
+
+    The exponential of a mean logarithm lies below the mean, so `factor` brings the total of the predictions on the
+    training examples to the total of their labels (Duan's smearing, 1983, in one number a horizon).
+    """
+
+    centre: list[float]
+    scale: list[float]
+    factor: list[float]
+
+    @classmethod
+    def fit(cls, values: Floats) -> Self:
+        logs = np.log1p(np.maximum(values, 0))
+        centre, scale = np.nanmean(logs, axis=0), np.nanstd(logs, axis=0)
+        return cls(centre.tolist(), np.where(scale > 1e-9, scale, 1.0).tolist(), [1.0] * values.shape[1])
+
+    def to_scale(self, values: Floats) -> Floats:
+        return np.asarray((np.log1p(np.maximum(values, 0)) - self.centre) / self.scale)
+
+    def from_scale(self, scaled: Floats) -> Floats:
+        # Nobody is expected to buy e^30 times: the bound only keeps the exponential finite.
+        return np.asarray(np.expm1(np.clip(scaled * self.scale + self.centre, 0, 30)) * self.factor)
+
+    def calibrated(self, values: Floats, scaled: Floats) -> Self:
+        observed = np.isfinite(values)
+        expected = np.where(observed, self.from_scale(scaled), 0).sum(0) / self.factor
+        total = np.where(observed, np.maximum(values, 0), 0).sum(0)
+        factor = np.divide(total, expected, out=np.ones_like(total), where=expected > 0)
+        return type(self)(self.centre, self.scale, factor.tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        return {"centre": self.centre, "scale": self.scale, "factor": self.factor}

@@ -1,0 +1,128 @@
+"""Batches of whole histories, each with all the cutoffs at which it is asked.
+
+A history is read once, whatever the number of its examples: example `i` is no copy but the position of its last visible
+step. Histories of like length share a batch and are padded on the right. Since a recurrent layer reads forwards only and
+every position asked for is a real step, padding lies after all that is ever looked at and can reach no score.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.dataset import Integers, Labels, Sequences
+from features.encoding import EncodedSteps
+
+Floats32 = NDArray[np.float32]
+POOL = 8  # training batches are cut from shuffled pools of so many, sorted by length: little padding, mixed customers
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Stretches of histories to read, and the examples that each answers: `order[first[c]:first[c + 1]]`."""
+
+    order: Integers  # [examples], positions in the dataset
+    first: Integers  # [chunks + 1], offsets into `order`
+    start: Integers  # [chunks], the flat step at which reading begins
+    length: Integers  # [chunks], steps to read: as far as the last example looks
+    position: Integers  # [examples], in the dataset's order: steps between `start` and the example's last step
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def cut_chunks(sequences: Sequences, max_steps: int | None = None) -> Chunks:
+    """One chunk a history, from its first step. With `max_steps`, as when training, a longer history is read in chunks
+    that overlap by half, and each example is asked in the first chunk that reaches it, so that it still sees at least
+    `max_steps / 2` steps. Scoring gives no `max_steps`: no history is ever truncated.
+    """
+    order = np.lexsort((sequences.length, sequences.history))
+    history, length = sequences.history[order], sequences.length[order]
+    skipped = np.zeros_like(length)
+    if max_steps is not None:
+        half = max(max_steps // 2, 1)
+        skipped = np.maximum(-(-(length - max_steps) // half), 0) * half
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(history) != 0) | (np.diff(skipped) != 0)
+    heads = np.flatnonzero(new)
+    first = np.append(heads, len(order))
+    position = np.empty_like(length)
+    position[order] = length - 1 - skipped
+    return Chunks(
+        order=order,
+        first=first,
+        start=sequences.offsets[history[heads]] + skipped[heads],
+        length=(length - skipped)[first[1:] - 1],
+        position=position,
+    )
+
+
+def cut_batches(
+    chunks: Chunks, batch_size: int, max_cells: int, random: np.random.Generator | None = None
+) -> list[Integers]:
+    """Batches of chunks of like length: at most `batch_size` chunks and `max_cells` padded steps each (a single longer
+    chunk is a batch of its own). With `random` the chunks are shuffled first and the batches after; without, all chunks
+    are sorted by length.
+    """
+    if random is None:
+        queue = np.argsort(chunks.length, kind="stable")
+    else:
+        queue = random.permutation(len(chunks))
+        pools = np.arange(len(queue)) // (POOL * batch_size)
+        queue = queue[np.lexsort((chunks.length[queue], pools))]
+    batches, begin = [], 0
+    longest = 0
+    for end in range(len(queue)):
+        grown = max(longest, int(chunks.length[queue[end]]))
+        if end > begin and (end - begin == batch_size or (end - begin + 1) * grown > max_cells):
+            batches.append(queue[begin:end])
+            begin, grown = end, int(chunks.length[queue[end]])
+        longest = grown
+    if begin < len(queue):
+        batches.append(queue[begin:])
+    return batches if random is None else [batches[i] for i in random.permutation(len(batches))]
+
+
+@dataclass(frozen=True)
+class HistoryReader:
+    """The `training.Reader` of histories: the one place where they are padded."""
+
+    chunks: Chunks
+    steps: EncodedSteps
+    context: Floats32  # [examples, context channels]: what is known at the cutoff beside the history
+    labels: Labels | None
+
+    def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
+        """The arrays of one batch, and the examples `[batch, asked]` that its answers belong to (-1: none).
+
+        Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `position` [batch, asked],
+        `context` [batch, asked, channels], and each label [batch, asked, horizons], NaN where there is none.
+        """
+        chunks = self.chunks
+        length = chunks.length[batch]
+        step = np.arange(length.max())
+        real = step < length[:, None]
+        flat = np.where(real, chunks.start[batch][:, None] + step, 0)
+        asked = chunks.first[batch + 1] - chunks.first[batch]
+        slot = np.arange(asked.max())
+        taken = slot < asked[:, None]
+        example = np.where(taken, chunks.order[np.where(taken, chunks.first[batch][:, None] + slot, 0)], -1)
+        arrays: dict[str, NDArray[Any]] = {
+            "numeric": self.steps.numeric[flat] * real[..., None],
+            "categorical": self.steps.categorical[flat] * real[..., None],
+            "position": np.where(taken, chunks.position[example], 0).astype(np.int32),
+            "context": self.context[example],
+        }
+        if self.labels is not None:
+            for name in ("churn", "purchases", "spend"):
+                values = getattr(self.labels, name)[example].astype(np.float32)
+                arrays[name] = np.where(taken[..., None], values, np.float32(np.nan))
+        return arrays, example
+
+    def cut(self, batch_size: int, max_cells: int, random: np.random.Generator | None = None) -> list[Integers]:
+        return cut_batches(self.chunks, batch_size, max_cells, random)
+
+    @property
+    def examples(self) -> int:
+        return len(self.chunks.order)

@@ -1,0 +1,9 @@
+"""The gated recurrent unit (Cho et al., 2014): two gates decide what of the state is kept and what is renewed."""
+
+from typing import ClassVar
+
+from models.recurrent.sequence_model import SequenceModel
+
+
+class GRU(SequenceModel):
+    cell: ClassVar[str] = "gru"

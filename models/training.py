@@ -1,0 +1,185 @@
+"""Training a network, and asking it: one explicit loop.
+
+A loop of our own rather than `keras.Model.fit` over a `PyDataset`: Keras takes an axis as fixed when the first two
+batches agree in it, and batches here differ in every axis. With the signatures written down, each function is traced
+once. Keras and TensorFlow are imported at the top, so this module is imported only where a network is built.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from features.dataset import Floats, Integers
+from models.contract import OnEpoch
+
+HEADS = ("churn", "purchases", "spend")
+VALUE_HEADS_WEIGHT = 0.3  # of the squared errors of purchases and spend, beside the cross-entropy of churn
+AVERAGED_UPDATES = 100  # about so many last updates make the averaged weights
+WARM_UP = 0.05  # the share of the planned training over which the learning rate rises
+CELLS_WHEN_ASKED = 65_536  # padded steps in one batch at the most
+CHUNKS_WHEN_ASKED = 256
+
+
+class Reader(Protocol):
+    """All that a network is told of a dataset, batch by batch."""
+
+    @property
+    def examples(self) -> int: ...
+
+    def cut(self, batch_size: int, max_cells: int, random: np.random.Generator | None = None) -> list[Integers]:
+        """What to read together: shuffled if there is a `random`, else in the most economical order."""
+        ...
+
+    def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
+        """The network's inputs, by name, with the labels where there are any (NaN where not observed); and the example
+        that each answer belongs to (-1: none).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is trained. The learning rate follows `planned_epochs`, also where training stops earlier."""
+
+    optimizer: str  # adam or sgd
+    learning_rate: float
+    weight_decay: float
+    planned_epochs: int
+    epochs: int
+    patience: int
+    batch_size: int
+    max_cells: int  # padded steps in one batch at the most
+    seed: int
+
+    def learning_rate_at(self, progress: float) -> float:
+        """A linear rise, then half a cosine down to zero; `progress` is in [0, 1]."""
+        return self.learning_rate * min(progress / WARM_UP, 1.0) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def train(
+    network: keras.Model, plan: Plan, reader: Reader, valid_loss: Callable[[], float] | None, on_epoch: OnEpoch | None
+) -> tuple[int, dict[str, list[float]]]:
+    """Train `network`, and leave it with the averaged weights of its best epoch: the one with the lowest `valid_loss`,
+    which is asked after every epoch; without it, the last. Returns that epoch, from 1, and the curves.
+
+    What is judged and kept is a running average of the weights: much of what averaging over seeds gives, at no cost.
+    """
+    update = Update(network, reader, plan)
+    curves: dict[str, list[float]] = {}
+    best_loss, best_epoch, best_weights = math.inf, 0, update.averaged_weights()
+    for epoch in range(1, plan.epochs + 1):
+        measures = {"train_loss": update.epoch(epoch)}
+        if valid_loss is None:
+            best_epoch, best_weights = epoch, update.averaged_weights()
+        else:
+            running = update.replace_weights(update.averaged_weights())
+            measures["valid_log_loss"] = valid_loss()
+            averaged = update.replace_weights(running)
+            if measures["valid_log_loss"] < best_loss:
+                best_loss, best_epoch, best_weights = measures["valid_log_loss"], epoch, averaged
+        for name, value in measures.items():
+            curves.setdefault(name, []).append(value)
+        if on_epoch:
+            on_epoch(epoch, measures)
+        if epoch - best_epoch >= plan.patience:
+            break
+    update.replace_weights(best_weights)
+    return best_epoch, curves
+
+
+def ask(network: keras.Model) -> Callable[[Reader], dict[str, Floats]]:
+    """A function, compiled once, from a reader to the outputs of each head for all its examples, [examples, horizons]."""
+    compiled = tf.function(lambda arrays: network(arrays, training=False), input_signature=[_signature(network)])
+
+    def answers(reader: Reader) -> dict[str, Floats]:
+        gathered = {head: np.zeros((reader.examples, network.output[head].shape[-1])) for head in HEADS}
+        for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+            arrays, example = reader.read(batch)
+            for head, values in compiled({name: arrays[name] for name in network.input}).items():
+                gathered[head][example[example >= 0]] = values.numpy()[example >= 0]
+        return gathered
+
+    return answers
+
+
+class Update:
+    """One step of gradient descent, compiled once, with a running average of the weights beside it."""
+
+    def __init__(self, network: keras.Model, reader: Reader, plan: Plan) -> None:
+        self.network, self.reader, self.plan = network, reader, plan
+        if plan.optimizer == "adam":
+            self.optimizer = keras.optimizers.AdamW(weight_decay=plan.weight_decay, clipnorm=1.0)
+        elif plan.optimizer == "sgd":
+            self.optimizer = keras.optimizers.SGD(
+                momentum=0.9, nesterov=True, weight_decay=plan.weight_decay, clipnorm=1.0
+            )
+        else:
+            raise ValueError(f"optimizer {plan.optimizer!r} is none of adam, sgd")
+        self.weights = network.trainable_variables
+        self.optimizer.build(self.weights)
+        self.average = [tf.Variable(weight.value) for weight in self.weights]
+        self.updates = 0
+        labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
+        scalar = tf.TensorSpec((), tf.float32)
+        self.compiled = tf.function(self._step, input_signature=[_signature(network) | labels, scalar, scalar])
+
+    def epoch(self, epoch: int) -> float:
+        """Every chunk once, in an order that the seed and the epoch decide. Returns the mean loss of the batches."""
+        plan = self.plan
+        random = np.random.default_rng([plan.seed, epoch])
+        batches = self.reader.cut(plan.batch_size, plan.max_cells, random)
+        losses = []
+        for place, batch in enumerate(batches):
+            progress = (epoch - 1 + (place + 0.5) / len(batches)) / plan.planned_epochs
+            # The average is short at first, so that it does not remember the random beginning.
+            keep = min(1 - 1 / AVERAGED_UPDATES, (1 + self.updates) / (10 + self.updates))
+            self.updates += 1
+            arrays, _ = self.reader.read(batch)
+            losses.append(self.compiled(arrays, np.float32(plan.learning_rate_at(progress)), np.float32(keep)))
+        return float(np.mean([loss.numpy() for loss in losses]))
+
+    def averaged_weights(self) -> list[NDArray[np.float32]]:
+        return [average.numpy() for average in self.average]
+
+    def replace_weights(self, weights: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Put `weights` into the network. Returns those that were there."""
+        replaced = [weight.numpy() for weight in self.weights]
+        for weight, value in zip(self.weights, weights, strict=True):
+            weight.assign(value)
+        return replaced
+
+    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
+            loss = _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            for head in HEADS[1:]:
+                loss += VALUE_HEADS_WEIGHT * _observed_mean(arrays[head], answers[head], tf.math.squared_difference)
+        gradients = tape.gradient(loss, [weight.value for weight in self.weights])
+        self.optimizer.learning_rate.assign(learning_rate)
+        self.optimizer.apply(gradients, self.weights)
+        for average, weight in zip(self.average, self.weights, strict=True):
+            average.assign(keep * average + (1 - keep) * weight.value)
+        return loss
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def _observed_mean(
+    labels: tf.Tensor, answers: tf.Tensor, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """The mean loss over the labels that were observed; those that were not are NaN, and so are padded places."""
+    observed = tf.math.is_finite(labels)
+    losses = tf.where(observed, loss(tf.where(observed, labels, 0.0), answers), 0.0)
+    return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(tf.cast(observed, tf.float32)), 1.0)
+
+
+def _signature(network: keras.Model) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}

@@ -1,0 +1,212 @@
+"""Compare the trained models on the test examples, and put the outcome where people look: the verdict, the comparison's
+files, `model_comparison`, and MLflow's parent run.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from models.evidence.comparison import compare as compare_results
+from models.evidence.metrics import clip_probabilities
+from models.evidence.result import Result
+from pipeline import paths, tracking
+from pipeline.errors import RecurError
+from pipeline.nights import Night
+from pipeline.record import recorded
+from pipeline.serving.database import write_comparison
+from pipeline.settings import Settings
+from pipeline.snapshot import read_meta
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("recur.compare")
+COMPARISON, TEST_PREDICTIONS = "comparison.json", "test_predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the models said of the test examples at the primary horizon, row by row, and what happened."""
+
+    customer_id: np.ndarray  # [examples], strings
+    cutoff: np.ndarray  # [examples], microseconds since 1970 in UTC
+    labels: np.ndarray  # [examples], 1 where the customer churned
+    results: tuple[Result, ...]
+    fitted: dict[str, dict[str, Any]]  # name -> the parameters that its fit ended with
+    curves: dict[str, dict[str, list[float]]]  # name -> measure -> value an epoch
+
+
+def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
+    """Score every model of `models.names` on the shared test examples as of `cutoff`; gives the verdict.
+
+    Raises RecurError where a model's result is missing or is of other test examples.
+    """
+    with recorded(settings, "compare", Night(None, cutoff)) as figures:
+        meta = read_meta(settings, cutoff)
+        evidence = read_evidence(settings, cutoff)
+        try:
+            comparison = compare_results(
+                evidence.results,
+                evidence.labels,
+                evidence.customer_id,
+                question_digest=meta["question_digest"],
+                test_digest=meta["test_digest"],
+                windows=windows(settings, meta),
+                margin=settings.models.margin,
+                seed=settings.run.seed,
+            ).to_json()
+        except ValueError as error:
+            raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
+        folder = paths.snapshot(settings, cutoff)
+        _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
+        with paths.atomically(folder / COMPARISON) as file:
+            file.write_text(json.dumps(comparison, indent=2), "utf-8")
+        write_comparison(settings, cutoff, comparison)
+        _log(settings, meta["run_id"], comparison, evidence)
+        verdict = comparison["verdict"]
+        figures["rows_read"] = len(evidence.labels)
+        figures["message"] = verdict["sentence"]
+        log.info("%s", verdict["sentence"])
+    return {key: verdict[key] for key in ("decision", "sentence", "best_recurrent", "best_conventional")}
+
+
+def last_comparison(settings: Settings) -> dict[str, Any]:
+    """The object that `recur compare --format json` prints, of the latest cutoff. Raises RecurError if none."""
+    content: dict[str, Any] = json.loads((_last_folder(settings) / COMPARISON).read_text("utf-8"))
+    return content
+
+
+def last_predictions(settings: Settings) -> Path:
+    """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`."""
+    return _last_folder(settings) / TEST_PREDICTIONS
+
+
+def windows(settings: Settings, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """The test's one forward window, `[first test cutoff, last test cutoff + primary horizon)`, and its examples."""
+    first, last = (datetime.fromisoformat(meta["test"][place]) for place in (0, -1))
+    end = last + timedelta(days=settings.question.primary)
+    return [{"start": first, "end": end, "examples": meta["examples"]["test"]}]
+
+
+def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
+    """The results of every model of `models.names`. Raises RecurError, which names it, where one is missing."""
+    folder = paths.snapshot(settings, cutoff)
+    first: pa.Table | None = None
+    results, fitted, curves = [], {}, {}
+    for name in settings.models.names:
+        file, rows_file = folder / "results" / f"{name}.json", folder / "predictions" / f"{name}.parquet"
+        if not file.exists() or not rows_file.exists():
+            raise RecurError(f"{name} has no result as of {cutoff.date()} in {folder}: run `recur train` for it")
+        result, rows = json.loads(file.read_text("utf-8")), _test_rows(rows_file, settings.question.primary)
+        first = first or rows
+        if not rows.select(["customer_id", "cutoff"]).equals(first.select(["customer_id", "cutoff"])):
+            raise RecurError(f"{name} was tested on other examples than {results[0].name}: run `recur train` anew")
+        fitted[name], curves[name] = result.pop("parameters"), result.pop("curves")
+        results.append(Result(**result, test_probability=rows["churn_probability"].to_numpy()))
+    assert first is not None
+    return Evidence(
+        customer_id=np.asarray(first["customer_id"].to_pylist(), dtype=object),
+        cutoff=first["cutoff"].cast(pa.int64()).to_numpy(),
+        labels=first["churn"].to_numpy(),
+        results=tuple(results),
+        fitted=fitted,
+        curves=curves,
+    )
+
+
+def _test_rows(file: Path, horizon: int) -> pa.Table:
+    table = pq.read_table(file)
+    return table.filter(pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], horizon)))
+
+
+def _write_test_predictions(path: Path, evidence: Evidence) -> None:
+    """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
+    rows = len(evidence.labels)
+    tables = [
+        pa.table(
+            {
+                "customer_id": pa.array(evidence.customer_id.tolist(), pa.string()),
+                "cutoff": pa.array(evidence.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
+                "window": pa.array(np.zeros(rows, np.int64)),
+                "label": pa.array(evidence.labels),
+                "model": pa.array([result.name] * rows),
+                "probability": pa.array(clip_probabilities(result.test_probability)),
+            }
+        )
+        for result in evidence.results
+    ]
+    with paths.atomically(path) as file:
+        pq.write_table(pa.concat_tables(tables), file)
+
+
+def _log(settings: Settings, run_id: str, comparison: dict[str, Any], evidence: Evidence) -> None:
+    from models.evidence import plots
+
+    parent = tracking.existing_run(settings, run_id)
+    verdict = comparison["verdict"]
+    parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
+    parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
+    parent.text(json.dumps(comparison, indent=2), COMPARISON)
+    parent.text(_report(comparison), "report.md")
+    said = {result.name: result.test_probability for result in evidence.results}
+    for name, figure in _pictures(comparison, evidence, said).items():
+        parent.figure(figure, f"plots/{name}.png")
+    for model in comparison["models"]:
+        child = tracking.existing_run(settings, model["run_id"])
+        child.metrics(
+            {
+                f"test_{metric}{suffix}": interval[end]
+                for metric, interval in model["metrics"].items()
+                for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
+            }
+        )
+        name = model["name"]
+        child.figure(plots.calibration(evidence.labels, {name: said[name]}), "plots/calibration.png")
+        if evidence.curves[name]:
+            child.figure(plots.training_curves({name: evidence.curves[name]}), "plots/training_curves.png")
+
+
+def _pictures(comparison: dict[str, Any], evidence: Evidence, said: dict[str, Any]) -> "dict[str, Figure]":
+    from models.evidence import plots
+
+    return {
+        "comparison": plots.comparison(comparison),
+        "training_curves": plots.training_curves(evidence.curves),
+        **{
+            name: getattr(plots, name)(evidence.labels, said)
+            for name in ("roc", "precision_recall", "calibration", "gain")
+        },
+    }
+
+
+def _report(comparison: dict[str, Any]) -> str:
+    """The comparison in Markdown: the verdict, and a row a model with every metric and its interval."""
+    names = list(comparison["models"][0]["metrics"])
+    lines = [comparison["verdict"]["sentence"], "", f"Test set `{comparison['test_digest']}`, 95 % intervals.", ""]
+    lines += ["| model | family | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for model in comparison["models"]:
+        cells = [_interval_in_words(model["metrics"][name]) for name in names]
+        lines.append(f"| {model['name']} | {model['family']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval_in_words(interval: dict[str, float | None]) -> str:
+    value, low, high = (interval[end] for end in ("value", "low", "high"))
+    if value is None:
+        return "undefined"
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _last_folder(settings: Settings) -> Path:
+    found = sorted((settings.var / "snapshots").glob(f"*/{COMPARISON}"))
+    if not found:
+        raise RecurError("no comparison was made yet: run `recur run`, or `recur train`")
+    return found[-1].parent

@@ -1,0 +1,130 @@
+"""A dataset as files that DuckDB, pandas and pyarrow read without this project, and back again, bit for bit.
+
+`examples.parquet` (customer, cutoff, pointer, labels), `aggregates.parquet` (a row an example, in the same order),
+`histories.parquet` (how many steps each history has), `steps.parquet` (their steps, one history after the other) and
+`dataset.json` (horizons, and the values behind categorical codes).
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.dataset import Dataset, Labels, Sequences
+from pipeline.paths import atomically
+
+EXAMPLES, AGGREGATES, HISTORIES, STEPS, MEANING = (
+    "examples.parquet",
+    "aggregates.parquet",
+    "histories.parquet",
+    "steps.parquet",
+    "dataset.json",
+)
+LABELS = ("churn", "purchases", "spend")
+INSTANT = pa.timestamp("us", "UTC")
+
+
+def write_dataset(folder: Path, data: Dataset) -> None:
+    """Write `data` into `folder`, each file atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / EXAMPLES, _examples(data))
+    _write(folder / AGGREGATES, pa.table({name: data.aggregates[name].to_numpy() for name in data.aggregates.columns}))
+    _write(folder / HISTORIES, pa.table({"steps": np.diff(data.sequences.offsets)}))
+    _write(folder / STEPS, _steps(data.sequences))
+    meaning = {
+        "horizons": list(data.horizons),
+        "numeric": list(data.sequences.numeric),
+        "categorical": {name: values for name, (_, values) in data.sequences.categorical.items()},
+        "labelled": data.labels is not None,
+    }
+    with atomically(folder / MEANING) as file:
+        file.write_text(json.dumps(meaning, indent=2), "utf-8")
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """What `write_dataset` wrote."""
+    meaning = json.loads((folder / MEANING).read_text("utf-8"))
+    examples, steps = pq.read_table(folder / EXAMPLES), pq.read_table(folder / STEPS)
+    aggregates = pq.read_table(folder / AGGREGATES)
+    lengths = _integers(pq.read_table(folder / HISTORIES), "steps")
+    labels = None
+    if meaning["labelled"]:
+        churn, purchases, spend = (
+            np.column_stack([_floats(examples, f"{kind}_{days}") for days in meaning["horizons"]]) for kind in LABELS
+        )
+        labels = Labels(churn, purchases, spend)
+    return Dataset(
+        horizons=tuple(meaning["horizons"]),
+        customer_id=np.asarray(examples["customer_id"].to_pylist(), dtype=object),
+        cutoff=_integers(examples, "cutoff"),
+        aggregates=pd.DataFrame({name: _floats(aggregates, name) for name in aggregates.column_names}),
+        sequences=Sequences(
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            event_time=_integers(steps, "event_time"),
+            numeric={name: _floats(steps, name) for name in meaning["numeric"]},
+            categorical={
+                name: (_integers(steps, name).astype(np.int32), values)
+                for name, values in meaning["categorical"].items()
+            },
+            history=_integers(examples, "history"),
+            length=_integers(examples, "length"),
+        ),
+        labels=labels,
+    )
+
+
+def without_customer(data: Dataset, customer_id: str) -> Dataset:
+    """`data` without the customer's examples and without every history that no other example points to."""
+    rest = data.select(data.customer_id != customer_id)
+    kept, history = np.unique(rest.sequences.history, return_inverse=True)
+    lengths = np.diff(data.sequences.offsets)
+    of_step = np.repeat(np.arange(len(lengths)), lengths)
+    steps = np.isin(of_step, kept)
+    sequences = Sequences(
+        offsets=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
+        event_time=data.sequences.event_time[steps],
+        numeric={name: values[steps] for name, values in data.sequences.numeric.items()},
+        categorical={name: (codes[steps], values) for name, (codes, values) in data.sequences.categorical.items()},
+        history=history.astype(np.int64),
+        length=rest.sequences.length,
+    )
+    return replace(rest, sequences=sequences)
+
+
+def _examples(data: Dataset) -> pa.Table:
+    columns = {
+        "customer_id": pa.array(data.customer_id.tolist(), pa.string()),
+        "cutoff": pa.array(data.cutoff, pa.int64()).cast(INSTANT),
+        "history": pa.array(data.sequences.history),
+        "length": pa.array(data.sequences.length),
+    }
+    if data.labels is not None:
+        for kind, matrix in zip(LABELS, (data.labels.churn, data.labels.purchases, data.labels.spend), strict=True):
+            for place, days in enumerate(data.horizons):
+                columns[f"{kind}_{days}"] = pa.array(matrix[:, place])
+    return pa.table(columns)
+
+
+def _steps(sequences: Sequences) -> pa.Table:
+    columns = {"event_time": pa.array(sequences.event_time, pa.int64()).cast(INSTANT)}
+    numeric = {name: pa.array(values) for name, values in sequences.numeric.items()}
+    codes = {name: pa.array(codes) for name, (codes, _) in sequences.categorical.items()}
+    return pa.table(columns | numeric | codes)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomically(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=1)
+
+
+def _floats(table: pa.Table, name: str) -> np.ndarray:
+    return table[name].to_numpy().astype(np.float64)
+
+
+def _integers(table: pa.Table, name: str) -> np.ndarray:
+    column = table[name]
+    return (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_numpy().astype(np.int64)

@@ -1,0 +1,80 @@
+"""The third step of a night: its accepted events into the event store, less what is already known."""
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipeline import paths
+from pipeline.engine import literal, quoted, session
+from pipeline.errors import RecurError
+from pipeline.nights import Night
+from pipeline.record import recorded
+from pipeline.settings import Settings
+from pipeline.store.event_store import ORDER, EventStore, open_store
+
+
+def load(settings: Settings, night: Night) -> dict[str, int]:
+    """Writes the night's object and the counts of its quarantine, and returns `rows_read, rows_accepted,
+    rows_quarantined, rows_already_known`. An event is already known where the row of its event id that was known before
+    it says the same. Loading a night twice makes the same bytes. Raises RecurError where the night was not validated,
+    and where a row would be lost or gained.
+    """
+    from pipeline.serving.database import write_quarantine
+
+    with recorded(settings, "load", night) as figures:
+        accepted, quarantine = paths.accepted(settings, night), paths.quarantine(settings, night)
+        for file in (accepted, quarantine, paths.staged(settings, night)):
+            if not file.exists():
+                raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
+        store = open_store(settings)
+        read = pq.read_metadata(paths.staged(settings, night)).num_rows
+        with session(settings) as connection:
+            reasons = f"select reason, count(*) from read_parquet({literal(quarantine)}) group by reason"
+            by_reason: dict[str, int] = dict(connection.execute(reasons).fetchall())
+            connection.execute(f"create temp table versions as {_versions(connection, store, night, settings)}")
+            kinds = ("not repeated", "repeated", "corrects and not repeated")
+            counts = ", ".join(f"count(*) filter ({kind})" for kind in kinds)
+            # Fetched to the end: the engine takes no other query while a result is open.
+            [(added, already_known, corrections)] = connection.execute(f"select {counts} from versions").fetchall()
+            aside = sum(by_reason.values())
+            if read != added + aside + already_known:
+                raise RecurError(
+                    f"the night {night.name} does not add up: {read} rows read, but {added} accepted, "
+                    f"{aside} quarantined and {already_known} already known; nothing was loaded: run recur ingest again"
+                )
+            columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
+            events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
+            store.write(night.score_date, events.to_arrow_reader(), corrections)
+        write_quarantine(settings, night, by_reason)
+        outcome = {
+            "rows_read": read,
+            "rows_accepted": int(added),
+            "rows_quarantined": aside,
+            "rows_already_known": int(already_known),
+        }
+        figures.update(outcome)
+        return outcome
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
+    """The night's accepted rows, each with `corrects` (its event id was known before) and `repeated` (and said the
+    same).
+    """
+    accepted = f"read_parquet({literal(paths.accepted(settings, night))})"
+    columns = ", ".join(quoted(name) for name in store.schema.names)
+    said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
+    earlier = [store.path(loaded) for loaded in store.nights() if loaded < night.score_date]
+    rows = f"select {columns}, true as is_new from {accepted}"
+    if earlier:
+        objects = ", ".join(literal(file) for file in earlier)
+        same_id = f"event_id in (select event_id from {accepted})"
+        rows += f" union all select {columns}, false from read_parquet([{objects}]) where {same_id}"
+    repeats = connection.execute(f"select count(*) > count(distinct event_id) from ({rows})").fetchone()
+    if repeats is None or not repeats[0]:
+        return f"select *, false as corrects, false as repeated from {accepted}"
+    before = "over (partition by event_id order by known_time, is_new, deleted)"
+    marked = f"""
+        select *, lag(event_id) {before} is not null as corrects,
+            coalesce(lag(row({said})) {before} = row({said}), false) as repeated
+        from ({rows})
+    """
+    return f"select * exclude (is_new) from ({marked}) where is_new"

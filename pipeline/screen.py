@@ -1,0 +1,110 @@
+"""How the command line shows things: a console, tables that fit it, figures as people read them, progress."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import IO, Any, Literal
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.serving.views import View
+
+PIPE_WIDTH = 100
+MOST_ROWS = 1000
+GAP, FOLDED = 2, 30  # columns between columns, and at least for one whose text is folded
+SLOW_STEP = 2.0  # seconds from which a step on a pipe has a line of its own
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """The terminal at its width; on a pipe, plain text of 100 columns unless COLUMNS says otherwise."""
+    made = Console(file=file, highlight=False, markup=False)
+    if not made.is_terminal and "COLUMNS" not in made._environ:
+        made = Console(file=file, highlight=False, markup=False, width=PIPE_WIDTH)
+    return made
+
+
+def table(screen: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Rows under their columns, numbers to the right. Where only the widest column is too much for the screen, it is
+    folded; what is wider still is shown record by record.
+    """
+    shown = [[figure(value) for value in row] for row in rows[:MOST_ROWS]]
+    widths = [max(cell_len(text) for text in texts) for texts in zip(columns, *shown, strict=True)]
+    widest = widths.index(max(widths))
+    beside = sum(widths) - widths[widest] + GAP * (len(widths) - 1)
+    if beside + min(widths[widest], FOLDED) > screen.width:
+        _records(screen, columns, shown)
+    else:
+        grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+        for place, column in enumerate(columns):
+            justify: Literal["left", "right"] = "right" if any(_numeric(row[place]) for row in rows) else "left"
+            grid.add_column(Text(column), justify=justify, no_wrap=place != widest, overflow="fold")
+        for texts in shown:
+            grid.add_row(*(Text(text) for text in texts))
+        screen.print(grid)
+    if len(rows) > MOST_ROWS:
+        screen.print(f"... and {len(rows) - MOST_ROWS:,} rows more: --format csv shows them all", style="dim")
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, (int, float, Decimal))
+
+
+def _records(screen: Console, columns: Sequence[str], shown: Sequence[Sequence[str]]) -> None:
+    widest = max(cell_len(column) for column in columns)
+    for number, texts in enumerate(shown):
+        if number:
+            screen.print()
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="bold", width=widest)
+        grid.add_column(overflow="fold")
+        for column, text in zip(columns, texts, strict=True):
+            grid.add_row(Text(column), Text(text))
+        screen.print(grid)
+
+
+def views(screen: Console, described: Mapping[str, View]) -> None:
+    """What each view is, and what each of its columns means."""
+    told: dict[tuple[str, ...], str] = {}
+    for name, view in described.items():
+        screen.print(name, style="bold")
+        screen.print(view.description)
+        first = told.setdefault(tuple(view.columns), name)
+        if first == name:
+            grid = Table.grid(padding=(0, 2, 0, 2))
+            grid.add_column(no_wrap=True)
+            grid.add_column()
+            for column, meaning in view.columns.items():
+                grid.add_row(Text(column), Text(meaning, style="dim"))
+            screen.print(grid)
+        else:
+            screen.print(f"  the columns of {first}", style="dim")
+        screen.print()
+
+
+def figure(value: Any) -> str:
+    """A value as text of one line: four decimals at most, and no character that would move a terminal's cursor."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        small = value != 0 and abs(value) < 1e-4
+        return f"{value:.3g}" if small else f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    return "".join(letter if letter.isprintable() else " " for letter in str(value))
+
+
+@contextmanager
+def working(screen: Console, what: str) -> Iterator[None]:
+    """Shows that `what` is being done: a spinner on a terminal, on a pipe a line once it has taken over two seconds."""
+    began = time.monotonic()
+    with screen.status(Text(what)):
+        yield
+    if (seconds := time.monotonic() - began) >= SLOW_STEP:
+        screen.print(f"{what}: {seconds:.0f} s")

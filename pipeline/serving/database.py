@@ -1,0 +1,222 @@
+"""The predictions store: one SQLAlchemy address, SQLite in WAL mode or PostgreSQL, with its tables and views made once.
+
+`reading` and `writing` are the only ways in. A writer on SQLite takes the lock when it begins, so that it waits for
+another writer instead of failing half-way; readers see the last commit and wait for nobody.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, insert, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from pipeline.errors import ConfigurationError, RecurError
+from pipeline.nights import Night
+from pipeline.serving import tables
+from pipeline.serving.views import VIEWS, digest
+from pipeline.settings import Settings
+
+BUSY_SECONDS = 60
+_ADVISORY_LOCK = 7_261_378
+_engines: dict[str, Engine] = {}
+
+
+def url(settings: Settings) -> URL:
+    """The store's address, its driver named and a relative SQLite path read against the configuration's folder.
+    Raises ConfigurationError, which shows no password.
+    """
+    mend = "write sqlite:////folder/predictions.db or postgresql+psycopg://user:password@host/database"
+    try:
+        address = make_url(settings.predictions)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"addresses.predictions is no database address: {mend}") from None
+    backend = address.get_backend_name()
+    if backend == "postgresql":
+        return address.set(drivername="postgresql+psycopg")
+    if backend != "sqlite" or address.database in (None, "", ":memory:"):
+        raise ConfigurationError(f"addresses.predictions: {in_words(address)} cannot hold predictions: {mend}")
+    return address.set(database=str((settings.root / str(address.database)).resolve()))
+
+
+def in_words(address: URL) -> str:
+    """An address without its password."""
+    return address.render_as_string(hide_password=True)
+
+
+def engine(settings: Settings) -> Engine:
+    """The store's engine, with every table and view in place. Raises RecurError where it cannot be reached."""
+    address = url(settings)
+    key = address.render_as_string(hide_password=False)
+    if key not in _engines:
+        made = _sqlite(address) if address.get_backend_name() == "sqlite" else _postgresql(address)
+        with _in_words_of(address):
+            _make_schema(made)
+        _engines[key] = made
+    return _engines[key]
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """A connection that sees one state of the store throughout, and keeps nothing."""
+    store = engine(settings)
+    with _in_words_of(store.url), store.connect() as connection:
+        if store.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield connection
+
+
+@contextmanager
+def writing(settings: Settings) -> Iterator[Connection]:
+    """One transaction: all of the block is kept, or, where it raises, none."""
+    store = engine(settings)
+    with _in_words_of(store.url), _writer(store) as connection:
+        yield connection
+
+
+def published_nights(settings: Settings) -> list[date]:
+    """The score dates of every published night, ascending."""
+    with reading(settings) as connection:
+        return list(connection.scalars(select(tables.night.c.score_date).order_by(tables.night.c.score_date)))
+
+
+def write_quarantine(settings: Settings, night: Night, counts: Mapping[str, int]) -> None:
+    """What `night` set aside, as rows by reason, in the place of what an earlier run of that night wrote."""
+    rows = [
+        {"score_date": night.score_date, "reason": reason, "row_count": int(count)}
+        for reason, count in sorted(counts.items())
+        if count
+    ]
+    with writing(settings) as connection:
+        connection.execute(delete(tables.quarantine).where(tables.quarantine.c.score_date == night.score_date))
+        if rows:
+            connection.execute(insert(tables.quarantine), rows)
+
+
+def write_comparison(settings: Settings, cutoff: datetime, comparison: Mapping[str, Any]) -> None:
+    """The comparison made at `cutoff`, given as the object that `recur compare --format json` prints, in the place of
+    an earlier one of that cutoff.
+    """
+    day = cutoff.date()
+    rows = [
+        {
+            "cutoff": day,
+            "model_name": model["name"],
+            "family": model["family"],
+            "run_id": model["run_id"],
+            "fit_seconds": model["fit_seconds"],
+            "predict_customers_per_second": model["predict_customers_per_second"],
+            "metric": metric,
+            **{end: interval[end] for end in ("value", "low", "high")},
+        }
+        for model in comparison["models"]
+        for metric, interval in model["metrics"].items()
+    ]
+    with writing(settings) as connection:
+        connection.execute(delete(tables.comparison).where(tables.comparison.c.cutoff == day))
+        connection.execute(
+            insert(tables.comparison).values(
+                cutoff=day,
+                question_digest=comparison["question_digest"],
+                test_digest=comparison["test_digest"],
+                decision=comparison["verdict"]["decision"],
+                verdict=comparison["verdict"]["sentence"],
+                compared_at=datetime.now(UTC),
+            )
+        )
+        connection.execute(insert(tables.comparison_metric), rows)
+
+
+def erase(settings: Settings, customer_id: str) -> int:
+    """Removes every prediction of `customer_id` and returns how many there were. SQLite overwrites what it frees, and
+    its write-ahead log is emptied, so that no copy stays in the file.
+    """
+    with writing(settings) as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        of_customer = tables.prediction.c.customer_id == customer_id
+        rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
+    store = engine(settings)
+    if store.dialect.name == "sqlite":
+        with _in_words_of(store.url), store.connect().execution_options(recur_autocommit=True) as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return rows
+
+
+@contextmanager
+def _writer(store: Engine) -> Iterator[Connection]:
+    with store.connect().execution_options(recur_writes=True) as connection, connection.begin():
+        yield connection
+
+
+def _sqlite(address: URL) -> Engine:
+    path = Path(str(address.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecurError(f"the folder {path.parent} cannot be made: {error.strerror}: {_MEND}") from None
+    # Without a pool no connection outlives its block, so none is carried over a fork into an Airflow task.
+    made = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(made, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transaction of its own: the listener below does
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(made, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("recur_autocommit"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("recur_writes") else "BEGIN")
+
+    return made
+
+
+def _postgresql(address: URL) -> Engine:
+    return create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 10})
+
+
+def _make_schema(store: Engine) -> None:
+    """Every table and view, and on PostgreSQL their comments, unless the store holds just these already."""
+    current = digest()
+    with store.connect() as connection:
+        if inspect(connection).has_table("schema_version"):
+            known = connection.scalars(select(tables.schema_version.c.digest)).all()
+            if known == [current]:
+                return
+    with _writer(store) as connection:
+        postgresql = connection.dialect.name == "postgresql"
+        if postgresql:
+            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+        tables.metadata.create_all(connection)
+        for name, view in VIEWS.items():
+            connection.exec_driver_sql(f"drop view if exists {name}")
+            connection.exec_driver_sql(f"create view {name} as {view.sql.strip()}")
+            if postgresql:
+                _comment(connection, f"view {name}", view.description)
+                for column, meaning in view.columns.items():
+                    _comment(connection, f"column {name}.{column}", meaning)
+        connection.execute(delete(tables.schema_version))
+        connection.execute(insert(tables.schema_version).values(digest=current))
+
+
+def _comment(connection: Connection, of: str, words: str) -> None:
+    literal = "'" + words.replace("'", "''").replace("%", "%%") + "'"
+    connection.exec_driver_sql(f"comment on {of} is {literal}")
+
+
+_MEND = "check addresses.predictions and paths.var in recur.toml"
+
+
+@contextmanager
+def _in_words_of(address: URL) -> Iterator[None]:
+    """What the database refuses, as one line that names its address without the password."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise RecurError(f"the predictions database {in_words(address)} cannot be used: {reason}: {_MEND}") from error

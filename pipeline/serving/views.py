@@ -1,0 +1,167 @@
+"""The views that analysts read: their SQL, and what each of their columns means. SQLite and PostgreSQL both speak it.
+
+The words here are the only ones: Datasette's pages, PostgreSQL's comments, `recur query` without SQL and the
+documentation all take them from `VIEWS`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+PREDICTION_COLUMNS = {
+    "customer_id": "The customer, as the source calls them",
+    "score_date": "The date of the cutoff: the score uses what was known at its midnight in UTC, and no more",
+    "horizon_days": "How many days from the cutoff the score looks ahead",
+    "churn_probability": "The probability of churn: no event within the horizon",
+    "risk_percentile": "The share of that night's customers who are no more at risk, in percent: 100 is most at risk",
+    "risk_band": "high, medium or low: the top tenth, the next three tenths and the rest, unless set otherwise",
+    "risk_change": "The churn probability minus that of the night published before; null for a customer not in it",
+    "expected_purchases": "How many purchases to expect within the horizon; null where the model does not say",
+    "expected_spend": "How much to expect to be spent within the horizon, in the source's currency; null likewise",
+    "reasons": "What raises this customer's risk, in words, strongest first; null below the share that is explained",
+    "days_since_last_event": "Days from the customer's last event to the cutoff",
+    "model_name": "The model that scored",
+    "model_version": "Its version in the registry",
+    "run_id": "The MLflow run in which it was trained",
+    "question_digest": "The digest of the question that was asked: scores of different questions do not compare",
+    "scored_at": "When the score was made, in UTC",
+}
+_PREDICTIONS = """
+select p.customer_id, p.score_date, p.horizon_days, p.churn_probability, p.risk_percentile, p.risk_band,
+       p.risk_change, p.expected_purchases, p.expected_spend, p.reasons, p.days_since_last_event,
+       n.model_name, n.model_version, n.run_id, n.question_digest, n.scored_at
+from prediction as p join night as n on n.score_date = p.score_date
+"""
+
+
+@dataclass(frozen=True)
+class View:
+    """A view's name in words, what a row of it is, its SQL, and its columns in order with their meaning."""
+
+    title: str
+    description: str
+    sql: str = field(repr=False)
+    columns: dict[str, str] = field(repr=False)
+
+
+VIEWS: dict[str, View] = {
+    "churn_predictions": View(
+        "Churn predictions",
+        "The last published night: one row for each eligible customer, at the primary horizon.",
+        _PREDICTIONS
+        + "where p.score_date = (select max(score_date) from night) and p.horizon_days = n.primary_horizon",
+        PREDICTION_COLUMNS,
+    ),
+    "prediction_history": View(
+        "Prediction history",
+        "Every published night and horizon: one row for each customer who was eligible then.",
+        _PREDICTIONS,
+        PREDICTION_COLUMNS,
+    ),
+    "survival_curve": View(
+        "Survival curve",
+        "How likely each customer is to stay away, by the number of days: one row for each published horizon.",
+        "select customer_id, score_date, horizon_days as day, churn_probability as probability from prediction",
+        {
+            "customer_id": PREDICTION_COLUMNS["customer_id"],
+            "score_date": PREDICTION_COLUMNS["score_date"],
+            "day": "Days from the cutoff",
+            "probability": "The probability that the customer has no event before that day",
+        },
+    ),
+    "model_comparison": View(
+        "Model comparison",
+        "Every model on the same test set, forward in time: one row for each training, model and metric.",
+        """
+select m.cutoff, m.model_name, m.family, m.metric, m.value, m.low, m.high, m.fit_seconds,
+       m.predict_customers_per_second, m.run_id, c.test_digest, c.question_digest, c.decision, c.verdict,
+       c.compared_at
+from comparison_metric as m join comparison as c on c.cutoff = m.cutoff
+""",
+        {
+            "cutoff": "The training's cutoff: models and test labels use what was known at its midnight in UTC",
+            "model_name": "The model",
+            "family": "recurrent, hybrid (a recurrent state beside aggregates), neural or conventional",
+            "metric": "roc_auc, average_precision and lift_at_10_percent (higher is better); log_loss, brier and "
+            "calibration_error (lower is better)",
+            "value": "The metric on the test set",
+            "low": "The lower end of its 95 % interval, customers resampled",
+            "high": "The upper end of that interval",
+            "fit_seconds": "How long the model took to train, in seconds",
+            "predict_customers_per_second": "How many customers it scores in a second",
+            "run_id": "The model's run in MLflow",
+            "test_digest": "The digest of the test set: the same for every model of a comparison",
+            "question_digest": PREDICTION_COLUMNS["question_digest"],
+            "decision": "recurrent, conventional, equivalent, or no detectable difference",
+            "verdict": "What the evidence supports, in a sentence",
+            "compared_at": "When the comparison was made, in UTC",
+        },
+    ),
+    "outcome_review": View(
+        "Outcome review",
+        "Published scores held against what then happened: one row for each night, horizon and metric, once the "
+        "horizon has closed.",
+        """
+select r.score_date, r.horizon_days, r.metric, r.value, r.low, r.high, r.customers, n.model_name, n.model_version,
+       n.run_id, n.question_digest, r.reviewed_at
+from review as r join night as n on n.score_date = r.score_date
+""",
+        {
+            "score_date": "The night whose scores are reviewed",
+            "horizon_days": PREDICTION_COLUMNS["horizon_days"],
+            "metric": "base_rate (the share that churned) and mean_predicted (the mean churn probability); roc_auc, "
+            "average_precision and lift_at_10_percent; log_loss, brier and calibration_error",
+            "value": "The metric over that night's customers; null where it has no meaning, as when none churned",
+            "low": "The lower end of its 95 % interval, customers resampled",
+            "high": "The upper end of that interval",
+            "customers": "How many customers were scored that night",
+            "model_name": PREDICTION_COLUMNS["model_name"],
+            "model_version": PREDICTION_COLUMNS["model_version"],
+            "run_id": PREDICTION_COLUMNS["run_id"],
+            "question_digest": PREDICTION_COLUMNS["question_digest"],
+            "reviewed_at": "When the review was made, in UTC",
+        },
+    ),
+    "pipeline_runs": View(
+        "Pipeline runs",
+        "Every step that was run, failed ones too; the main job as a whole is the step `run`.",
+        """
+select run_id, step, score_date, started_at, seconds, status, message, peak_memory_bytes, rows_read, rows_accepted,
+       rows_quarantined, rows_already_known, rows_scored, rows_published
+from step_run
+""",
+        {
+            "run_id": "This run of the step",
+            "step": "extract, validate, load, score, publish, review, ...; run is the main job",
+            "score_date": "The night it worked on",
+            "started_at": "When it started, in UTC",
+            "seconds": "How long it took",
+            "status": "done, skipped (it rightly had nothing to do) or failed",
+            "message": "Why it was skipped, or what failed and how to mend it",
+            "peak_memory_bytes": "The most memory that its process has held up to its end; for the main job, the "
+            "largest of its processes",
+            "rows_read": "Rows that the source gave for the night",
+            "rows_accepted": "Rows that became events",
+            "rows_quarantined": "Rows that were set aside, each with a reason",
+            "rows_already_known": "Rows that an earlier night had brought already",
+            "rows_scored": "Customers who were scored",
+            "rows_published": "Predictions that were published",
+        },
+    ),
+    "quarantine_summary": View(
+        "Quarantine summary",
+        "Rows that were set aside: one row for each night and reason.",
+        "select score_date, reason, row_count as rows from quarantine",
+        {
+            "score_date": "The night that brought the rows",
+            "reason": "Why they were set aside",
+            "rows": "How many they are",
+        },
+    ),
+}
+
+
+def digest() -> str:
+    """The SHA-256 of everything that the database holds of the views, so that a changed view is made anew."""
+    content = {name: [view.title, view.description, view.sql, view.columns] for name, view in VIEWS.items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,203 @@
+"""The first step of a training: whether one is due, and the examples that all its models share, with their digest."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.build import build_dataset
+from features.dataset import Dataset, Labels
+from features.splits import split
+from pipeline import tracking
+from pipeline.dataset_files import read_dataset, without_customer, write_dataset
+from pipeline.engine import connect
+from pipeline.errors import NothingToDo, RecurError
+from pipeline.nights import DAY, Night
+from pipeline.paths import atomically
+from pipeline.paths import snapshot as folder_of
+from pipeline.record import recorded
+from pipeline.settings import Settings
+from pipeline.store.event_store import EventStore, open_store
+
+META, OUTCOME = "meta.json", "promotion.json"
+SLICES = ("train", "valid", "test")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def training_due(settings: Settings, cutoff: datetime) -> bool:
+    """Whether `cutoff` is late enough after the last finished training of this question: by default more than the
+    primary horizon, else at least `models.retrain_after` days. True where there was none.
+    """
+    finished = _finished(settings)
+    wait = settings.models.retrain_after or settings.question.primary + 1
+    return not finished or cutoff - finished[-1] >= wait * DAY
+
+
+def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
+    """Build and store the labelled examples of every cutoff on the grid as of `cutoff`, and open the parent run.
+
+    Features use what was known at each grid cutoff, labels what was known at `cutoff`. Raises NothingToDo where this
+    question is already trained at `cutoff` or the history is too short, RecurError where the night is not loaded.
+    """
+    folder = folder_of(settings, cutoff)
+    with recorded(settings, "snapshot", Night(None, cutoff)) as figures:
+        if cutoff in _finished(settings):
+            raise NothingToDo(f"already trained as of {cutoff.date()}: remove {folder} to train once more")
+        store = open_store(settings)
+        require_loaded(store, cutoff)
+        backend = connect(settings)
+        events = store.as_of(backend, cutoff)
+        grid = settings.question.cutoffs(_first_event(events), cutoff)
+        try:
+            slices = split(grid, settings.question)
+        except ValueError as error:
+            raise NothingToDo(f"no training as of {cutoff.date()}: {error}") from None
+        data = build_dataset(events, grid, settings.question, store.attributes, cutoff)
+        backend.disconnect()
+        meta: dict[str, Any] = {
+            "cutoff": cutoff.isoformat(),
+            "question": settings.question.model_dump(mode="json"),
+            "question_digest": settings.question.digest,
+            **{name: [moment.isoformat() for moment in getattr(slices, name)] for name in SLICES},
+        }
+        parts = {name: slice_of(data, meta, name) for name in SLICES}
+        meta["test_digest"] = digest(parts["test"])
+        meta["examples"] = {name: len(part) for name, part in parts.items()} | {"all": len(data)}
+        if not all(meta["examples"].values()):
+            raise NothingToDo(f"no training as of {cutoff.date()}: nobody is eligible in one of its slices")
+        _discard(settings, folder)
+        meta["run_id"] = _open_parent(settings, cutoff, meta, folder)
+        write_dataset(folder, data)
+        _write_json(folder / META, meta)
+        figures["rows_read"] = len(data)
+    return {"folder": str(folder), "run_id": meta["run_id"], "test_digest": meta["test_digest"], **meta["examples"]}
+
+
+def read_snapshot(settings: Settings, cutoff: datetime) -> tuple[Dataset, dict[str, Any]]:
+    """The examples and their meta data. Raises RecurError where there is no snapshot of this question at `cutoff`."""
+    return read_dataset(folder_of(settings, cutoff)), read_meta(settings, cutoff)
+
+
+def read_meta(settings: Settings, cutoff: datetime) -> dict[str, Any]:
+    """The meta data alone. Raises RecurError where there is no snapshot of this question at `cutoff`."""
+    file = folder_of(settings, cutoff) / META
+    if not file.exists():
+        raise RecurError(f"there is no snapshot as of {cutoff.date()} in {file.parent}: run `recur train` for it")
+    meta: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    if meta["question_digest"] != settings.question.digest:
+        raise RecurError(
+            f"the snapshot in {file.parent} is of another question ({meta['question_digest']}): run `recur train` anew"
+        )
+    return meta
+
+
+def slice_of(data: Dataset, meta: dict[str, Any], name: str) -> Dataset:
+    """The examples of one slice (train, valid or test), as far as their outcome was known when the next slice begins.
+
+    The split keeps the primary horizon out of the next slice; a longer horizon that reaches into it loses its labels.
+    """
+    moments = [microseconds(datetime.fromisoformat(moment)) for moment in meta[name]]
+    part = data.select(np.isin(data.cutoff, moments))
+    following = {"train": "valid", "valid": "test"}.get(name)
+    return known_by(part, datetime.fromisoformat(meta[following][0])) if following else part
+
+
+def known_by(data: Dataset, moment: datetime) -> Dataset:
+    """`data` whose labels are NaN where `cutoff + horizon` is after `moment`."""
+    assert data.labels is not None
+    horizons = np.array([days * DAY // timedelta(microseconds=1) for days in data.horizons])
+    unknown = data.cutoff[:, None] + horizons[None, :] > microseconds(moment)
+    kinds = (data.labels.churn, data.labels.purchases, data.labels.spend)
+    return replace(data, labels=Labels(*(np.where(unknown, np.nan, kind) for kind in kinds)))
+
+
+def digest(data: Dataset) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the examples: their customers, cutoffs and labels, in order."""
+    assert data.labels is not None
+    content = hashlib.sha256(json.dumps(data.customer_id.tolist()).encode())
+    for array in (data.cutoff, data.labels.churn, data.labels.purchases, data.labels.spend):
+        content.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    return content.hexdigest()[:16]
+
+
+def require_loaded(store: EventStore, cutoff: datetime) -> None:
+    """Raises RecurError where the store does not hold the night that ends at `cutoff`."""
+    nights = store.nights()
+    if cutoff.date() not in nights:
+        held = f"it holds nights up to {max(nights)}" if nights else "it is empty"
+        raise RecurError(f"the event store has no night {cutoff.date()}; {held}: run `recur ingest` for it first")
+
+
+def erase(settings: Settings, customer_id: str) -> int:
+    """Remove a customer from every snapshot and from the predictions in it; gives the rows removed."""
+    removed = 0
+    for folder in sorted((settings.var / "snapshots").glob("*/")):
+        for file in [*folder.glob("predictions/*.parquet"), *folder.glob("test_predictions.parquet")]:
+            table = pq.read_table(file)
+            rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
+            if rest.num_rows < table.num_rows:
+                removed += table.num_rows - rest.num_rows
+                with atomically(file) as temporary:
+                    pq.write_table(rest, temporary)
+        if (folder / META).exists():
+            data = read_dataset(folder)
+            rest_of_data = without_customer(data, customer_id)
+            if len(rest_of_data) < len(data):
+                removed += len(data) - len(rest_of_data)
+                write_dataset(folder, rest_of_data)
+    return removed
+
+
+def write_outcome(settings: Settings, cutoff: datetime, outcome: dict[str, Any]) -> None:
+    """Mark the training at `cutoff` finished, with what became of it."""
+    _write_json(folder_of(settings, cutoff) / OUTCOME, {"question_digest": settings.question.digest, **outcome})
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds from 1970 in UTC, as `Dataset.cutoff` counts them."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _finished(settings: Settings) -> list[datetime]:
+    """The cutoffs of this question's finished trainings, ascending."""
+    outcomes = sorted((settings.var / "snapshots").glob(f"*/{OUTCOME}"))
+    ours = settings.question.digest
+    known = [file.parent.name for file in outcomes if json.loads(file.read_text("utf-8"))["question_digest"] == ours]
+    return [datetime.fromisoformat(name).replace(tzinfo=UTC) for name in known]
+
+
+def _first_event(events: ir.Table) -> datetime:
+    first = events.filter(~events.deleted).event_time.min().to_pyarrow().as_py()
+    if first is None:
+        raise NothingToDo("the event store holds no events")
+    moment: datetime = first
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _discard(settings: Settings, folder: Path) -> None:
+    """Remove what an unfinished or another question's training left, and its runs from MLflow's pages."""
+    if (folder / META).exists():
+        tracking.discard(settings, json.loads((folder / META).read_text("utf-8"))["run_id"])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_parent(settings: Settings, cutoff: datetime, meta: dict[str, Any], folder: Path) -> str:
+    run = tracking.open_run(settings, f"comparison {cutoff.date()}")
+    run.tags({"cutoff": meta["cutoff"], "question_digest": meta["question_digest"], "test_digest": meta["test_digest"]})
+    run.parameters({"question": meta["question"], "seed": settings.run.seed, "models": list(settings.models.names)})
+    run.metrics({f"examples_{name}": rows for name, rows in meta["examples"].items()})
+    run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
+    return run.run_id
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomically(path) as file:
+        file.write_text(json.dumps(content, indent=2), "utf-8")

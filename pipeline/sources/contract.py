@@ -1,0 +1,37 @@
+"""What a source of events is. Nothing past validation knows more of it than this."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pipeline.nights import Night
+
+Kind = Literal["numeric", "categorical"]
+
+CORE_TEXTS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity")
+"""The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
+are ISO text in UTC where the source could read them, and stand as they were where it could not.
+"""
+
+
+class Source(Protocol):
+    """Where events come from. The constructor raises where the source is missing, unreadable or has not the columns
+    that the configuration names.
+    """
+
+    def span(self) -> tuple[datetime, datetime]:
+        """The first event's time and the end of the last closed day, in UTC. A day is closed once the source holds an
+        event after it. Raises RecurError where there are no rows.
+        """
+
+    def attributes(self) -> dict[str, Kind]:
+        """The attributes of an event beyond its own columns, in the order in which the event store keeps them."""
+
+    def extract(self, night: Night, path: Path) -> int:
+        """Writes the rows of `night` as Parquet to `path` and returns how many there are.
+
+        Columns, all text save the first: `row` (their order in the source), `unreadable` (the line itself, where it
+        could not be taken apart, else null), those of `CORE_TEXTS` that the source maps, and the attributes. A row
+        belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time, in
+        whose `(start, end]` that lies, as known by `end` means known time <= end.
+        """

@@ -1,0 +1,91 @@
+"""How a file writes its times: ISO, or one of the ways that spreadsheets and exports have. Found once for a column,
+never guessed row by row, since 03/04/2011 says nothing of whether its day or its month comes first.
+"""
+
+import duckdb
+
+from pipeline.engine import literal
+from pipeline.errors import ConfigurationError, RecurError
+
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_DATES = {
+    # A year of two digits first: it refuses four, whereas %Y would read 11 as the year 11.
+    "day first": ("%d/%m/%y", "%d/%m/%Y", "%d.%m.%y", "%d.%m.%Y", "%d-%m-%y", "%d-%m-%Y"),
+    "month first": ("%m/%d/%y", "%m/%d/%Y", "%m-%d-%y", "%m-%d-%Y"),
+    "year first": (
+        "%Y/%m/%d",
+        "%Y%m%d",
+        "%Y%m%dT%H%M%S",
+        "%Y%m%d%H%M%S",
+        "%d-%b-%Y",
+        "%d %b %Y",
+        "%b %d, %Y",
+        "%d%b%Y",
+    ),
+}
+EPOCH = "seconds since 1970"
+SAMPLE = 5_000
+ISO_SHARE = 0.5
+
+
+def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where: str) -> str:
+    """An SQL expression that reads the text `column` as TIMESTAMPTZ, null where it cannot. A time that names no zone is
+    in the session's zone. `rows` is an SQL relation; its first rows decide whether the times are ISO, and only where
+    they are not is the whole column looked at. `where` names the file and column in errors.
+
+    Raises RecurError where no way of writing fits any value, ConfigurationError where day first and month first fit
+    equally well and mean different times.
+    """
+    iso = f"try_cast(trim({column}) as timestamptz)"
+    sample = f"(select {column} from {rows} where trim({column}) <> '' limit {SAMPLE})"
+    given, read = _one(connection, f"select count(*), count({iso}) from {sample}")
+    if read >= ISO_SHARE * given:
+        return iso
+    ways = _ways(connection, sample, column)
+    if not ways:
+        example = _one(connection, f"select any_value({column}) from {sample}")[0]
+        raise RecurError(f"{where}: no value can be read as a time, for example {example!r}: write 2017-12-04 11:53:26")
+    counts = ", ".join(f"count({way}), sum(hash({way}) % 1000003)" for way in ways.values())
+    figures = _one(connection, f"select {counts} from {rows}")
+    read_by = dict(zip(ways, figures[::2], strict=True))
+    meant = dict(zip(ways, figures[1::2], strict=True))
+    best = max(read_by, key=lambda name: read_by[name])
+    day, month = "day first", "month first"
+    if (
+        {day, month} <= set(ways)
+        and best in (day, month)
+        and read_by[day] == read_by[month]
+        and meant[day] != meant[month]
+    ):
+        raise ConfigurationError(
+            f"{where}: day or month may come first in these times: write them as 2017-12-04 11:53:26"
+        )
+    return f"coalesce({iso}, {ways[best]})"
+
+
+def _ways(connection: duckdb.DuckDBPyConnection, sample: str, column: str) -> dict[str, str]:
+    """The ways of writing that fit any value of the sample, each as an SQL expression of the formats that did."""
+    formats = [(name, date + clock) for name, dates in _DATES.items() for date in dates for clock in _CLOCKS]
+    counts = ", ".join(f"count({_strptime(column, [text])})" for _, text in formats)
+    *found, seconds = _one(connection, f"select {counts}, count({_epoch(column)}) from {sample}")
+    used = [pair for pair, count in zip(formats, found, strict=True) if count]
+    ways = {name: _strptime(column, [text for its, text in used if its == name]) for name, _ in used}
+    return ways | ({EPOCH: _epoch(column)} if seconds else {})
+
+
+def _strptime(column: str, formats: list[str]) -> str:
+    return f"try_strptime(trim({column}), [{', '.join(literal(text) for text in formats)}])::timestamptz"
+
+
+def _epoch(column: str) -> str:
+    """Seconds, milliseconds or microseconds since 1970, told apart by size: seconds reach 1e11 in the year 5138."""
+    number = f"try_cast(trim({column}) as double)"
+    scale = f"case when abs({number}) < 1e11 then 1e6 when abs({number}) < 1e14 then 1e3 else 1 end"
+    microseconds = f"try_cast(round({number} * {scale}) as bigint)"
+    return f"(case when abs({microseconds}) < 1e16 then make_timestamp({microseconds}) end at time zone 'UTC')"
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,88 @@
+"""The second step of a night: each row judged by the row rules, then the night as a whole by the night rules."""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipeline import paths
+from pipeline.engine import literal, session
+from pipeline.errors import RecurError
+from pipeline.nights import Night
+from pipeline.record import recorded
+from pipeline.settings import Settings
+from pipeline.sources import open_source
+from pipeline.sources.contract import CORE_TEXTS
+from pipeline.store.event_store import EventStore
+from pipeline.validation.night_rules import NightRule, night_rules
+from pipeline.validation.parsing import event_columns, judged, source_row
+from pipeline.validation.profile import profile_of
+from pipeline.validation.rules import CONFLICT, RowRule, row_rules
+
+
+def validate(settings: Settings, night: Night) -> dict[str, int]:
+    """Splits the staged night into the accepted events and the quarantine, and returns `rows_read, rows_accepted,
+    rows_quarantined`. Raises RecurError, which names the rule, the figures and the mend, where the night is refused:
+    then nothing is accepted, and the event store and the predictions stay as they were.
+    """
+    from pipeline.validation.expectations import expect
+
+    with recorded(settings, "validate", night) as figures:
+        staged, accepted = paths.staged(settings, night), paths.accepted(settings, night)
+        if not staged.exists():
+            raise RecurError(f"{staged} does not exist: the night {night.name} was not extracted; run recur ingest")
+        accepted.unlink(missing_ok=True)
+        store = EventStore(settings.events, open_source(settings).attributes())
+        names = pq.read_schema(staged).names
+        if missing := set(store.attributes) - set(names):
+            raise RecurError(
+                f"{staged} has no column {min(missing)}: extract the night {night.name} again (recur ingest)"
+            )
+        mapped = [name for name in names if name in CORE_TEXTS or name in store.attributes]
+        rules = row_rules(mapped, store.attributes)
+        with session(settings) as connection, paths.atomically(accepted) as file:
+            source = f"read_parquet({literal(staged)})"
+            query = judged(source, mapped, store.attributes, night, rules)
+            connection.execute(f"create temp table judged as {query}")
+            _write_quarantine(connection, paths.quarantine(settings, night), night, mapped)
+            events = f"select {event_columns(store.attributes)} from judged where reason is null"
+            connection.execute(f"copy ({events}) to {literal(file)} (format parquet)")
+            rules = [*rules, CONFLICT] if "event_id" in mapped else rules
+            profile, by_reason = profile_of(connection, file, store, night, rules)
+            counts = {name: int(profile[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
+            figures.update(counts)
+            expected = night_rules(profile, rules, settings.validation, is_history=night.start is None)
+            broken = expect(settings, night, profile, expected)
+            if broken:
+                raise RecurError(_refusal(night, broken[0], profile, by_reason, rules))
+        return counts
+
+
+def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, night: Night, mapped: list[str]) -> None:
+    rows = f"""
+        select {literal(night.name)} as night, reason, {source_row(mapped)} as row
+        from (select * from judged where reason is not null order by judged.row, reason)
+    """
+    with paths.atomically(path) as file:
+        connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")
+
+
+def _refusal(
+    night: Night, broken: NightRule, profile: dict[str, float], by_reason: dict[str, int], rules: list[RowRule]
+) -> str:
+    """One line: the night, the rule, the figures, the mend."""
+    rows, value = int(profile["rows_read"]), profile[broken.figure]
+    if broken.figure == "volume_share":
+        found = (
+            f"{int(profile['rows_accepted'])} events are {value:.1%} of the usual {profile['usual_a_day']:.0f} a day, "
+            f"expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
+        )
+    elif broken.figure.endswith("_share"):
+        most = max(rules, key=lambda rule: by_reason.get(rule.code, 0))
+        found = (
+            f"{int(profile['rows_quarantined'])} of {rows} rows ({profile['quarantined_share']:.1%}) were set aside, "
+            f"at most {broken.maximum:.1%} may be; most often ({by_reason[most.code]} rows) {most.words} ({most.code})"
+        )
+    else:
+        found = f"{broken.words}: {value:.0f} of {rows} rows"
+    return f"the night {night.name} is refused and nothing of it was loaded: {found}: {broken.mend}"

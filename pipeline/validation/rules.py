@@ -1,0 +1,81 @@
+"""The row rules: what makes one row unusable. One list, from which the rows are split and the night's expectations
+come.
+
+What real data hold is not bad: an amount of 0, a quantity of thousands (fuel), a negative amount (a refund), an amount
+that is absent.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pipeline.engine import quoted
+from pipeline.sources.contract import Kind
+
+LINE, ATTRIBUTES = "line", "attributes"
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """Rows for which `predicate` holds are set aside with `code` as their reason; where several rules hold, the first
+    of the list is the reason. The predicate is SQL over the columns of `pipeline.validation.parsing`. `subject` is what
+    the rule is about: a rule about a column that the source does not map is left out, and the night's expectations
+    count the rows set aside by subject.
+    """
+
+    subject: str
+    code: str
+    words: str
+    predicate: str
+
+
+ROW_RULES = [
+    RowRule(LINE, "unreadable", "the line has not the header's columns, or is not UTF-8", "unreadable is not null"),
+    RowRule("customer_id", "customer_id_missing", "no customer is named", "customer_id is null"),
+    RowRule("event_time", "event_time_missing", "no event time is given", "nullif(trim(text_event_time), '') is null"),
+    RowRule("event_time", "event_time_unreadable", "the event time cannot be read as a time", "event_time is null"),
+    RowRule(
+        "event_time",
+        "event_time_before_1970",
+        "the event time lies before 1970-01-02 (1970-01-01 is what an empty clock says)",
+        "event_time < timestamp '1970-01-02'",
+    ),
+    RowRule(
+        "event_time",
+        "event_time_in_future",
+        "the event time lies at or after the night's end, when nobody could know of it",
+        "event_time >= night_end",
+    ),
+    RowRule("known_time", "known_time_unreadable", "the known time is missing or unreadable", "known_time is null"),
+    RowRule("event_type", "event_type_missing", "no event type is given", "event_type is null"),
+    RowRule("event_id", "event_id_missing", "no event id is given", "event_id is null"),
+]
+
+NUMBER_RULES = [
+    RowRule(
+        "{column}", "{column}_unreadable", "{column} is no number", "{value} is null and nullif(trim({text}), '') <> ''"
+    ),
+    RowRule("{column}", "{column}_not_finite", "{column} is not finite", "not isfinite({value})"),
+    RowRule("{column}", "{column}_absurd", "{column} is beyond 1,000,000,000 either way", "abs({value}) > 1e9"),
+]
+"""For `amount`, `quantity` and each numeric attribute."""
+
+CONFLICT = RowRule(
+    "event_id",
+    "event_id_conflict",
+    "several rows of the night have the same event id and known time, and differ",
+    "event_id_conflict",
+)
+"""Judged last, and only among the rows that pass every other rule."""
+
+
+def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[RowRule]:
+    """The rules for a source that maps the columns `mapped`, in their order, `CONFLICT` aside."""
+    numbers = {name: name for name in ("amount", "quantity") if name in mapped}
+    numbers |= {name: ATTRIBUTES for name, kind in attributes.items() if kind == "numeric"}
+    own = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
+    return own + [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
+
+
+def _about(column: str, subject: str, rule: RowRule) -> RowRule:
+    names = {"column": column, "value": quoted(column), "text": quoted(f"text_{column}")}
+    return RowRule(subject, *(part.format(**names) for part in (rule.code, rule.words, rule.predicate)))

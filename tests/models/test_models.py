@@ -1,0 +1,162 @@
+"""What every model promises, whichever it is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from features.dataset import Dataset, Labels
+from models import MODELS, model_class
+from models.contract import Model
+from models.outcomes import base_rates, log_loss
+from tests.models.worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
+
+SMALL = {
+    "max_epochs": 3,
+    "units": 6,
+    "head_units": 12,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+    "dropout": 0.0,
+    "trees": 20,
+    "min_examples_a_leaf": 10,
+    "max_rounds": 60,
+}
+HORIZONS = (28, HORIZON)
+
+
+def make(name: str, horizons: tuple[int, ...] = HORIZONS, **parameters: object) -> Model:
+    own = {key: value for key, value in SMALL.items() if key in model_class(name).defaults}
+    return model_class(name)(horizons, 5, **own | parameters)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Dataset, Dataset]:
+    return halves(steady_world(horizons=HORIZONS))
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def fitted(request, world):
+    model = make(request.param)
+    model.fit(*world)
+    return request.param, model
+
+
+def test_it_predicts_better_than_the_base_rate(fitted, world):
+    train, valid = world
+    constant = np.broadcast_to(base_rates(train.labels.churn), valid.labels.churn.shape)
+    predictions = fitted[1].predict(valid)
+    assert log_loss(valid.labels.churn, predictions.churn_probability) < log_loss(valid.labels.churn, constant) - 0.01
+
+
+def test_its_predictions_are_probabilities_and_amounts(fitted, world):
+    predictions = fitted[1].predict(world[1])
+    shape = (len(world[1]), len(HORIZONS))
+    assert predictions.churn_probability.shape == shape
+    assert ((predictions.churn_probability >= 0) & (predictions.churn_probability <= 1)).all()
+    assert (predictions.churn_probability[:, 0] <= predictions.churn_probability[:, 1]).all()  # 28 days and 14
+    for values in (predictions.expected_purchases, predictions.expected_spend):
+        assert values.shape == shape
+        assert (values >= 0).all()
+
+
+def test_expected_totals_are_near_the_training_totals(fitted, world):
+    train = world[0]
+    predictions = fitted[1].predict(train)
+    assert predictions.expected_purchases.sum(0) == pytest.approx(train.labels.purchases.sum(0), rel=0.1)
+    assert predictions.expected_spend.sum(0) == pytest.approx(train.labels.spend.sum(0), rel=0.1)
+
+
+def test_save_and_load_give_the_same_predictions(fitted, world, tmp_path):
+    name, model = fitted
+    model.save(tmp_path)
+    assert not list(tmp_path.rglob("*.pkl"))
+    loaded = model_class(name).load(tmp_path)
+    before, after = model.predict(world[1]), loaded.predict(world[1])
+    for field in ("churn_probability", "expected_purchases", "expected_spend"):
+        assert np.array_equal(getattr(before, field), getattr(after, field)), field
+    assert loaded.parameters == json.loads(json.dumps(model.parameters))
+
+
+def test_what_happens_at_or_after_the_cutoff_changes_no_prediction(fitted, world):
+    valid = world[1]
+    cutoff = int(np.unique(valid.cutoff)[3])
+    data = valid.select(valid.cutoff == cutoff)
+    changed = with_labels(change_after(data, cutoff), None)
+    assert not np.array_equal(changed.sequences.event_time, data.sequences.event_time)
+    assert np.array_equal(fitted[1].predict(changed).churn_probability, fitted[1].predict(data).churn_probability)
+
+
+def test_a_prediction_depends_neither_on_its_company_nor_on_its_place(fitted, world):
+    valid = world[1]
+    together = fitted[1].predict(valid).churn_probability
+    order = np.random.default_rng(3).permutation(len(valid))
+    assert np.abs(fitted[1].predict(valid.select(order)).churn_probability - together[order]).max() <= 1e-6
+    for row in (0, len(valid) // 2, len(valid) - 1):
+        alone = fitted[1].predict(valid.select(np.array([row]))).churn_probability[0]
+        assert np.abs(alone - together[row]).max() <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["random_forest", "lightgbm", "feed_forward", "hybrid_gru"])
+def test_two_fits_are_equal_bit_for_bit(name, world):
+    first, second = (make(name) for _ in range(2))
+    for model in (first, second):
+        model.fit(*world)
+    a, b = (model.predict(world[1]) for model in (first, second))
+    assert np.array_equal(a.churn_probability, b.churn_probability)
+    assert np.array_equal(a.expected_spend, b.expected_spend)
+    assert first.curves == second.curves
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_labels_that_were_not_observed_are_not_learnt_from(name, world):
+    """Half of the longer horizon's labels are unknown, and what stands in for them must not matter."""
+    train = world[0]
+    unknown = np.zeros(train.labels.churn.shape, bool)
+    unknown[train.cutoff > np.median(train.cutoff), 0] = True
+    labels = Labels(
+        *(
+            np.where(unknown, np.nan, values)
+            for values in (train.labels.churn, train.labels.purchases, train.labels.spend)
+        )
+    )
+    model = make(name, **{"max_epochs": 1} if "max_epochs" in model_class(name).defaults else {})
+    model.fit(with_labels(train, labels), None)
+    predictions = model.predict(world[1])
+    assert np.isfinite(predictions.churn_probability).all()
+    assert np.isfinite(predictions.expected_spend).all()
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_horizon_without_any_label_is_refused(name, world):
+    train = world[0]
+    labels = Labels(*(np.full_like(train.labels.churn, np.nan) for _ in range(3)))
+    with pytest.raises(ValueError, match="no label was observed"):
+        make(name).fit(with_labels(train, labels), None)
+
+
+def test_what_validation_found_is_carried_into_a_fit_without_it(world):
+    model = make("lightgbm")
+    model.fit(*world)
+    again = model_class("lightgbm")(HORIZONS, 5, **model.parameters)
+    again.fit(world[0], None)
+    assert again.predict(world[1]).churn_probability == pytest.approx(model.predict(world[1]).churn_probability)
+
+
+@pytest.mark.parametrize("name", ["simple_rnn", "lstm", "gru", "hybrid_gru"])
+def test_a_recurrent_model_sees_the_order_of_events(name):
+    train, test = halves(order_world())
+    model = make(name, (HORIZON,), max_epochs=12)
+    model.fit(train, None)
+    assert log_loss(test.labels.churn, model.predict(test).churn_probability) < 0.1
+
+
+def test_progress_is_told_every_epoch(world):
+    told = []
+    make("feed_forward").fit(*world, on_epoch=lambda epoch, measures: told.append((epoch, sorted(measures))))
+    assert told == [(epoch, ["train_loss", "valid_log_loss"]) for epoch in (1, 2, 3)]
+
+
+def test_an_unknown_name_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match="choose among recency, logistic_regression"):
+        model_class("oracle")

@@ -1,0 +1,64 @@
+"""What the tests of the pipeline share: a world that was trained once, and the same world before that."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class World:
+    """A trained world. Its tests read it; those that change something take `fresh_world`, or another folder."""
+
+    settings: Settings
+    events: pd.DataFrame
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without a run: making it takes seconds, copying it none."""
+    from pipeline import tracking
+
+    settings = Settings(root=tmp_path_factory.mktemp("mlflow"))
+    tracking.client(settings)
+    return settings.var / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def trained_world(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> World:
+    """The made-up world, trained as of its first night."""
+    from tests.pipeline.trained_world import FIRST, run_training
+
+    world = _untrained(tmp_path_factory.mktemp("trained"), empty_mlflow)
+    run_training(world.settings, FIRST)
+    return world
+
+
+@pytest.fixture
+def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
+    """The same world, with its nights loaded and nothing trained."""
+    return _untrained(tmp_path, empty_mlflow)
+
+
+@pytest.fixture
+def own_world(tmp_path: Path, trained_world: World) -> World:
+    """A copy of the trained world, for a test that changes something."""
+    from pipeline.settings import load_settings
+
+    folder = tmp_path / "copy"
+    shutil.copytree(trained_world.settings.root, folder)
+    return World(load_settings(folder / "recur.toml"), trained_world.events)
+
+
+def _untrained(folder: Path, empty_mlflow: Path) -> World:
+    from tests.pipeline.trained_world import made_up_events, make_world
+
+    events = made_up_events()
+    settings = make_world(folder, events)
+    settings.var.mkdir(exist_ok=True)
+    shutil.copy(empty_mlflow, settings.var / "mlflow.db")
+    return World(settings, events)

@@ -1,0 +1,66 @@
+"""What a step leaves behind: done, skipped or failed, with its figures."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import NothingToDo, RecurError
+from pipeline.nights import Night
+from pipeline.record import peak_memory, record_job, recorded
+from pipeline.serving.query import query
+from pipeline.settings import Addresses, Settings
+
+NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
+
+
+def test_a_step_that_ends_well_keeps_its_figures(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    with recorded(settings, "load", NIGHT) as figures:
+        figures |= {"rows_read": 7, "rows_accepted": 0, "message": "fine", "other": 1}
+    columns = "step, score_date, status, message, rows_read, rows_accepted, rows_scored"
+    assert query(settings, f"select {columns} from pipeline_runs")[1] == [
+        ("load", "2017-12-04", "done", "fine", 7, 0, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NothingToDo("no new day"), "skipped"),
+        (RecurError("no new day"), "failed"),
+        (ValueError("no new day"), "failed"),
+    ],
+)
+def test_a_step_that_does_not_says_why_and_raises_on(tmp_path: Path, error: Exception, status: str) -> None:
+    settings = Settings(root=tmp_path)
+    with pytest.raises(type(error), match="no new day"), recorded(settings, "extract", date(2017, 12, 5)):
+        raise error
+    assert query(settings, "select step, score_date, status, message from pipeline_runs")[1] == [
+        ("extract", "2017-12-05", status, "no new day")
+    ]
+
+
+def test_without_a_database_the_step_does_not_begin(tmp_path: Path) -> None:
+    address = "postgresql://somebody:hidden@127.0.0.1:1/none"
+    settings = Settings(root=tmp_path, addresses=Addresses(predictions=address))
+    begun = []
+    with pytest.raises(RecurError, match="127.0.0.1:1") as raised, recorded(settings, "load", NIGHT):
+        begun.append(True)
+    assert not begun
+    assert "hidden" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_main_job_is_a_step_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    record_job(settings, datetime(2026, 11, 1, 2, tzinfo=UTC), 12.5)
+    columns = "step, started_at, seconds, status, score_date"
+    assert query(settings, f"select {columns} from pipeline_runs")[1] == [
+        ("run", "2026-11-01 02:00:00.000+00:00", 12.5, "done", None)
+    ]
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    held = bytearray(1 << 26)
+    assert len(held) < peak_memory() < 1 << 40
