@@ -1,4 +1,4 @@
-"""Datasette over the predictions, for the network of compose.yaml; only its published port is on the host's loopback."""
+"""Datasette over the predictions, for the network of compose.yaml; its published port is on the host's loopback."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What every network does around its own layers: train, predict, save and load, with the same heads and the same loop."""
+"""What every network does around its own layers: train, predict, save and load, with the same heads and loop."""
 
 import json
 from abc import abstractmethod
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class NetworkModel(Model):
-    """A network with three heads a horizon: churn, purchases, spend. A model of this kind says what it reads (`_prepare`,
-    `_reader`, its state as JSON) and how it is built (`_network`).
+    """A network with three heads a horizon: churn, purchases, spend. A model of this kind says what it reads
+    (`_prepare`, `_reader`, its state as JSON) and how it is built (`_network`).
 
     `epochs` is what early stopping found: a fit without validation trains for as long, at the same learning rates.
     """
@@ -30,7 +30,7 @@ class NetworkModel(Model):
         "max_epochs": 12,
         "epochs": None,
         "patience": 3,
-        "weight_decay": 2.0,
+        "weight_decay": 1.0,
         "dropout": 0.2,
         "head_units": 64,
     }

@@ -15,8 +15,9 @@ LIMIT = 6.0  # standardised values are held within ±LIMIT
 
 @dataclass(frozen=True)
 class Preparation:
-    """Each column becomes `(sign(x) log(1 + |x|) - centre) / scale`, with the training median where it is undefined, and
-    beside it a column that says so, where training saw both cases. Columns that do not vary in training are left out.
+    """Each column becomes `(sign(x) log(1 + |x|) - centre) / scale`, with the training median where it is undefined,
+    and beside it a column that says so, where training saw both cases. Columns that do not vary in training are left
+    out.
     """
 
     columns: list[str]

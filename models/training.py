@@ -94,7 +94,7 @@ def train(
 
 
 def ask(network: keras.Model) -> Callable[[Reader], dict[str, Floats]]:
-    """A function, compiled once, from a reader to the outputs of each head for all its examples, [examples, horizons]."""
+    """A function, compiled once, from a reader to each head's outputs for all its examples, [examples, horizons]."""
     compiled = tf.function(lambda arrays: network(arrays, training=False), input_signature=[_signature(network)])
 
     def answers(reader: Reader) -> dict[str, Floats]:

@@ -5,22 +5,16 @@ Nothing heavy is imported here, so that `recur --help` answers at once.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.errors import NothingToDo, RecurError
-from pipeline.nights import parse_cutoff
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipeline.settings import Settings
+from pipeline.quarantine_commands import quarantine_app
+from pipeline.session import at_work, date_of, settings_of
 
 app = typer.Typer(
     name="recur",
@@ -30,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-quarantine_app = typer.Typer(help="What validation set aside and why, and again after a fix.", rich_markup_mode=None)
 app.add_typer(quarantine_app, name="quarantine")
 
 
@@ -74,8 +67,8 @@ def run(context: typer.Context, until: Until = None) -> None:
     """
     from pipeline.run import run as run_nights
 
-    settings = _settings(context)
-    moment = _date(until)
+    settings = settings_of(context)
+    moment = date_of(until)
     run_nights(settings, moment.date() if moment else None)
 
 
@@ -84,8 +77,8 @@ def ingest(context: typer.Context, until: Until = None) -> None:
     """Extract, validate and load the nights not yet loaded."""
     from pipeline import by_hand
 
-    with _at_work(context) as (settings, screen):
-        by_hand.ingest(settings, screen, _date(until))
+    with at_work(context) as (settings, screen):
+        by_hand.ingest(settings, screen, date_of(until))
 
 
 @app.command()
@@ -96,8 +89,8 @@ def train(context: typer.Context, cutoff: Cutoff = None) -> None:
     """
     from pipeline import by_hand
 
-    with _at_work(context) as (settings, screen):
-        by_hand.train(settings, screen, _date(cutoff))
+    with at_work(context) as (settings, screen):
+        by_hand.train(settings, screen, date_of(cutoff))
 
 
 @app.command()
@@ -105,8 +98,8 @@ def score(context: typer.Context, cutoff: Cutoff = None) -> None:
     """Score a night with the champion, and publish it."""
     from pipeline import by_hand
 
-    with _at_work(context) as (settings, screen):
-        by_hand.score(settings, screen, _date(cutoff))
+    with at_work(context) as (settings, screen):
+        by_hand.score(settings, screen, date_of(cutoff))
 
 
 @app.command()
@@ -114,8 +107,8 @@ def review(context: typer.Context, cutoff: Cutoff = None) -> None:
     """Hold predictions whose horizon has closed against reality."""
     from pipeline import by_hand
 
-    with _at_work(context) as (settings, screen):
-        by_hand.review(settings, screen, _date(cutoff))
+    with at_work(context) as (settings, screen):
+        by_hand.review(settings, screen, date_of(cutoff))
 
 
 @app.command()
@@ -135,7 +128,7 @@ def query(
     from pipeline.serving.query import query as ask
     from pipeline.serving.views import VIEWS
 
-    settings = _settings(context)
+    settings = settings_of(context)
     if sql is None:
         columns = ["view", "column", "meaning"]
         rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
@@ -168,7 +161,7 @@ def compare(
     from pipeline.report import print_comparison
     from pipeline.screen import console
 
-    settings = _settings(context)
+    settings = settings_of(context)
     if predictions is not None:
         copy_to(last_predictions(settings), predictions)
     if form is Format.json:
@@ -184,38 +177,10 @@ def explain(context: typer.Context, customer_id: CustomerId) -> None:
     from pipeline.score import explain as explain_one
     from pipeline.screen import working
 
-    with _at_work(context) as (settings, screen):
+    with at_work(context) as (settings, screen):
         with working(screen, f"asking the champion about {customer_id}"):
             explanation = explain_one(settings, customer_id)
         print_explanation(screen, explanation)
-
-
-@quarantine_app.command("list")
-def quarantine_list(context: typer.Context) -> None:
-    """List what was set aside, by night and reason."""
-    from pipeline.quarantine import summary
-    from pipeline.screen import console, table
-
-    rows = summary(_settings(context))
-    if rows:
-        table(console(), ["night", "reason", "rows", "example"], rows)
-    else:
-        print("Nothing is in quarantine.")
-
-
-@quarantine_app.command("replay")
-def quarantine_replay(context: typer.Context) -> None:
-    """Validate it once more, and load what passes today's rules."""
-    from pipeline.quarantine import replay
-    from pipeline.screen import figure, working
-
-    with _at_work(context) as (settings, screen):
-        with working(screen, "replaying the quarantine"):
-            brought_back = replay(settings)
-        if not brought_back:
-            screen.print("Nothing was in quarantine.")
-        for night, outcome in brought_back.items():
-            screen.print(f"{figure(night)}: {figure(outcome)} rows brought back")
 
 
 @app.command()
@@ -223,7 +188,7 @@ def forget(context: typer.Context, customer_id: CustomerId) -> None:
     """Erase one customer from all that the pipeline holds."""
     from pipeline.forget import forget as forget_one
 
-    with _at_work(context) as (settings, screen):
+    with at_work(context) as (settings, screen):
         erased = forget_one(settings, customer_id)
         if not any(erased.values()):
             raise RecurError(f"customer {customer_id} is nowhere in what the pipeline holds: check the id")
@@ -243,7 +208,7 @@ def promote(
     from pipeline.promote import promote_version
     from pipeline.registry import versions
 
-    with _at_work(context) as (settings, screen):
+    with at_work(context) as (settings, screen):
         if version is None:
             known = versions(settings)
             if not known:
@@ -258,7 +223,7 @@ def rollback(context: typer.Context) -> None:
     """Make the champion before the present one champion again."""
     from pipeline.promote import rollback as go_back
 
-    with _at_work(context) as (settings, screen):
+    with at_work(context) as (settings, screen):
         outcome = go_back(settings)
         screen.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
 
@@ -275,7 +240,7 @@ def check(
     from pipeline.check import check as check_all
     from pipeline.check import print_findings
 
-    with _at_work(context) as (settings, screen):
+    with at_work(context) as (settings, screen):
         findings = check_all(settings, leaks)
         print_findings(screen, findings)
     if any(finding.state == "wrong" for finding in findings):
@@ -298,7 +263,7 @@ def up(
     """Serve Airflow, MLflow and the analysts' page on loopback."""
     from pipeline.up import up as serve
 
-    serve(_settings(context), {"airflow": airflow_port, "mlflow": mlflow_port, "datasette": datasette_port})
+    serve(settings_of(context), {"airflow": airflow_port, "mlflow": mlflow_port, "datasette": datasette_port})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -333,28 +298,6 @@ def _status(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         _complain(f"{error.strerror or error}: {error.filename or 'no file named'}: check that it exists and is yours")
         return 1
-
-
-def _settings(context: typer.Context) -> "Settings":
-    from pipeline.settings import load_settings
-
-    return load_settings(context.obj)
-
-
-def _date(text: str | None) -> datetime | None:
-    return None if text is None else parse_cutoff(text)
-
-
-@contextmanager
-def _at_work(context: typer.Context) -> Iterator[tuple["Settings", "Console"]]:
-    """The settings and the screen, while what libraries print goes into a log."""
-    settings = _settings(context)
-
-    from pipeline.chatter import chatter_into
-    from pipeline.screen import console
-
-    with chatter_into(settings.var / "logs" / "recur.log") as stream:
-        yield settings, console(stream)
 
 
 def _complain(line: str) -> None:

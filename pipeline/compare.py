@@ -100,7 +100,9 @@ def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
     """The results of every model of `models.names`. Raises RecurError, which names it, where one is missing."""
     folder = paths.snapshot(settings, cutoff)
     first: pa.Table | None = None
-    results, fitted, curves = [], {}, {}
+    results: list[Result] = []
+    fitted: dict[str, dict[str, Any]] = {}
+    curves: dict[str, dict[str, list[float]]] = {}
     for name in settings.models.names:
         file, rows_file = folder / "results" / f"{name}.json", folder / "predictions" / f"{name}.parquet"
         if not file.exists() or not rows_file.exists():

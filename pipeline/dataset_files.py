@@ -122,9 +122,10 @@ def _write(path: Path, table: pa.Table) -> None:
 
 
 def _floats(table: pa.Table, name: str) -> np.ndarray:
-    return table[name].to_numpy().astype(np.float64)
+    return np.asarray(table[name].to_numpy(), dtype=np.float64)
 
 
 def _integers(table: pa.Table, name: str) -> np.ndarray:
     column = table[name]
-    return (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_numpy().astype(np.int64)
+    whole = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    return np.asarray(whole.to_numpy(), dtype=np.int64)

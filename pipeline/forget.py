@@ -58,7 +58,8 @@ def _concerned(table: pa.Table, customer_id: str) -> list[bool]:
     """For each row, whether it is about the customer."""
     if "row" in table.schema.names and table.schema.field("row").type == pa.string():  # a quarantined row, as JSON
         return [_names(json.loads(row), customer_id) for row in table["row"].to_pylist()]
-    named = pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id).fill_null(False).to_pylist()
+    same = pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id)
+    named: list[bool] = same.fill_null(False).to_pylist()
     if "unreadable" not in table.schema.names:
         return named
     lines = pc.match_substring(table["unreadable"], customer_id).fill_null(False).to_pylist()

@@ -62,20 +62,21 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         version = _refit(settings, cutoff, winner, evidence.fitted[winner.name], data, meta["run_id"])
         if decision.promote:
             registry.crown(settings, version.number)
+        reasons = [reigning.words, *decision.reasons]
         outcome = {
             "promoted": decision.promote,
             "version": version.number,
             "recipe": winner.name,
-            "reasons": [reigning.words, *decision.reasons],
+            "reasons": reasons,
         }
         parent = tracking.existing_run(settings, meta["run_id"])
         parent.tags({"promoted": str(decision.promote).lower(), "winner": winner.name})
-        parent.text("\n".join(outcome["reasons"]) + "\n", "gate.txt")
+        parent.text("\n".join(reasons) + "\n", "gate.txt")
         tracking.finish(parent)
         write_outcome(settings, cutoff, outcome)
         figures["rows_read"] = len(data)
         verb = "is the champion" if decision.promote else "was refused and stays challenger"
-        figures["message"] = f"{version.label} {verb}: {'; '.join(outcome['reasons'])}"
+        figures["message"] = f"{version.label} {verb}: {'; '.join(reasons)}"
         log.info("%s", figures["message"])
     return outcome
 

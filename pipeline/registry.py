@@ -154,6 +154,7 @@ def _load(folder: Path) -> Model:
 
 def _version(version: "ModelVersion") -> Version:
     tags = version.tags
+    assert version.run_id is not None  # `register` names it
     return Version(
         number=int(version.version),
         recipe=tags["recipe"],

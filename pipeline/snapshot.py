@@ -83,7 +83,8 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 
 def read_snapshot(settings: Settings, cutoff: datetime) -> tuple[Dataset, dict[str, Any]]:
     """The examples and their meta data. Raises RecurError where there is no snapshot of this question at `cutoff`."""
-    return read_dataset(folder_of(settings, cutoff)), read_meta(settings, cutoff)
+    meta = read_meta(settings, cutoff)
+    return read_dataset(folder_of(settings, cutoff)), meta
 
 
 def read_meta(settings: Settings, cutoff: datetime) -> dict[str, Any]:

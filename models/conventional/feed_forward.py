@@ -50,7 +50,7 @@ class FeedForward(NetworkModel):
 
     family: ClassVar[Family] = "neural"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
-    defaults: ClassVar[dict[str, Any]] = {**NetworkModel.defaults, "dropout": 0.3, "batch_size": 512}
+    defaults: ClassVar[dict[str, Any]] = {**NetworkModel.defaults, "dropout": 0.5, "batch_size": 512}
 
     def _prepare(self, train: Dataset) -> None:
         self.preparation = Preparation.fit(train.aggregates)

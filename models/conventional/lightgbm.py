@@ -119,7 +119,8 @@ class LightGBM(Model):
         if valid is None:
             return lightgbm.train(options, data, chosen["rounds"].get(key, chosen["max_rounds"] // 3)), []
         losses: dict[str, dict[str, list[float]]] = {}
-        callbacks: list[Callable[..., Any]] = [lightgbm.record_evaluation(losses), lightgbm.early_stopping(chosen["patience"], verbose=False)]
+        stop = lightgbm.early_stopping(chosen["patience"], verbose=False)
+        callbacks: list[Callable[..., Any]] = [lightgbm.record_evaluation(losses), stop]
         held = lightgbm.Dataset(valid[0], valid[1], reference=data)
         booster = lightgbm.train(options, data, chosen["max_rounds"], [held], ["valid"], callbacks=callbacks)
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))

@@ -12,21 +12,21 @@ from models.contract import Family, Model, OnEpoch, Predictions, View
 from models.outcomes import VALUES, log_loss, observed_labels, ordered_by_horizon, sigmoid
 from models.preparation import Preparation
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: the larger, the less the weights are held back
-KNOTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles of the training examples at which a bent column may bend
+STRENGTHS = (0.003, 0.03, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
+KNOTS = (0.25, 0.5, 0.75)  # quantiles of the training examples at which a bent column may bend
 
 
 class LogisticRegression(Model):
-    """One regression a horizon on the prepared aggregates, on hinges of the columns named in `bent`, and on the products
-    of those columns with one another. `strength` is chosen on validation, and kept. Purchases and spend come from
-    Poisson regressions on the same columns: their mean is right whatever the distribution, as long as its logarithm is
-    linear in them.
+    """One regression a horizon: on the prepared aggregates, on hinges of the columns named in `bent`, and on the
+    products of those columns with one another. `strength` is chosen on validation, and kept. Purchases and spend come
+    from Poisson regressions on the same columns: their mean is right whatever the distribution, as long as its
+    logarithm is linear in them.
     """
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
-        "strength": 0.01,
+        "strength": 0.03,
         "bent": ["days_since_last_event", "days_since_first_event", "events_91", "overdue", "gap_mean"],
     }
 

@@ -31,7 +31,7 @@ class Forest:
 
     @classmethod
     def of(cls, forest: "RandomForestClassifier", rows: NDArray[np.float32], values: Floats) -> Self:
-        """From a fitted forest. Its leaves get the means of `values` [examples, kinds] over the `rows` that fall there."""
+        """From a fitted forest. Leaves get the means of `values` [examples, kinds] over the `rows` that fall there."""
         trees = [estimator.tree_ for estimator in forest.estimators_]
         nodes = max(tree.node_count for tree in trees)
         column = np.full((len(trees), nodes), -1, np.int32)

@@ -1,8 +1,8 @@
 """Batches of whole histories, each with all the cutoffs at which it is asked.
 
 A history is read once, whatever the number of its examples: example `i` is no copy but the position of its last visible
-step. Histories of like length share a batch and are padded on the right. Since a recurrent layer reads forwards only and
-every position asked for is a real step, padding lies after all that is ever looked at and can reach no score.
+step. Histories of like length share a batch and are padded on the right. Since a recurrent layer reads forwards only
+and every position asked for is a real step, padding lies after all that is ever looked at and can reach no score.
 """
 
 from dataclasses import dataclass

@@ -28,6 +28,8 @@ class SequenceModel(NetworkModel):
     cell: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {
         **NetworkModel.defaults,
+        "learning_rate": 0.006,
+        "weight_decay": 0.2,
         "units": 32,
         "batch_size": 32,
         "max_steps": 256,

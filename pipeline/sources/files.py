@@ -171,7 +171,7 @@ def _extent(connection: duckdb.DuckDBPyConnection, rows: str, first: str, last: 
     plausible = f"filter ({first} >= {_literal(FIRST_TIME)})"
     found = connection.execute(f"select min({first}) {plausible}, max({last}) from {rows}").fetchone()
     assert found is not None
-    return tuple((moment or found[1]).replace(tzinfo=UTC) for moment in found)  # type: ignore[return-value]
+    return (found[0] or found[1]).replace(tzinfo=UTC), found[1].replace(tzinfo=UTC)
 
 
 def _literal(moment: datetime) -> str:

@@ -44,15 +44,15 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
 
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection, kind: str) -> list[tuple[int, str]]:
-    """(the number of the row before it, the line's beginning) of each line that the last reading of a CSV left out. Where
-    quoted values hold line ends the number comes out too high, and is near rather than exact.
+    """(the number of the row before it, the line's beginning) of each line that the last reading of a CSV left out.
+    Where quoted values hold line ends the number comes out too high, and is near rather than exact.
     """
     if kind == "parquet":
         return []
     lines = connection.execute(
         f"""
-        select line - 1 - row_number() over (order by line), any_value(left(csv_line, {KEPT_CHARACTERS})) from reject_errors
-        where scan_id = (select max(scan_id) from reject_scans) group by line order by line
+        select line - 1 - row_number() over (order by line), any_value(left(csv_line, {KEPT_CHARACTERS}))
+        from reject_errors where scan_id = (select max(scan_id) from reject_scans) group by line order by line
         """
     ).fetchall()
     return [(int(place), text or "") for place, text in lines]

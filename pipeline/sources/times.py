@@ -2,6 +2,8 @@
 never guessed row by row, since 03/04/2011 says nothing of whether its day or its month comes first.
 """
 
+from typing import Any
+
 import duckdb
 
 from pipeline.engine import literal
@@ -85,7 +87,7 @@ def _epoch(column: str) -> str:
     return f"(case when abs({microseconds}) < 1e16 then make_timestamp({microseconds}) end at time zone 'UTC')"
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row

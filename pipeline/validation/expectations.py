@@ -30,7 +30,7 @@ def expect(settings: Settings, night: Night, profile: Mapping[str, float], rules
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read when the package is imported
     import great_expectations as gx
     import pandas as pd
-    from great_expectations.expectations import ExpectColumnMaxToBeBetween
+    from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
 
     context = _context(settings)
     expectations = [

@@ -46,7 +46,7 @@ def make_dataset(
     random: np.random.Generator,
     stores: np.ndarray | None = None,
 ) -> Dataset:
-    """The dataset of `times`, a sorted array of microseconds a customer, asked at every cutoff after its first event."""
+    """The dataset of `times`, a sorted array of microseconds a customer, asked at cutoffs after its first event."""
     offsets = np.concatenate([[0], np.cumsum([len(own) for own in times])]).astype(np.int64)
     flat = np.concatenate(times)
     amount = random.lognormal(2, 1, len(flat)).round(2)

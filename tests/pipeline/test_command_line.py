@@ -43,8 +43,9 @@ def test_every_command_of_the_design_is_there(command: str, capsys: pytest.Captu
 
 def test_help_needs_nothing_heavy() -> None:
     program = (
-        "import sys; from pipeline.command_line import _status; _status(['--help']); "
-        "print({'pandas', 'duckdb', 'ibis', 'mlflow', 'tensorflow', 'airflow', 'sqlalchemy', 'pyarrow'} & set(sys.modules))"
+        "import sys; from pipeline.command_line import _status; _status(['--help']); heavy = "
+        "{'pandas', 'duckdb', 'ibis', 'mlflow', 'tensorflow', 'airflow', 'sqlalchemy', 'pyarrow'}; "
+        "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
@@ -132,3 +133,24 @@ def test_check_tells_what_is_right_and_what_is_not(file: Path, capfd: pytest.Cap
     (file.parent / "events.csv").unlink()
     assert recur("--config", file, "check") == 1
     assert "events.csv" in capfd.readouterr().out
+
+
+def test_quarantine_is_listed_and_replayed(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    events = file.parent / "events.csv"
+    events.write_text(events.read_text("utf-8") + "ann,2020-03-30,none\n", "utf-8")
+    toml = "[validation]\nmax_quarantined_share = 0.5\n" + file.read_text("utf-8")
+    file.write_text(toml, "utf-8")
+    assert recur("--config", file, "quarantine", "list") == 0
+    assert "Nothing is in quarantine" in capfd.readouterr().out
+    assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
+    capfd.readouterr()
+    assert recur("--config", file, "quarantine", "list") == 0
+    assert "2020-04-01" in capfd.readouterr().out
+    assert recur("--config", file, "quarantine", "replay") == 0
+    assert "0 rows brought back" in capfd.readouterr().out
+
+
+def test_a_customer_is_forgotten_once(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
+    assert recur("--config", file, "forget", "bob") == 0
+    assert "customer bob is forgotten: 1 from" in capfd.readouterr().out

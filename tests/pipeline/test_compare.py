@@ -65,7 +65,12 @@ def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world:
 def test_the_parent_run_has_the_report_and_its_pictures(trained_world: World) -> None:
     client = tracking.client(trained_world.settings)
     run_id = read_meta(trained_world.settings, FIRST)["run_id"]
-    assert {file.path for file in client.list_artifacts(run_id)} >= {"comparison.json", "report.md", "gate.txt", "plots"}
+    assert {file.path for file in client.list_artifacts(run_id)} >= {
+        "comparison.json",
+        "report.md",
+        "gate.txt",
+        "plots",
+    }
     pictures = {Path(file.path).name for file in client.list_artifacts(run_id, "plots")}
     assert pictures == {
         f"{name}.png" for name in ("comparison", "training_curves", "roc", "precision_recall", "calibration", "gain")

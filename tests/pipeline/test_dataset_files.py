@@ -49,7 +49,9 @@ def same(left: Dataset, right: Dataset) -> bool:
     for mine, other in pairs:
         np.testing.assert_array_equal(mine, other, strict=True)
     values = [{name: values for name, (_, values) in side.sequences.categorical.items()} for side in (left, right)]
-    return left.horizons == right.horizons and values[0] == values[1] and (left.labels is None) == (right.labels is None)
+    return (
+        left.horizons == right.horizons and values[0] == values[1] and (left.labels is None) == (right.labels is None)
+    )
 
 
 def test_what_is_written_is_what_is_read(data: Dataset, tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ from pipeline.compare import compare, read_evidence
 from pipeline.errors import RecurError
 from pipeline.nights import DAY
 from pipeline.promote import promote, promote_version, rollback
+from pipeline.settings import Settings
 from pipeline.snapshot import read_snapshot
 from tests.pipeline.conftest import World
 from tests.pipeline.trained_world import FIRST, LATER, NAMES, run_training
 
 FAMILIES = ("recurrent", "hybrid", "neural", "conventional")
+
+
+def with_recency_alone(settings: Settings) -> Settings:
+    return settings.model_copy(update={"models": settings.models.model_copy(update={"names": ("recency",)})})
 
 
 def outcome_of(world: World) -> dict[str, object]:
@@ -79,7 +84,7 @@ def test_a_young_champion_is_judged_by_its_recipe_and_an_old_one_itself(own_worl
     outcome = promote(settings, FIRST)
     assert "its recipe on the same examples stands for it" in outcome["reasons"][0]
     assert outcome["promoted"], "the same recipe on the same examples is not worse than itself"
-    run_training(settings, LATER)
+    run_training(with_recency_alone(settings), LATER)
     later = json.loads((paths.snapshot(settings, LATER) / "promotion.json").read_text())
     assert later["reasons"][0].endswith("reigns")
     assert any("against the champion" in reason for reason in later["reasons"])
@@ -88,7 +93,7 @@ def test_a_young_champion_is_judged_by_its_recipe_and_an_old_one_itself(own_worl
 def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: World) -> None:
     settings = own_world.settings
     other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
-    run_training(other, FIRST)
+    run_training(with_recency_alone(other), FIRST)
     assert "answers another question" in outcome_of(own_world)["reasons"][0]  # type: ignore[index]
     champion = registry.champion(other)
     assert champion is not None

@@ -45,7 +45,7 @@ def test_without_a_database_the_step_does_not_begin(tmp_path: Path) -> None:
     address = "postgresql://somebody:hidden@127.0.0.1:1/none"
     settings = Settings(root=tmp_path, addresses=Addresses(predictions=address))
     begun = []
-    with pytest.raises(RecurError, match="127.0.0.1:1") as raised, recorded(settings, "load", NIGHT):
+    with pytest.raises(RecurError, match=r"127\.0\.0\.1:1") as raised, recorded(settings, "load", NIGHT):
         begun.append(True)
     assert not begun
     assert "hidden" not in str(raised.value)

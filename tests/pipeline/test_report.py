@@ -1,4 +1,4 @@
-"""The closing report: what it shows of a trained, published and reviewed world, and what it says where nothing is yet."""
+"""The closing report: what it shows of a published and reviewed world, and what it says where nothing is yet."""
 
 import io
 

@@ -12,7 +12,17 @@ from pipeline.publish import publish
 from pipeline.score import SCHEMA, asked, explain, score
 from pipeline.settings import Settings
 from tests.pipeline.conftest import World
-from tests.pipeline.trained_world import ACTIVE, FIRST, LATER, LONGER, NEXT, PRIMARY, eligible_by_hand, night, write_night
+from tests.pipeline.trained_world import (
+    ACTIVE,
+    FIRST,
+    LATER,
+    LONGER,
+    NEXT,
+    PRIMARY,
+    eligible_by_hand,
+    night,
+    write_night,
+)
 
 
 def scores_of(settings: Settings, which: Night) -> pd.DataFrame:

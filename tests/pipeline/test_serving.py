@@ -85,9 +85,13 @@ def test_a_view_of_an_earlier_recur_is_made_anew(settings: Settings) -> None:
 
 
 def test_a_failed_block_writes_nothing(settings: Settings) -> None:
-    with pytest.raises(ZeroDivisionError), database.writing(settings) as connection:
-        connection.exec_driver_sql("delete from quarantine")
-        raise ZeroDivisionError
+    def fail_half_way() -> None:
+        with database.writing(settings) as connection:
+            connection.exec_driver_sql("delete from quarantine")
+            connection.exec_driver_sql("delete from nowhere")
+
+    with pytest.raises(RecurError, match="no such table: nowhere"):
+        fail_half_way()
     assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
 
 

@@ -174,5 +174,9 @@ def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) ->
     np.testing.assert_array_equal(
         after.sequences.event_time[after.sequences.last_step], rest.sequences.event_time[rest.sequences.last_step]
     )
-    assert not [file for file in paths.snapshot(settings, FIRST).rglob("*") if file.is_file() and gone.encode() in file.read_bytes()]
+    assert not [
+        file
+        for file in paths.snapshot(settings, FIRST).rglob("*")
+        if file.is_file() and gone.encode() in file.read_bytes()
+    ]
     assert erase(settings, gone) == 0

@@ -30,7 +30,9 @@ def test_a_run_keeps_what_is_written_to_it(settings: Settings, tmp_path: Path) -
     assert [point.value for point in run.client.get_metric_history(run.run_id, "epoch_loss")] == [0.5, 0.4, 0.3]
     (shown,) = kept.inputs.dataset_inputs
     assert (shown.dataset.digest, shown.tags[0].value) == ("0123456789abcdef", "test")
-    assert (settings.var / "mlartifacts" / run.run_id / "artifacts" / "report.md").read_text() == "no detectable difference"
+    assert (
+        settings.var / "mlartifacts" / run.run_id / "artifacts" / "report.md"
+    ).read_text() == "no detectable difference"
     assert kept.info.status == "FINISHED"
 
 
@@ -66,7 +68,8 @@ def test_discarding_a_parent_takes_its_children_along(settings: Settings) -> Non
 
 
 @pytest.mark.parametrize(
-    "address", ["sqlite:////proc/nowhere/mlflow.db", "http://user:secret@127.0.0.1:9", "nonsense://user:secret@host/name"]
+    "address",
+    ["sqlite:////proc/nowhere/mlflow.db", "http://user:secret@127.0.0.1:9", "nonsense://user:secret@host/name"],
 )
 def test_an_address_that_does_not_answer_is_named_without_its_password(address: str, tmp_path: Path) -> None:
     settings = Settings(root=tmp_path, addresses=Addresses(mlflow=address))

@@ -45,8 +45,8 @@ reasons_share = 0.1
 
 
 def made_up_events(customers: int = 150, seed: int = 5) -> pd.DataFrame:
-    """`event_id, customer_id, event_time, amount, shop`: each customer buys about every four days in spells of a month or
-    so, with silences between, so that a longer silence means a higher risk.
+    """`event_id, customer_id, event_time, amount, shop`: each customer buys about every four days in spells of a month
+    or so, with silences between, so that a longer silence means a higher risk.
     """
     random = np.random.default_rng(seed)
     rows = []
@@ -56,7 +56,9 @@ def made_up_events(customers: int = 150, seed: int = 5) -> pd.DataFrame:
             spell_end = day + random.exponential(40)
             while day < min(spell_end, until):
                 moment = START + timedelta(seconds=int(day * 86_400))
-                rows.append((f"c{customer:03d}", moment, round(float(random.lognormal(3, 0.5)), 2), random.choice(["a", "b"])))
+                rows.append(
+                    (f"c{customer:03d}", moment, round(float(random.lognormal(3, 0.5)), 2), random.choice(["a", "b"]))
+                )
                 day += random.exponential(4)
             day += random.exponential(30)
     events = pd.DataFrame(rows, columns=["customer_id", "event_time", "amount", "shop"])
@@ -65,7 +67,7 @@ def made_up_events(customers: int = 150, seed: int = 5) -> pd.DataFrame:
 
 
 def make_world(folder: Path, events: pd.DataFrame, cutoffs: Iterable[datetime] = (FIRST, NEXT, LATER)) -> Settings:
-    """The settings of a CSV of `events`, all state under `folder`, and the nights that end at `cutoffs` in its store."""
+    """The settings of a CSV of `events`, all state under `folder`, the nights that end at `cutoffs` in its store."""
     folder.mkdir(parents=True, exist_ok=True)
     heading = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur"}
     events.rename(columns=heading).to_csv(folder / "events.csv", index=False)

@@ -1,0 +1,119 @@
+"""The DAGs as Airflow reads them: nothing heavy at parse, the promised order, and how errors are told."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigurationError, NothingToDo, RecurError
+
+PROJECT = Path(__file__).resolve().parents[2]
+HEAVY = ("tensorflow", "keras", "pandas", "great_expectations", "mlflow", "sklearn", "lightgbm", "duckdb", "ibis")
+
+
+@pytest.fixture(scope="module")
+def nightly(airflow_home: None) -> Any:
+    from dags.nightly_predictions import nightly_predictions
+
+    return nightly_predictions()
+
+
+@pytest.fixture(scope="module")
+def training(airflow_home: None) -> Any:
+    from dags.train_and_compare import train_and_compare
+
+    return train_and_compare()
+
+
+def test_parsing_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys; import dags.nightly_predictions, dags.train_and_compare; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    parsed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert parsed.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_night_goes_from_the_source_to_the_review(nightly: Any) -> None:
+    tasks = {task.task_id: sorted(task.upstream_task_ids) for task in nightly.tasks}
+    assert tasks == {
+        "extract": [],
+        "validate": ["extract"],
+        "load": ["validate"],
+        "score": ["load"],
+        "publish": ["score"],
+        "review": ["load", "publish"],
+    }
+
+
+def test_a_training_maps_one_task_a_model_in_a_pool_of_one(training: Any) -> None:
+    tasks = {task.task_id: sorted(task.upstream_task_ids) for task in training.tasks}
+    assert tasks == {"snapshot": [], "train": ["snapshot"], "compare": ["train"], "promote": ["compare"]}
+    assert training.get_task("train").is_mapped
+    assert training.get_task("train").partial_kwargs["pool"] == "training"
+
+
+def test_review_runs_without_a_champion_but_not_past_the_end_of_the_source(nightly: Any) -> None:
+    assert nightly.get_task("review").trigger_rule == "none_failed_min_one_success"
+    assert all(
+        nightly.get_task(name).trigger_rule == "all_success" for name in ("validate", "load", "score", "publish")
+    )
+
+
+def test_every_dag_runs_one_night_at_a_time_and_never_catches_up(nightly: Any, training: Any) -> None:
+    for dag in (nightly, training):
+        assert dag.catchup is False
+        assert dag.max_active_runs == 1
+        assert dag.params["cutoff"] is None
+
+
+def test_a_scheduled_night_is_one_day_long(nightly: Any) -> None:
+    from airflow.serialization.encoders import coerce_to_core_timetable
+
+    timetable = coerce_to_core_timetable(nightly.timetable)
+    interval = timetable.infer_manual_data_interval(run_after=datetime(2017, 12, 4, 0, 30, tzinfo=UTC))
+    assert (interval.start, interval.end) == (datetime(2017, 12, 3, tzinfo=UTC), datetime(2017, 12, 4, tzinfo=UTC))
+
+
+def test_training_waits_for_what_load_emits(nightly: Any, training: Any) -> None:
+    outlets = [asset.name for asset in nightly.get_task("load").outlets]
+    waited_for = [asset.name for asset in training.timetable.asset_condition.objects]
+    assert outlets == waited_for == ["recur_events"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NothingToDo("no champion"), "AirflowSkipException"),
+        (RecurError("a broken night"), "AirflowFailException"),
+        (ConfigurationError("an unknown key"), "AirflowFailException"),
+        (OSError("the disk is full"), "OSError"),
+    ],
+)
+def test_how_errors_are_told(airflow_home: None, error: Exception, told: str) -> None:
+    from dags._shared import told_to_airflow
+
+    def fail() -> None:
+        with told_to_airflow():
+            raise error
+
+    assert _raised_by(fail) == (told, str(error))
+
+
+def _raised_by(action: Callable[[], None]) -> tuple[str, str]:
+    try:
+        action()
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return "nothing", ""
