@@ -12,7 +12,6 @@ import numpy as np
 from features.dataset import Dataset
 from models.evidence.intervals import customer_weights
 from models.evidence.promotion import Candidate, decide
-from models.evidence.result import Result
 from models.evidence.verdict import best_of
 from pipeline import registry, tracking
 from pipeline.compare import COMPARISON, Evidence, read_evidence
@@ -26,6 +25,8 @@ from pipeline.train import recipe, timed_fit
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
+FALLBACK = "recency"
+"""What serves where no model beats a constant and nothing reigns: barely more than the base rate, and nothing to fear."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Reigning:
 
 def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """Take the recipe with the lowest log loss on validation, fit it on every closed example as of `cutoff`, register
-    it as challenger, and make it champion if the gate passes it on the test examples.
+    it as challenger, and make it champion if the gate passes it on the test examples. Where it does not, and nothing
+    reigns that answers the question, the fallback is fitted and serves.
 
     Epochs and rounds are those that validation found. Gives `promoted, version, recipe, reasons`.
     """
@@ -59,14 +61,18 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
             margin=settings.models.margin,
         )
-        version = _refit(settings, cutoff, winner, evidence.fitted[winner.name], data, meta["run_id"])
+        version = _refit(settings, cutoff, winner.name, evidence.fitted[winner.name], data, meta["run_id"])
+        reasons = [reigning.words, *decision.reasons]
         if decision.promote:
             registry.crown(settings, version.number)
-        reasons = [reigning.words, *decision.reasons]
+        elif not _answered(settings):
+            version = _refit(settings, cutoff, FALLBACK, {}, data, meta["run_id"])
+            registry.crown(settings, version.number)
+            reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
             "promoted": decision.promote,
             "version": version.number,
-            "recipe": winner.name,
+            "recipe": version.recipe,
             "reasons": reasons,
         }
         parent = tracking.existing_run(settings, meta["run_id"])
@@ -75,7 +81,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         tracking.finish(parent)
         write_outcome(settings, cutoff, outcome)
         figures["rows_read"] = len(data)
-        verb = "is the champion" if decision.promote else "was refused and stays challenger"
+        verb = "is the champion" if registry.champion(settings) == version else "was refused and stays challenger"
         figures["message"] = f"{version.label} {verb}: {'; '.join(reasons)}"
         log.info("%s", figures["message"])
     return outcome
@@ -123,6 +129,12 @@ def _reigning(settings: Settings, evidence: Evidence, test: Dataset) -> Reigning
     return Reigning(None, f"{champion.label} reigns, but has seen outcomes of the test, and its recipe is not compared")
 
 
+def _answered(settings: Settings) -> bool:
+    """Whether a champion reigns that answers today's question."""
+    champion = registry.champion(settings)
+    return champion is not None and champion.question_digest == settings.question.digest
+
+
 def _base_rate(train: Dataset, horizon: int) -> float:
     """The share of training examples that churned: what a model that knows no customer would say."""
     assert train.labels is not None
@@ -130,12 +142,12 @@ def _base_rate(train: Dataset, horizon: int) -> float:
 
 
 def _refit(
-    settings: Settings, cutoff: datetime, winner: Result, parameters: dict[str, Any], data: Dataset, parent: str
+    settings: Settings, cutoff: datetime, name: str, parameters: dict[str, Any], data: Dataset, parent: str
 ) -> registry.Version:
-    model = recipe(settings, winner.name, parameters)
-    with tracking.child_run(settings, f"{winner.name} on all examples", parent, {"family": model.family}) as run:
+    model = recipe(settings, name, parameters)
+    with tracking.child_run(settings, f"{name} on all examples", parent, {"family": model.family}) as run:
         seconds = timed_fit(model, data, None)
         run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(data)})
         run.curves(model.curves)
-        return registry.register(settings, run, model, winner.name, cutoff)
+        return registry.register(settings, run, model, name, cutoff)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.airflow import environment, load_dags, prepare, run_in_process
@@ -24,6 +25,7 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 NIGHTLY, TRAINING = "nightly_predictions", "train_and_compare"
 
 
@@ -90,13 +92,14 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
         os.environ.update(environment(settings))
         prepare()
         runner = _Runner(load_dags(), log, progress)
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in STOPS}
         try:
             for cutoff in nights:
                 _one_night(settings, cutoff, runner)
                 progress.night_done(cutoff)
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
@@ -125,6 +128,7 @@ class _Runner:
     progress: Progress
     failed: list[tuple[str, BaseException]] = field(default_factory=list)
     began: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         for dag in self.dags.values():
@@ -148,11 +152,11 @@ class _Runner:
         state = run_in_process(self.dags[dag], cutoff)
         if state == "success":
             return
+        if self.stopped:  # whatever the library that was at work made of it
+            raise KeyboardInterrupt
         if not self.failed:
             raise RecurError(f"night {cutoff.date()}: {dag} ended as {state}: see {self.log}")
         name, error = self.failed[0]
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt
         where = f"night {cutoff.date()}, {name}"
         if type(error).__name__ == "AirflowFailException":
             raise RecurError(f"{where}: {error}")
@@ -161,10 +165,15 @@ class _Runner:
 
     def _on_start(self, context: Any) -> None:
         # Airflow's own handler, set just before, would leave the task and the job running.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in STOPS:
+            signal.signal(number, self._on_stop)
         name = _name(context)
         self.began[name] = time.monotonic()
         self.progress.doing(name)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        raise KeyboardInterrupt
 
     def _on_end(self, outcome: str) -> Callable[[Any], None]:
         def on_end(context: Any) -> None:

@@ -10,7 +10,7 @@ class HybridGRU(SequenceModel):
     family: ClassVar[Family] = "hybrid"
     views: ClassVar[tuple[View, ...]] = ("aggregates", "sequences")
     cell: ClassVar[str] = "gru"
-    # The aggregates repeat one another, and a few thousand customers are few: a small state, and weights held back hard.
+    # The aggregates repeat one another and customers are few: a small state, and weights held back hard.
     defaults: ClassVar[dict[str, Any]] = {
         **SequenceModel.defaults,
         "learning_rate": 0.003,

@@ -161,3 +161,17 @@ def test_progress_is_told_every_epoch(world):
 def test_an_unknown_name_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match="choose among recency, logistic_regression"):
         model_class("oracle")
+
+
+def test_a_network_also_learns_by_stochastic_gradient_descent(world):
+    train, valid = world
+    model = make("feed_forward", optimizer="sgd", max_epochs=8, learning_rate=0.05)
+    model.fit(train, valid)
+    constant = np.broadcast_to(base_rates(train.labels.churn), valid.labels.churn.shape)
+    loss = log_loss(valid.labels.churn, model.predict(valid).churn_probability)
+    assert loss < log_loss(valid.labels.churn, constant) - 0.01
+
+
+def test_an_unknown_optimizer_is_refused(world):
+    with pytest.raises(ValueError, match="none of adam, sgd"):
+        make("feed_forward", optimizer="newton").fit(*world)

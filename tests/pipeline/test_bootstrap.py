@@ -19,7 +19,8 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch):
     import importlib.util
 
     specification = importlib.util.spec_from_file_location("recur_bootstrap", SCRIPT)
-    assert specification and specification.loader
+    assert specification
+    assert specification.loader
     module = importlib.util.module_from_spec(specification)
     monkeypatch.setattr(sys, "path", ["", *sys.path])  # the module takes its own folder, the first, away
     specification.loader.exec_module(module)
@@ -68,7 +69,7 @@ def test_a_missing_libgomp_is_named(bootstrap, monkeypatch) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
-    with pytest.raises(bootstrap.SetupError, match="libgomp is missing, .* apt install libgomp1"):
+    with pytest.raises(bootstrap.SetupError, match=r"libgomp is missing, .* apt install libgomp1"):
         bootstrap.require_libgomp()
 
 

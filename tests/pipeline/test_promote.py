@@ -60,10 +60,8 @@ def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: W
     np.testing.assert_array_equal(loaded.predict(data).churn_probability, again.predict(data).churn_probability)
 
 
-def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: World) -> None:
-    """Predictions that are shuffled among the customers: calibrated on the whole, and worthless."""
-    settings = own_world.settings
-    crowned = registry.reigns(settings)
+def make_worthless(settings: Settings) -> None:
+    """Shuffle the predictions among the customers: calibrated on the whole, and worth nothing."""
     for name in NAMES:
         file = paths.snapshot(settings, FIRST) / "predictions" / f"{name}.parquet"
         rows = pd.read_parquet(file)
@@ -72,11 +70,28 @@ def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: 
         rows.loc[test, "churn_probability"] = shuffled
         rows.to_parquet(file, index=False)
     compare(settings, FIRST)
+
+
+def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: World) -> None:
+    settings = own_world.settings
+    crowned = registry.reigns(settings)
+    make_worthless(settings)
     outcome = promote(settings, FIRST)
     assert outcome["promoted"] is False
     assert any(reason.startswith("failed") and "constant prediction" in reason for reason in outcome["reasons"])
     assert registry.reigns(settings) == crowned
     assert [version.number for version in registry.versions(settings)] == [*crowned, outcome["version"]]
+
+
+def test_where_nothing_reigns_and_nothing_passes_the_recency_rule_serves(own_world: World) -> None:
+    settings = own_world.settings
+    tracking.client(settings).delete_registered_model_alias(registry.registered_name(settings), registry.CHAMPION)
+    make_worthless(settings)
+    outcome = promote(settings, FIRST)
+    champion = registry.champion(settings)
+    assert champion is not None
+    assert (outcome["promoted"], outcome["version"], champion.recipe) == (False, champion.number, "recency")
+    assert "recency rule serves" in outcome["reasons"][-1]
 
 
 def test_a_young_champion_is_judged_by_its_recipe_and_an_old_one_itself(own_world: World) -> None:
