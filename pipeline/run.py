@@ -97,6 +97,9 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
             for cutoff in nights:
                 _one_night(settings, cutoff, runner)
                 progress.night_done(cutoff)
+        except KeyboardInterrupt:
+            progress.say("stopped; what was finished is kept, and the next run goes on from there")
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -167,6 +170,8 @@ class _Runner:
         # Airflow's own handler, set just before, would leave the task and the job running.
         for number in STOPS:
             signal.signal(number, self._on_stop)
+        if self.stopped:  # the other mapped tasks of a training are not begun
+            raise KeyboardInterrupt
         name = _name(context)
         self.began[name] = time.monotonic()
         self.progress.doing(name)
