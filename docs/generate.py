@@ -34,12 +34,18 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
     shown = {"log_loss": "log loss", "roc_auc": "ROC AUC", "calibration_error": "calibration error"}
     models = sorted(comparison["models"], key=lambda model: model["metrics"]["log_loss"]["value"])
     rows = [
-        [model["name"], model["family"], *(_interval(model["metrics"][name]) for name in shown), f"{model['fit_seconds']:.0f}"]
+        [
+            model["name"],
+            model["family"],
+            *(_interval(model["metrics"][name]) for name in shown),
+            f"{model['fit_seconds']:.0f}",
+        ]
         for model in models
     ]
     yield from _table(["model", "family", *shown.values(), "seconds to fit"], rows)
     windows = ", ".join(
-        f"{window['start'][:10]} to {window['end'][:10]} ({window['examples']:,} examples)" for window in comparison["windows"]
+        f"{window['start'][:10]} to {window['end'][:10]} ({window['examples']:,} examples)"
+        for window in comparison["windows"]
     )
     yield ""
     yield f"Test window: {windows}. In brackets 95 % intervals, resampled by customer."
@@ -53,14 +59,12 @@ def reference() -> str:
 
 
 def _sections() -> Iterator[str]:
-    from datetime import UTC, datetime
-
     from features.aggregates import definitions
     from models import MODELS, model_class
     from models.evidence.metrics import METRICS
     from pipeline.serving.views import VIEWS
     from pipeline.settings import Settings
-    from pipeline.validation.rules import row_rules
+    from pipeline.validation.rules import CONFLICT, row_rules
 
     yield "## Configuration: `recur.toml`"
     for section, entry in Settings.model_fields.items():
@@ -69,7 +73,7 @@ def _sections() -> Iterator[str]:
         kind: Any = entry.annotation
         yield from ["", f"### `[{section}]`", "", " ".join((kind.__doc__ or "").split()), ""]
         keys = [
-            [f"`{key}`", "" if field.default is None else f"`{_toml(field.default)}`", field.description or ""]
+            [f"`{key}`", _default(field.default), " ".join((field.description or "").split())]
             for key, field in kind.model_fields.items()
         ]
         yield from _table(["key", "default", "meaning"], keys)
@@ -81,13 +85,28 @@ def _sections() -> Iterator[str]:
         yield f"- **`{name}`** ({cls.family}; reads {' and '.join(cls.views)}): {summary}"
     yield from ["", "## Metrics", ""]
     yield from _table(["metric", "meaning"], [[f"`{name}`", words] for name, words in METRICS.items()])
-    yield from ["", "## Aggregates", "", "As of the cutoff; all lengths in days, windows `[cutoff - N days, cutoff)`.", ""]
+    yield from [
+        "",
+        "## Aggregates",
+        "",
+        "As of the cutoff; all lengths in days, windows `[cutoff - N days, cutoff)`.",
+        "",
+    ]
     features = definitions(["items"], ["store"])
     yield from _table(["feature", "definition"], [[f"`{name}`", words] for name, words in features.items()])
-    yield from ["", "What is shown for the attributes `items` and `store` is there for every attribute of a source.", ""]
-    yield from ["## Row rules", "", "A row for which one of these holds is set aside with its reason; the first counts.", ""]
+    yield from [
+        "",
+        "What is shown for the attributes `items` and `store` is there for every attribute of a source.",
+        "",
+    ]
+    yield from [
+        "## Row rules",
+        "",
+        "A row for which one of these holds is set aside with its reason; the first counts.",
+        "",
+    ]
     mapped = ["event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity"]
-    rules = row_rules(mapped, {}, datetime(2017, 12, 4, tzinfo=UTC))
+    rules = [*row_rules(mapped, {}), CONFLICT]
     yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.words] for rule in rules])
     yield from ["", "## Views"]
     for name, view in VIEWS.items():
@@ -110,7 +129,9 @@ def _commands() -> Iterator[list[str]]:
             if getattr(sub, "commands", None):
                 yield from walk(sub, f"{path} {name}")
             else:
-                arguments = " ".join((p.metavar or p.name or "").upper() for p in sub.params if p.param_type_name == "argument")
+                arguments = " ".join(
+                    (p.metavar or p.name or "").upper() for p in sub.params if p.param_type_name == "argument"
+                )
                 words = " ".join((sub.help or "").split("\f")[0].split())
                 yield [f"`{path} {name}{' ' if arguments else ''}{arguments}`", words]
 
@@ -125,8 +146,8 @@ def _interval(metric: dict[str, float]) -> str:
     return f"{metric['value']:.4f} ({metric['low']:.4f} to {metric['high']:.4f})"
 
 
-def _toml(value: Any) -> str:
-    return json.dumps(value) if not isinstance(value, dict) else "{}"
+def _default(value: Any) -> str:
+    return "" if value is None else f"`{json.dumps(value)}`"
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:

@@ -26,8 +26,8 @@ def build_dataset(
     """Every customer eligible at every cutoff, in order of (cutoff, customer_id).
 
     `events` are the revisions known as of a moment no earlier than the last cutoff. Features use what was visible at
-    each cutoff: event time < cutoff and known time <= cutoff. Labels use events in `[cutoff, cutoff + horizon)` as known
-    at `labelled_until`, the moment that `events` was read as of; without it there are none. `attributes` maps an
+    each cutoff: event time < cutoff and known time <= cutoff. Labels use events in `[cutoff, cutoff + horizon)` as
+    known at `labelled_until`, the moment that `events` was read as of; without it there are none. `attributes` maps an
     attribute's name to `numeric` or `categorical`.
     """
     # Held as a table of its own: asked thrice below, and the engine would find the eligible anew each time.
@@ -69,7 +69,7 @@ def _named(attributes: Mapping[str, str], kind: str) -> list[str]:
 
 
 def _floats(table: pa.Table, name: str) -> np.ndarray:
-    return table[name].cast(pa.float64()).fill_null(np.nan).to_numpy()
+    return np.asarray(table[name].cast(pa.float64()).fill_null(np.nan))
 
 
 def _labels(table: pa.Table, question: Question) -> Labels:

@@ -63,7 +63,9 @@ class Dataset:
             self,
             customer_id=self.customer_id[rows],
             cutoff=self.cutoff[rows],
-            aggregates=self.aggregates.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(drop=True),
+            aggregates=self.aggregates.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(
+                drop=True
+            ),
             sequences=replace(self.sequences, history=self.sequences.history[rows], length=self.sequences.length[rows]),
             labels=labels,
         )

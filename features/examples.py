@@ -13,7 +13,9 @@ import ibis.expr.types as ir
 
 from features.question import Question
 
-MONEY = "decimal(18, 4)"  # sums of floats depend on the engine's thread order in their last bit; sums of decimals do not
+MONEY = (
+    "decimal(18, 4)"  # sums of floats depend on the engine's thread order in their last bit; sums of decimals do not
+)
 
 
 def visible(events: ir.Table, cutoff: ir.Value) -> ir.BooleanValue:
@@ -34,7 +36,10 @@ def current(events: ir.Table) -> ir.Table:
 def eligible(events: ir.Table, cutoffs: Sequence[datetime], question: Question) -> ir.Table:
     """`customer_id, cutoff`: customers with a visible event in `[cutoff - active_within, cutoff)`."""
     grid = ibis.memtable(
-        {"cutoff": list(cutoffs), "active_from": [cutoff - timedelta(days=question.active_within) for cutoff in cutoffs]},
+        {
+            "cutoff": list(cutoffs),
+            "active_from": [cutoff - timedelta(days=question.active_within) for cutoff in cutoffs],
+        },
         schema={"cutoff": "timestamp('UTC', 6)", "active_from": "timestamp('UTC', 6)"},
     )
     # An inequality join alone: narrowed to two columns first, so that the wide rows are never multiplied.

@@ -49,7 +49,7 @@ class Question(BaseModel):
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
 
     def cutoffs(self, first_event: datetime, known_until: datetime) -> list[datetime]:
-        """The cutoff grid as of `known_until`, ascending: `known_until - primary`, and every `cutoff_every` days before.
+        """The grid as of `known_until`, ascending: `known_until - primary`, and every `cutoff_every` days before.
 
         Every cutoff's primary horizon is fully observed (`cutoff + primary <= known_until`), and every cutoff lies at
         least `active_within` days after `first_event`, so that eligibility itself is fully observed.

@@ -29,7 +29,9 @@ def with_positions(events: ir.Table, last_cutoff: datetime) -> ir.Table:
         & ~events.deleted
         & (events.event_time < ibis.literal(last_cutoff, "timestamp('UTC', 6)"))
     )
-    order = ibis.window(group_by="customer_id", order_by=["event_time", "event_id", "known_time"], preceding=None, following=0)
+    order = ibis.window(
+        group_by="customer_id", order_by=["event_time", "event_id", "known_time"], preceding=None, following=0
+    )
     rank = shared.ifelse(1, 0).sum().over(order)
     return events.mutate(position=shared.ifelse(rank, ibis.null("int64")))
 
@@ -45,9 +47,7 @@ def pointers(history: ir.Table) -> ir.Table:
     return rows.select("customer_id", "cutoff", "length", shares=shares.fill_null(False))
 
 
-def to_sequences(
-    shared: pa.Table, own: pa.Table, examples: pa.Table, attributes: Mapping[str, str]
-) -> Sequences:
+def to_sequences(shared: pa.Table, own: pa.Table, examples: pa.Table, attributes: Mapping[str, str]) -> Sequences:
     """The arrays of `Sequences`.
 
     `shared` holds the shared histories' events in `ORDER`; `own` those of the examples that share none, ordered by
@@ -60,9 +60,7 @@ def to_sequences(
     shares = examples["shares"].to_numpy(zero_copy_only=False).astype(bool)
     # Both are in order of (cutoff, customer_id), so the examples without a share meet their own histories in turn.
     history[~shares] = len(starts) + np.arange(len(own_starts))
-    columns = [
-        "event_time", "event_type", "amount", "quantity", *attributes
-    ]
+    columns = ["event_time", "event_type", "amount", "quantity", *attributes]
     steps = pa.concat_tables([shared.select(columns), own.select(columns)])
     numeric = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric")]
     categorical = ["event_type", *(name for name, kind in attributes.items() if kind == "categorical")]
@@ -90,7 +88,7 @@ def _runs(table: pa.Table, keys: tuple[str, ...]) -> tuple[pa.Array, np.ndarray]
 
 
 def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    return np.asarray(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:

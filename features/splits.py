@@ -1,4 +1,4 @@
-"""Splits by time: which cutoffs train, which validate, which test, with nothing known of one inside another's horizon."""
+"""Splits by time: which cutoffs train, validate and test, no slice reaching into the horizon of the one before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +39,6 @@ def split(cutoffs: Sequence[datetime], question: Question) -> Split:
     span = cutoffs[-1] - cutoffs[0] if cutoffs else -step
     missing = (needed - span) // timedelta(days=1)
     raise ValueError(
-        f"the history allows {len(cutoffs)} cutoffs, too few for a training, a validation and a test slice a horizon of "
-        f"{question.primary} days apart: at least {missing} more days are needed, or a shorter horizon or active_within"
+        f"the history allows {len(cutoffs)} cutoffs, too few for a training, a validation and a test slice a horizon "
+        f"of {question.primary} days apart: bring at least {missing} more days, or shorten horizons or active_within"
     )

@@ -38,7 +38,9 @@ class Model(ABC):
 
     def __init__(self, horizons: tuple[int, ...], seed: int, **parameters: Any) -> None:
         if unknown := set(parameters) - set(self.defaults):
-            raise ValueError(f"{type(self).__name__} has no parameters {sorted(unknown)}; it has {sorted(self.defaults)}")
+            raise ValueError(
+                f"{type(self).__name__} has no parameters {sorted(unknown)}; it has {sorted(self.defaults)}"
+            )
         self.horizons = horizons
         self.seed = seed
         self.parameters = {**self.defaults, **parameters}

@@ -26,7 +26,7 @@ from pipeline.train import recipe, timed_fit
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
 FALLBACK = "recency"
-"""What serves where no model beats a constant and nothing reigns: barely more than the base rate, and nothing to fear."""
+"""What serves where no model beats a constant and nothing reigns: barely more than the base rate."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ class Source(Section):
     timezone: str = "UTC"
     """The time zone of times that name none."""
     columns: dict[str, str] = {}
-    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`, `quantity`, `event_id`, `known_time` (when the row arrived) where there are such; further names become attributes."""
+    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
+    `quantity`, `event_id`, `known_time` (when the row arrived) where there are such; further names become attributes.
+    """
     categorical: tuple[str, ...] = ()
     """The attributes that are text; the others are numbers."""
 
@@ -74,7 +76,9 @@ class Run(Section):
     """Which nights there are, and the seed of everything random."""
 
     first_night: date | None = None
-    """The first cutoff: what happened before it loads in one pass. By default the source's last closed day less the primary horizon, so that the first scores can be reviewed at the end."""
+    """The first cutoff: what happened before it loads in one pass. By default the source's last closed day less the
+    primary horizon, so that the first scores can be reviewed at the end.
+    """
     seed: Annotated[int, Field(ge=0)] = 20171204
     """The seed of everything random."""
 
@@ -118,7 +122,7 @@ class Models(Section):
 
 
 class Serving(Section):
-    """How scores are presented: risk bands from the top, and the share of customers whose reasons are written nightly."""
+    """How scores are presented: risk bands from the top, and the share of customers whose reasons are written."""
 
     high_share: Share = 0.1
     """The share of customers, from the most at risk, in the band `high`."""
@@ -179,7 +183,9 @@ class Settings(Section):
     @property
     def predictions(self) -> str:
         """The SQLAlchemy address of the predictions store."""
-        return _from_environment(self.addresses.predictions, "predictions") or f"sqlite:///{self.var / 'predictions.db'}"
+        return (
+            _from_environment(self.addresses.predictions, "predictions") or f"sqlite:///{self.var / 'predictions.db'}"
+        )
 
     @property
     def mlflow(self) -> str:
@@ -205,7 +211,9 @@ def load_settings(file: Path | str | None = None) -> Settings:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"{path} does not exist: give --config the file that holds your configuration") from None
+        raise ConfigurationError(
+            f"{path} does not exist: give --config the file that holds your configuration"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:

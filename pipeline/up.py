@@ -23,6 +23,7 @@ from pipeline.errors import ConfigurationError, RecurError
 from pipeline.settings import Settings, load_settings
 
 HOST = "127.0.0.1"
+STOPS = (signal.SIGINT, signal.SIGTERM)
 READY_SECONDS, STOP_SECONDS = 180, 15
 MLFLOW_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 PORTS = {"airflow": 8080, "mlflow": 5000, "datasette": 8001}
@@ -50,7 +51,7 @@ def up(settings: Settings, ports: dict[str, int | None] | None = None) -> None:
     logs = settings.var / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     running: dict[str, subprocess.Popen[bytes]] = {}
-    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    before = {number: signal.signal(number, _as_interrupt) for number in STOPS}
     try:
         with console.status("starting …"):
             _prepare(settings, logs)
@@ -66,9 +67,9 @@ def up(settings: Settings, ports: dict[str, int | None] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("stopping …")
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what was begun is stopped, however often one asks
         _stop(list(running.values()))
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
@@ -189,6 +190,9 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    """The first request to stop; from then on what was begun is stopped, however often one asks."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

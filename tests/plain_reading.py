@@ -58,8 +58,13 @@ def disagreements(config: Path, events: pd.DataFrame, active_within: int, horizo
     verdict = comparison["verdict"]
     low, high, margin = verdict["low"], verdict["high"], verdict["margin"]
     by_rule = (
-        "recurrent" if low > 0 else "conventional" if high < 0
-        else "equivalent" if -margin <= low and high <= margin else "no detectable difference"
+        "recurrent"
+        if low > 0
+        else "conventional"
+        if high < 0
+        else "equivalent"
+        if -margin <= low and high <= margin
+        else "no detectable difference"
     )
     if verdict["decision"] != by_rule:
         wrong.append(f"the verdict says {verdict['decision']} where its numbers say {by_rule}")

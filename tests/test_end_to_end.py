@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from models import MODELS
-from tests.plain_reading import disagreements, recur
 from tests.pipeline.trained_world import made_up_events
+from tests.plain_reading import disagreements, recur
 
 TOML = """
 [source]
@@ -39,7 +39,9 @@ def orders() -> pd.DataFrame:
 def config(tmp_path_factory: pytest.TempPathFactory, orders: pd.DataFrame) -> Path:
     folder = tmp_path_factory.mktemp("end_to_end")
     named = orders.rename(columns={"customer_id": "customer", "event_time": "ordered_at", "amount": "total"})
-    named.assign(ordered_at=named["ordered_at"].dt.strftime("%Y-%m-%d %H:%M:%S")).to_csv(folder / "orders.csv", index=False)
+    named.assign(ordered_at=named["ordered_at"].dt.strftime("%Y-%m-%d %H:%M:%S")).to_csv(
+        folder / "orders.csv", index=False
+    )
     (folder / "recur.toml").write_text(TOML)
     (folder / "shown.txt").write_text(recur("run", "--until", "2020-08-31", config=folder / "recur.toml"))
     return folder / "recur.toml"

@@ -30,7 +30,8 @@ def main() -> bool:
     orders = pd.DataFrame(
         {
             "customer": [f"c{number}" for number in random.choice(CUSTOMERS, EVENTS, p=shares / shares.sum())],
-            "ordered_at": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, DAYS * 86_400, EVENTS), unit="s"),
+            "ordered_at": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(random.integers(0, DAYS * 86_400, EVENTS), unit="s"),
             "total": random.gamma(2, 10, EVENTS).round(2),
         }
     )

@@ -126,14 +126,17 @@ def _visible_steps(data: Dataset, row: int) -> list[tuple]:
     span = range(start, start + steps.length[row])
     codes, values = steps.categorical["store"]
     return [
-        (steps.event_time[i], repr(steps.numeric["amount"][i]), values[codes[i]] if codes[i] >= 0 else None) for i in span
+        (steps.event_time[i], repr(steps.numeric["amount"][i]), values[codes[i]] if codes[i] >= 0 else None)
+        for i in span
     ]
 
 
 def test_an_event_at_the_cutoff_itself_is_a_label_and_not_a_feature() -> None:
     rows = revisions(1, unusual=0.0).head(1)
     cutoff = CUTOFFS[0]
-    first = rows.assign(event_time=pd.Timestamp(cutoff - timedelta(days=3)), known_time=pd.Timestamp(cutoff), event_id="a")
+    first = rows.assign(
+        event_time=pd.Timestamp(cutoff - timedelta(days=3)), known_time=pd.Timestamp(cutoff), event_id="a"
+    )
     at = rows.assign(event_time=pd.Timestamp(cutoff), known_time=pd.Timestamp(cutoff + timedelta(days=1)), event_id="b")
     data = build(pd.concat([first, at]), [cutoff])
     assert data.aggregates["events_total"].tolist() == [1.0]

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ def test_the_grid_ends_where_the_primary_horizon_just_closes() -> None:
     grid = Question().cutoffs(datetime(2017, 1, 1, 11, 53, tzinfo=UTC), MIDNIGHT)
     assert grid[-1] == datetime(2017, 11, 6, tzinfo=UTC)
     assert grid[0] == datetime(2017, 4, 3, tzinfo=UTC)
-    assert {later - earlier for earlier, later in zip(grid, grid[1:], strict=False)} == {timedelta(days=7)}
+    assert {later - earlier for earlier, later in pairwise(grid)} == {timedelta(days=7)}
 
 
 def test_no_cutoff_before_eligibility_is_observed() -> None:

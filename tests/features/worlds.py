@@ -1,4 +1,4 @@
-"""Small random worlds of events with revisions, and the plain-pandas reading of them that the tests hold against ours."""
+"""Small random worlds of events with revisions, and the plain-pandas reading of them that tests hold against ours."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,15 @@ def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float 
         if random.random() < unusual:
             later = row["known_time"] + timedelta(days=int(random.integers(1, 30)))
             moved = moment + timedelta(days=int(random.integers(-3, 4))) if random.random() < 0.5 else moment
-            rows.append({**row, "known_time": later, "event_time": moved, "amount": 1.25, "deleted": bool(random.random() < 0.5)})
+            rows.append(
+                {
+                    **row,
+                    "known_time": later,
+                    "event_time": moved,
+                    "amount": 1.25,
+                    "deleted": bool(random.random() < 0.5),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -13,7 +13,13 @@ LATER = datetime(2017, 12, 9, 3, 4, 5, tzinfo=UTC)
     ("params", "extras", "end", "start", "expected"),
     [
         ({"cutoff": "2017-11-06"}, [{"cutoff": "2017-12-01"}], END, START, datetime(2017, 11, 6, tzinfo=UTC)),
-        ({"cutoff": None}, [{"cutoff": "2017-12-01"}, {"cutoff": "2017-11-30"}], END, START, datetime(2017, 12, 1, tzinfo=UTC)),
+        (
+            {"cutoff": None},
+            [{"cutoff": "2017-12-01"}, {"cutoff": "2017-11-30"}],
+            END,
+            START,
+            datetime(2017, 12, 1, tzinfo=UTC),
+        ),
         ({}, [], END, START, END),
         ({}, [], END, END, datetime(2017, 12, 9, tzinfo=UTC)),
         ({}, [{}], None, None, datetime(2017, 12, 9, tzinfo=UTC)),

@@ -28,7 +28,8 @@ def test_whole_customers_are_drawn_as_many_as_there_are():
     customer_id = names([3, 1, 3, 2, 1, 3])
     matrix = customer_weights(customer_id, 500, seed=1).matrix()
     assert matrix.shape == (500, 6)
-    assert (matrix[:, 0] == matrix[:, 2]).all() and (matrix[:, 0] == matrix[:, 5]).all()
+    assert (matrix[:, 0] == matrix[:, 2]).all()
+    assert (matrix[:, 0] == matrix[:, 5]).all()
     assert (matrix[:, 0] + matrix[:, 1] + matrix[:, 3] == 3).all()
     assert matrix.mean() == pytest.approx(1.0, abs=0.05)
 

@@ -1,0 +1,65 @@
+"""The documentation is held to the code: what is generated is up to date, and README speaks of what there is."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs.generate import README, RESULTS, reference, with_results
+from pipeline.serving.views import VIEWS
+from pipeline.settings import Settings, load_settings
+from tests.plain_reading import ROOT
+
+TEXT = README.read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_the_reference_is_what_make_docs_writes() -> None:
+    assert (ROOT / "docs" / "reference.md").read_text("utf-8") == reference(), "run `make docs`"
+
+
+def test_readmes_table_is_what_make_docs_writes() -> None:
+    assert with_results(TEXT, json.loads(RESULTS.read_text("utf-8"))) == TEXT, "run `make docs`"
+
+
+def test_every_setting_has_words_of_its_own() -> None:
+    for section, entry in Settings.model_fields.items():
+        if section not in ("root", "file"):
+            assert entry.annotation is not None
+            for key, field in entry.annotation.model_fields.items():
+                assert field.description, f"[{section}] {key}"
+
+
+def test_readmes_configurations_are_read(tmp_path: Path) -> None:
+    blocks = [text for kind, text in BLOCKS if kind == "toml"]
+    assert len(blocks) == 2
+    for text in blocks:
+        (tmp_path / "recur.toml").write_text(text)
+        load_settings(tmp_path / "recur.toml")
+    assert tomllib.loads(blocks[0]) == tomllib.loads((ROOT / "recur.toml").read_text("utf-8"))
+
+
+def test_every_command_and_target_that_readme_names_exists() -> None:
+    targets = set(re.findall(r"make ([a-z]+)", TEXT))
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert targets - {"it"} <= known
+    commands = set(re.findall(r"recur (?:--config \S+ )?([a-z]+)\b", " ".join(re.findall(r"`([^`]+)`", TEXT))))
+    help_text = subprocess.run(
+        [sys.executable, "-m", "pipeline.command_line", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert commands
+    assert all(re.search(rf"^\W*{command}\b", help_text, flags=re.MULTILINE) for command in commands)
+
+
+@pytest.mark.parametrize("name", re.findall(r"from (\w+)", TEXT.split("## Where to look")[1]))
+def test_the_views_in_readmes_queries_exist(name: str) -> None:
+    assert name in VIEWS
+
+
+def test_every_link_leads_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
