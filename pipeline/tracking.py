@@ -183,8 +183,10 @@ def _client(address: str, var: Path) -> "MlflowClient":
             Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow = MlflowClient(address, registry_uri=address)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            # A server keeps artifacts where it was told to; without one they lie beside the other state.
-            mlflow.create_experiment(EXPERIMENT, None if served else (var / "mlartifacts").as_uri())
+            # A server keeps artifacts where it was told to; without one they lie beside the other state. The kind
+            # makes the page open on runs and not on traces of language models.
+            location = None if served else (var / "mlartifacts").as_uri()
+            mlflow.create_experiment(EXPERIMENT, location, {"mlflow.experimentKind": "custom_model_development"})
     except Exception as error:  # whatever the driver raises: mlflow wraps some of it and passes the rest on
         reason = without_password(address, str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise RecurError(

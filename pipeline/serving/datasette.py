@@ -30,7 +30,7 @@ QUERIES: dict[str, tuple[str, str, str]] = {
         "The hundred customers most at risk on the last published night, and why.",
         """
 select customer_id, round(churn_probability, 3) as churn_probability, risk_band, round(risk_change, 3) as risk_change,
-       reasons, days_since_last_event, round(expected_spend, 2) as expected_spend
+       reasons, round(days_since_last_event, 1) as days_since_last_event, round(expected_spend, 2) as expected_spend
 from churn_predictions order by risk_percentile desc limit 100
 """,
     ),
@@ -39,7 +39,7 @@ from churn_predictions order by risk_percentile desc limit 100
         "The hundred customers whose churn probability rose most since the night before.",
         """
 select customer_id, round(risk_change, 3) as risk_change, round(churn_probability, 3) as churn_probability, risk_band,
-       reasons, days_since_last_event
+       reasons, round(days_since_last_event, 1) as days_since_last_event
 from churn_predictions where risk_change > 0 order by risk_change desc, customer_id limit 100
 """,
     ),
@@ -49,7 +49,7 @@ from churn_predictions where risk_change > 0 order by risk_change desc, customer
         """
 select score_date, horizon_days, round(churn_probability, 3) as churn_probability,
        round(risk_percentile, 1) as risk_percentile, risk_band, round(risk_change, 3) as risk_change, reasons,
-       days_since_last_event, model_name, model_version
+       round(days_since_last_event, 1) as days_since_last_event, model_name, model_version
 from prediction_history where customer_id = :customer_id order by score_date desc, horizon_days
 """,
     ),
