@@ -98,7 +98,10 @@ def _tell(console: Console, settings: Settings, services: list[Service]) -> None
     passwords = settings.var / "airflow" / "passwords.json"
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
     console.print(f"Airflow      {addresses['airflow']}   sign in as admin, password {password}", soft_wrap=True)
-    console.print(f"MLflow       {addresses.get('mlflow', settings.mlflow)}   under Model training, experiment recur", soft_wrap=True)
+    console.print(
+        f"MLflow       {addresses.get('mlflow', settings.mlflow)}   under Model training, experiment recur",
+        soft_wrap=True,
+    )
     if "datasette" in addresses:
         console.print(f"predictions  {addresses['datasette']}   read-only, no sign-in", soft_wrap=True)
     else:

@@ -30,7 +30,8 @@ QUERIES: dict[str, tuple[str, str, str]] = {
         "The hundred customers most at risk on the last published night, and why.",
         """
 select customer_id, round(churn_probability, 3) as churn_probability, risk_band, round(risk_change, 3) as risk_change,
-       reasons, round(days_since_last_event, 1) as days_since_last_event, round(expected_spend, 2) as expected_spend
+       reasons, round(days_since_last_event, 1) as days_since_last_event,
+       round(expected_spend, 2) as expected_spend
 from churn_predictions order by risk_percentile desc limit 100
 """,
     ),
