@@ -99,7 +99,7 @@ def _tell(console: Console, settings: Settings, services: list[Service]) -> None
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
     console.print(f"Airflow      {addresses['airflow']}   sign in as admin, password {password}", soft_wrap=True)
     console.print(
-        f"MLflow       {addresses.get('mlflow', settings.mlflow)}   under Model training, experiment recur",
+        f"MLflow       {addresses.get('mlflow', settings.mlflow)}   Model training, experiment recur",
         soft_wrap=True,
     )
     if "datasette" in addresses:
