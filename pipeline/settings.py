@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from features.question import Question
+from models import MODELS
 from pipeline.errors import ConfigurationError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -118,7 +119,18 @@ class Models(Section):
     margin: Annotated[float, Field(gt=0)] = 0.002
     """The difference in log loss below which two models count as equivalent."""
     retrain_after: Annotated[int, Field(gt=0)] | None = None
-    """Training is due when more than this many days have passed since the last; by default the primary horizon."""
+    """Training is due when at least this many days have passed since the last; by default when more than the primary
+    horizon has.
+    """
+
+    @field_validator("names")
+    @classmethod
+    def _names_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in MODELS]
+        if unknown or not names or len(set(names)) != len(names):
+            fault = f"there is no model {unknown[0]!r}" if unknown else "each model is named once, and at least one"
+            raise ValueError(f"{fault}: choose among {', '.join(MODELS)}")
+        return names
 
 
 class Serving(Section):

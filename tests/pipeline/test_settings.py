@@ -60,6 +60,8 @@ def test_the_promised_keys(tmp_path: Path) -> None:
         ("[source]\nkind = 'csv'\npath = 'x'", "columns.customer_id is missing"),
         ("[source]\ntimezone = 'Mars'", "'Mars' is no time zone"),
         ("[source\n", "not valid TOML"),
+        ("[models]\nnames = ['gruu']", "models.names: there is no model 'gruu'"),
+        ("[models]\nnames = []", "at least one"),
         ("root = 'x'", "root: unknown key"),
     ],
 )
