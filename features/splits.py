@@ -20,6 +20,23 @@ class Split:
     test: tuple[datetime, ...]
 
 
+def rolling_origin(cutoffs: Sequence[datetime], question: Question, windows: int) -> tuple[Split, ...]:
+    """Up to `windows` splits, oldest first, each tested on a later period than the one before.
+
+    The test periods, `[first test cutoff, last test cutoff + primary horizon)`, are disjoint. Where the span does not
+    allow as many, there are fewer, the latest always; raises ValueError, as `split`, where it does not allow that.
+    """
+    horizon = timedelta(days=question.primary)
+    splits = [split(cutoffs, question)]
+    while len(splits) < windows:
+        earlier = [cutoff for cutoff in cutoffs if cutoff + horizon <= splits[0].test[0]]
+        try:
+            splits.insert(0, split(earlier, question))
+        except ValueError:
+            break
+    return tuple(splits)
+
+
 def split(cutoffs: Sequence[datetime], question: Question) -> Split:
     """The latest slices of up to four cutoffs each for test and validation, the rest before them for training.
 

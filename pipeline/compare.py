@@ -38,6 +38,7 @@ class Evidence:
 
     customer_id: np.ndarray  # [examples], strings
     cutoff: np.ndarray  # [examples], microseconds since 1970 in UTC
+    window: np.ndarray  # [examples], counted from the oldest
     labels: np.ndarray  # [examples], 1 where the customer churned
     results: tuple[Result, ...]
     fitted: dict[str, dict[str, Any]]  # name -> the parameters that its fit ended with
@@ -59,7 +60,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                 evidence.customer_id,
                 question_digest=meta["question_digest"],
                 test_digest=meta["test_digest"],
-                windows=windows(settings, meta),
+                windows=windows(settings, meta, evidence),
                 margin=settings.models.margin,
                 seed=settings.run.seed,
             ).to_json()
@@ -89,11 +90,15 @@ def last_predictions(settings: Settings) -> Path:
     return _last_folder(settings) / TEST_PREDICTIONS
 
 
-def windows(settings: Settings, meta: dict[str, Any]) -> list[dict[str, Any]]:
-    """The test's one forward window, `[first test cutoff, last test cutoff + primary horizon)`, and its examples."""
-    first, last = (datetime.fromisoformat(meta["test"][place]) for place in (0, -1))
-    end = last + timedelta(days=settings.question.primary)
-    return [{"start": first, "end": end, "examples": meta["examples"]["test"]}]
+def windows(settings: Settings, meta: dict[str, Any], evidence: Evidence) -> list[dict[str, Any]]:
+    """The test's forward windows, each `[first test cutoff, last test cutoff + primary horizon)`, and its examples."""
+    horizon = timedelta(days=settings.question.primary)
+    tests = [[datetime.fromisoformat(moment) for moment in slices["test"]] for slices in meta["windows"]]
+    counts = np.bincount(evidence.window, minlength=len(tests))
+    return [
+        {"start": test[0], "end": test[-1] + horizon, "examples": int(count)}
+        for test, count in zip(tests, counts, strict=True)
+    ]
 
 
 def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
@@ -117,6 +122,7 @@ def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
     return Evidence(
         customer_id=np.asarray(first["customer_id"].to_pylist(), dtype=object),
         cutoff=first["cutoff"].cast(pa.int64()).to_numpy(),
+        window=first["window"].to_numpy(),
         labels=first["churn"].to_numpy(),
         results=tuple(results),
         fitted=fitted,
@@ -137,7 +143,7 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
             {
                 "customer_id": pa.array(evidence.customer_id.tolist(), pa.string()),
                 "cutoff": pa.array(evidence.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
-                "window": pa.array(np.zeros(rows, np.int64)),
+                "window": pa.array(evidence.window),
                 "label": pa.array(evidence.labels),
                 "model": pa.array([result.name] * rows),
                 "probability": pa.array(clip_probabilities(result.test_probability)),

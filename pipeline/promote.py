@@ -20,7 +20,7 @@ from pipeline.nights import Night
 from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded
 from pipeline.settings import Settings
-from pipeline.snapshot import microseconds, read_snapshot, slice_of, write_outcome
+from pipeline.snapshot import microseconds, read_snapshot, slice_of, test_of, write_outcome
 from pipeline.train import recipe, timed_fit
 
 log = logging.getLogger("recur.promote")
@@ -52,7 +52,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
         if winner is None:
             raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
-        reigning = _reigning(settings, evidence, slice_of(data, meta, "test"))
+        reigning = _reigning(settings, evidence, test_of(data, meta))
         decision = decide(
             Candidate(winner.name, winner.name, winner.test_probability),
             reigning.candidate,

@@ -133,6 +133,13 @@ class Models(Section):
         return names
 
 
+class Evidence(Section):
+    """How much the comparison rests on."""
+
+    windows: Annotated[int, Field(gt=0)] = 1
+    """The most forward test periods, each with a training of its own; fewer where the history allows no more."""
+
+
 class Serving(Section):
     """How scores are presented: risk bands from the top, and the share of customers whose reasons are written."""
 
@@ -172,6 +179,7 @@ class Settings(Section):
     run: Run = Run()
     validation: Validation = Validation()
     models: Models = Models()
+    evidence: Evidence = Evidence()
     serving: Serving = Serving()
     addresses: Addresses = Addresses()
     paths: Paths = Paths()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.build import build_dataset
 from features.dataset import Dataset, Labels
-from features.splits import split
+from features.splits import rolling_origin
 from pipeline import tracking
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
 from pipeline.engine import connect
@@ -57,7 +57,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         events = store.as_of(backend, cutoff)
         grid = settings.question.cutoffs(_first_event(events), cutoff)
         try:
-            slices = split(grid, settings.question)
+            windows = rolling_origin(grid, settings.question, settings.evidence.windows)
         except ValueError as error:
             raise NothingToDo(f"no training as of {cutoff.date()}: {error}") from None
         data = build_dataset(events, grid, settings.question, store.attributes, cutoff)
@@ -66,11 +66,15 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             "cutoff": cutoff.isoformat(),
             "question": settings.question.model_dump(mode="json"),
             "question_digest": settings.question.digest,
-            **{name: [moment.isoformat() for moment in getattr(slices, name)] for name in SLICES},
+            "windows": [
+                {name: [moment.isoformat() for moment in getattr(window, name)] for name in SLICES}
+                for window in windows
+            ],
         }
-        parts = {name: slice_of(data, meta, name) for name in SLICES}
-        meta["test_digest"] = digest(parts["test"])
-        meta["examples"] = {name: len(part) for name, part in parts.items()} | {"all": len(data)}
+        test = test_of(data, meta)
+        meta["test_digest"] = digest(test)
+        meta["examples"] = {name: len(slice_of(data, meta, name)) for name in SLICES} | {"all": len(data)}
+        meta["examples"]["test"] = len(test)
         if not all(meta["examples"].values()):
             raise NothingToDo(f"no training as of {cutoff.date()}: nobody is eligible in one of its slices")
         _discard(settings, folder)
@@ -100,15 +104,21 @@ def read_meta(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     return meta
 
 
-def slice_of(data: Dataset, meta: dict[str, Any], name: str) -> Dataset:
-    """The examples of one slice (train, valid or test), as far as their outcome was known when the next slice begins.
+def slice_of(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -> Dataset:
+    """The examples of one slice (train, valid or test) of a window, by default the latest, as far as their outcome was
+    known when the next slice begins.
 
     The split keeps the primary horizon out of the next slice; a longer horizon that reaches into it loses its labels.
     """
-    moments = [microseconds(datetime.fromisoformat(moment)) for moment in meta[name]]
-    part = data.select(np.isin(data.cutoff, moments))
+    slices = meta["windows"][window]
+    part = _at(data, slices[name])
     following = {"train": "valid", "valid": "test"}.get(name)
-    return known_by(part, datetime.fromisoformat(meta[following][0])) if following else part
+    return known_by(part, datetime.fromisoformat(slices[following][0])) if following else part
+
+
+def test_of(data: Dataset, meta: dict[str, Any]) -> Dataset:
+    """The test examples of all windows, oldest first."""
+    return _at(data, [moment for slices in meta["windows"] for moment in slices["test"]])
 
 
 def known_by(data: Dataset, moment: datetime) -> Dataset:
@@ -165,6 +175,10 @@ def write_outcome(settings: Settings, cutoff: datetime, outcome: dict[str, Any])
 def microseconds(moment: datetime) -> int:
     """Microseconds from 1970 in UTC, as `Dataset.cutoff` counts them."""
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _at(data: Dataset, moments: list[str]) -> Dataset:
+    return data.select(np.isin(data.cutoff, [microseconds(datetime.fromisoformat(moment)) for moment in moments]))
 
 
 def _finished(settings: Settings) -> list[datetime]:

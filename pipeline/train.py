@@ -4,7 +4,6 @@ import json
 import logging
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,29 +25,35 @@ log = logging.getLogger("recur.train")
 
 
 def train(settings: Settings, cutoff: datetime, name: str) -> str:
-    """Fit the recipe `name` on the training slice, stopped by the validation slice; predict both later slices; log all
-    of it to a child run, and give that run's id.
+    """Fit the recipe `name` on each window's training slice, stopped by its validation slice; predict both later
+    slices; log all of it to a child run, and give that run's id. Parameters and curves are the latest window's.
 
     Whatever is known only after a slice's end is unknown to it: see `snapshot.slice_of`.
     """
     with recorded(settings, f"train {name}", Night(None, cutoff)) as figures:
-        model = recipe(settings, name)
         data, meta = read_snapshot(settings, cutoff)
-        known, valid, test = (slice_of(data, meta, part) for part in ("train", "valid", "test"))
         folder = paths.snapshot(settings, cutoff)
+        model = recipe(settings, name)
         with tracking.child_run(settings, name, meta["run_id"], {"family": model.family, "recipe": name}) as run:
-            fit_seconds = timed_fit(model, known, valid)
-            on_valid, on_test = model.predict(valid), model.predict(test)
+            fit_seconds, losses, tables = 0.0, [], []
+            for window in range(len(meta["windows"])):
+                known, valid, test = (slice_of(data, meta, part, window) for part in ("train", "valid", "test"))
+                model = recipe(settings, name)
+                fit_seconds += timed_fit(model, known, valid)
+                said = {"valid": (valid, model.predict(valid)), "test": (test, model.predict(test))}
+                losses.append(validation_losses(*said["valid"], settings.question.primary))
+                tables += [_predictions(window, part, *pair) for part, pair in said.items()]
             speed = _customers_per_second(model, test)
-            loss = validation_loss(valid, on_valid, settings.question.primary)
-            slices = {"valid": (valid, on_valid), "test": (test, on_test)}
-            _write_predictions(folder / "predictions" / f"{name}.parquet", slices)
+            all_losses = np.concatenate(losses)
+            loss = float(all_losses.mean()) if len(all_losses) else None
+            with paths.atomically(folder / "predictions" / f"{name}.parquet") as file:
+                pq.write_table(pa.concat_tables(tables), file)
             measures = {"fit_seconds": fit_seconds, "predict_customers_per_second": speed, "valid_log_loss": loss}
             run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
             run.metrics(measures)
             run.curves(model.curves)
             run.dataset("train", digest(known), len(known), folder)
-            run.dataset("test", meta["test_digest"], len(test), folder)
+            run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
             result = {
                 "name": name,
                 "family": model.family,
@@ -62,7 +67,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
                 file.write_text(json.dumps(result, indent=2), "utf-8")
         figures["rows_read"] = len(known)
         shown = "unknown" if loss is None else f"{loss:.4f}"
-        figures["message"] = f"log loss {shown} on {len(valid):,} validation examples"
+        figures["message"] = f"log loss {shown} on {len(all_losses):,} validation examples"
         log.info("%s trained on %s examples in %.1f s: %s", name, f"{len(known):,}", fit_seconds, figures["message"])
     return run.run_id
 
@@ -94,15 +99,13 @@ def timed_fit(model: Model, train: Dataset, valid: Dataset | None) -> float:
     return time.perf_counter() - started
 
 
-def validation_loss(valid: Dataset, predictions: Predictions, horizon: int) -> float | None:
-    """Mean log loss over the examples whose outcome is known, in nats; None where there are none."""
+def validation_losses(valid: Dataset, predictions: Predictions, horizon: int) -> np.ndarray:
+    """The log loss of each example whose outcome is known, in nats."""
     assert valid.labels is not None
     place = valid.horizons.index(horizon)
     truth = valid.labels.churn[:, place]
     known = ~np.isnan(truth)
-    if not known.any():
-        return None
-    return float(example_log_loss(truth[known], predictions.churn_probability[known, place]).mean())
+    return example_log_loss(truth[known], predictions.churn_probability[known, place])
 
 
 def _customers_per_second(model: Model, test: Dataset) -> float:
@@ -113,23 +116,22 @@ def _customers_per_second(model: Model, test: Dataset) -> float:
     return len(night) / (time.perf_counter() - started)
 
 
-def _write_predictions(path: Path, slices: dict[str, tuple[Dataset, Predictions]]) -> None:
+def _predictions(window: int, name: str, data: Dataset, predictions: Predictions) -> pa.Table:
     """One row an example and horizon, in the examples' order: what was predicted, beside what happened."""
+    assert data.labels is not None
     tables = []
-    for name, (data, predictions) in slices.items():
-        assert data.labels is not None
-        for place, days in enumerate(data.horizons):
-            columns = {
-                "slice": pa.array([name] * len(data)),
-                "customer_id": pa.array(data.customer_id.tolist(), pa.string()),
-                "cutoff": pa.array(data.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
-                "horizon_days": pa.array(np.full(len(data), days, np.int64)),
-                "churn": pa.array(data.labels.churn[:, place]),
-                "churn_probability": pa.array(predictions.churn_probability[:, place]),
-            }
-            for heading in ("expected_purchases", "expected_spend"):
-                values = getattr(predictions, heading)
-                columns[heading] = pa.nulls(len(data), pa.float64()) if values is None else pa.array(values[:, place])
-            tables.append(pa.table(columns))
-    with paths.atomically(path) as file:
-        pq.write_table(pa.concat_tables(tables), file)
+    for place, days in enumerate(data.horizons):
+        columns = {
+            "window": pa.array(np.full(len(data), window, np.int64)),
+            "slice": pa.array([name] * len(data), pa.string()),
+            "customer_id": pa.array(data.customer_id.tolist(), pa.string()),
+            "cutoff": pa.array(data.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
+            "horizon_days": pa.array(np.full(len(data), days, np.int64)),
+            "churn": pa.array(data.labels.churn[:, place]),
+            "churn_probability": pa.array(predictions.churn_probability[:, place]),
+        }
+        for heading in ("expected_purchases", "expected_spend"):
+            values = getattr(predictions, heading)
+            columns[heading] = pa.nulls(len(data), pa.float64()) if values is None else pa.array(values[:, place])
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)

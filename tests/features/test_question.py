@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from features.question import Question
-from features.splits import split
+from features.splits import rolling_origin, split
 
 MIDNIGHT = datetime(2017, 12, 4, tzinfo=UTC)
 
@@ -64,3 +64,14 @@ def test_too_short_a_history_says_how_much_is_missing() -> None:
     with pytest.raises(ValueError, match="at least 28 more days"):
         split(grid, question)
     assert split(question.cutoffs(MIDNIGHT - timedelta(days=178), MIDNIGHT), question).train
+
+
+def test_windows_roll_forward_over_disjoint_test_periods() -> None:
+    question = Question()
+    grid = question.cutoffs(datetime(2017, 1, 1, 11, 53, tzinfo=UTC), MIDNIGHT)
+    windows = rolling_origin(grid, question, 3)
+    assert [part.test[0].date().isoformat() for part in windows] == ["2017-07-10", "2017-08-28", "2017-10-16"]
+    assert windows[-1] == split(grid, question)
+    for earlier, later in pairwise(windows):
+        assert earlier.test[-1] + timedelta(days=28) <= later.test[0]
+    assert [len(part.test) for part in rolling_origin(grid, question, 9)] == [1, 4, 4, 4]  # no span for more

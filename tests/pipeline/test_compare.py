@@ -1,6 +1,7 @@
 """The comparison: its figures follow from its own predictions and from the raw events."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import log_loss
 from sqlalchemy import text
 
 from pipeline import paths, tracking
@@ -16,10 +18,10 @@ from pipeline.compare import compare, last_comparison, last_predictions, read_ev
 from pipeline.errors import RecurError
 from pipeline.nights import DAY
 from pipeline.serving.database import reading
-from pipeline.settings import Settings
+from pipeline.settings import Evidence, Settings
 from pipeline.snapshot import read_meta
 from tests.pipeline.conftest import World
-from tests.pipeline.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand
+from tests.pipeline.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training
 
 
 def test_labels_and_log_losses_are_those_of_the_raw_events_and_the_published_predictions(trained_world: World) -> None:
@@ -111,3 +113,20 @@ def test_predictions_of_other_rows_are_refused(own_world: World) -> None:
 def test_before_the_first_comparison_there_is_none_to_show(tmp_path: Path) -> None:
     with pytest.raises(RecurError, match="no comparison was made yet"):
         last_comparison(Settings(root=tmp_path))
+
+
+def test_several_windows_are_trained_apart_and_compared_together(fresh_world: World) -> None:
+    settings = fresh_world.settings.model_copy(update={"evidence": Evidence(windows=3)})
+    run_training(settings, FIRST)
+    comparison = last_comparison(settings)
+    periods = [(window["start"], window["end"]) for window in comparison["windows"]]
+    assert len(periods) == 3
+    assert all(end <= start for (_, end), (start, _) in pairwise(periods))
+    rows = pd.read_parquet(last_predictions(settings))
+    assert rows.groupby("window").size().tolist() == [
+        len(comparison["models"]) * window["examples"] for window in comparison["windows"]
+    ]
+    for model in comparison["models"]:
+        own = rows[rows["model"] == model["name"]]
+        expected = log_loss(own["label"], own["probability"])
+        assert model["metrics"]["log_loss"]["value"] == pytest.approx(expected, abs=1e-9)
