@@ -18,18 +18,19 @@ from models.evidence.comparison import compare as compare_results
 from models.evidence.metrics import clip_probabilities
 from models.evidence.result import Result
 from pipeline import paths, tracking
+from pipeline.comparison_report import comparison_report
 from pipeline.errors import RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
 from pipeline.serving.database import write_comparison
 from pipeline.settings import Settings
-from pipeline.snapshot import read_meta
+from pipeline.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger("recur.compare")
-COMPARISON, TEST_PREDICTIONS = "comparison.json", "test_predictions.parquet"
+COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     Raises RecurError where a model's result is missing or is of other test examples.
     """
     with recorded(settings, "compare", Night(None, cutoff)) as figures:
-        meta = read_meta(settings, cutoff)
+        data, meta = read_snapshot(settings, cutoff)
         evidence = read_evidence(settings, cutoff)
         try:
             comparison = compare_results(
@@ -71,7 +72,11 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
         write_comparison(settings, cutoff, comparison)
-        _log(settings, meta["run_id"], comparison, evidence)
+        pictures = _pictures(comparison, evidence)
+        page = comparison_report(settings, data, meta, comparison, evidence, pictures)
+        with paths.atomically(folder / REPORT) as file:
+            file.write_text(page, "utf-8")
+        _log(settings, meta["run_id"], comparison, evidence, pictures, page)
         verdict = comparison["verdict"]
         figures["rows_read"] = len(evidence.labels)
         figures["message"] = verdict["sentence"]
@@ -155,7 +160,14 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
         pq.write_table(pa.concat_tables(tables), file)
 
 
-def _log(settings: Settings, run_id: str, comparison: dict[str, Any], evidence: Evidence) -> None:
+def _log(
+    settings: Settings,
+    run_id: str,
+    comparison: dict[str, Any],
+    evidence: Evidence,
+    pictures: "dict[str, Figure]",
+    page: str,
+) -> None:
     from models.evidence import plots
 
     parent = tracking.existing_run(settings, run_id)
@@ -163,9 +175,9 @@ def _log(settings: Settings, run_id: str, comparison: dict[str, Any], evidence: 
     parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
     parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
     parent.text(json.dumps(comparison, indent=2), COMPARISON)
-    parent.text(_report(comparison), "report.md")
+    parent.text(page, REPORT)
     said = {result.name: result.test_probability for result in evidence.results}
-    for name, figure in _pictures(comparison, evidence, said).items():
+    for name, figure in pictures.items():
         parent.figure(figure, f"plots/{name}.png")
     for model in comparison["models"]:
         child = tracking.existing_run(settings, model["run_id"])
@@ -182,9 +194,10 @@ def _log(settings: Settings, run_id: str, comparison: dict[str, Any], evidence: 
             child.figure(plots.training_curves({name: evidence.curves[name]}), "plots/training_curves.png")
 
 
-def _pictures(comparison: dict[str, Any], evidence: Evidence, said: dict[str, Any]) -> "dict[str, Figure]":
+def _pictures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figure]":
     from models.evidence import plots
 
+    said = {result.name: result.test_probability for result in evidence.results}
     return {
         "comparison": plots.comparison(comparison),
         "training_curves": plots.training_curves(evidence.curves),
@@ -193,24 +206,6 @@ def _pictures(comparison: dict[str, Any], evidence: Evidence, said: dict[str, An
             for name in ("roc", "precision_recall", "calibration", "gain")
         },
     }
-
-
-def _report(comparison: dict[str, Any]) -> str:
-    """The comparison in Markdown: the verdict, and a row a model with every metric and its interval."""
-    names = list(comparison["models"][0]["metrics"])
-    lines = [comparison["verdict"]["sentence"], "", f"Test set `{comparison['test_digest']}`, 95 % intervals.", ""]
-    lines += ["| model | family | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for model in comparison["models"]:
-        cells = [_interval_in_words(model["metrics"][name]) for name in names]
-        lines.append(f"| {model['name']} | {model['family']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _interval_in_words(interval: dict[str, float | None]) -> str:
-    value, low, high = (interval[end] for end in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _last_folder(settings: Settings) -> Path:

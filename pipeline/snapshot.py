@@ -71,6 +71,8 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                 for window in windows
             ],
         }
+        for number, slices in enumerate(meta["windows"]):
+            slices["churn"] = {name: _churn(settings, slice_of(data, meta, name, number)) for name in SLICES}
         test = test_of(data, meta)
         meta["test_digest"] = digest(test)
         meta["examples"] = {name: len(slice_of(data, meta, name)) for name in SLICES} | {"all": len(data)}
@@ -179,6 +181,13 @@ def microseconds(moment: datetime) -> int:
 
 def _at(data: Dataset, moments: list[str]) -> Dataset:
     return data.select(np.isin(data.cutoff, [microseconds(datetime.fromisoformat(moment)) for moment in moments]))
+
+
+def _churn(settings: Settings, part: Dataset) -> float | None:
+    """The share that churned within the primary horizon; None where nobody is in the slice."""
+    assert part.labels is not None
+    churn = part.labels.churn[:, part.horizons.index(settings.question.primary)]
+    return float(np.nanmean(churn)) if np.isfinite(churn).any() else None
 
 
 def _finished(settings: Settings) -> list[datetime]:

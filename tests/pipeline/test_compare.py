@@ -1,6 +1,8 @@
 """The comparison: its figures follow from its own predictions and from the raw events."""
 
+import html
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def test_the_parent_run_has_the_report_and_its_pictures(trained_world: World) ->
     run_id = read_meta(trained_world.settings, FIRST)["run_id"]
     assert {file.path for file in client.list_artifacts(run_id)} >= {
         "comparison.json",
-        "report.md",
+        "report.html",
         "gate.txt",
         "plots",
     }
@@ -130,3 +132,16 @@ def test_several_windows_are_trained_apart_and_compared_together(fresh_world: Wo
         own = rows[rows["model"] == model["name"]]
         expected = log_loss(own["label"], own["probability"])
         assert model["metrics"]["log_loss"]["value"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_report_is_one_page_that_says_what_the_comparison_says(trained_world: World) -> None:
+    page = (paths.snapshot(trained_world.settings, FIRST) / "report.html").read_text("utf-8")
+    comparison = last_comparison(trained_world.settings)
+    assert html.escape(comparison["verdict"]["sentence"]) in page
+    for model in comparison["models"]:
+        assert f"<td>{model['name']}</td>" in page
+        assert f"{model['metrics']['log_loss']['value']:.3f}" in page
+    assert page.count("data:image/png;base64,") == 6
+    assert "http" not in page.replace("http-equiv", "")
+    words = set(re.findall(r"\w+", re.sub(r"base64,[^\"]*", "", page)))
+    assert not words & set(trained_world.events["customer_id"])
