@@ -15,13 +15,12 @@ from models.evidence.intervals import customer_weights
 from models.evidence.metrics import METRICS, example_log_loss
 from models.evidence.paired import paired_differences
 from models.evidence.slices import Slice, members, sliced_difference
+from pipeline.evidence import Evidence
 from pipeline.settings import Settings
 from pipeline.snapshot import slice_of, test_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from pipeline.compare import Evidence
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 REPLICATES = 1000
@@ -33,7 +32,7 @@ def comparison_report(
     data: Dataset,
     meta: dict[str, Any],
     comparison: Mapping[str, Any],
-    evidence: "Evidence",
+    evidence: Evidence,
     pictures: "Mapping[str, Figure]",
 ) -> str:
     """The page. `data` and `meta` are the snapshot, whose test examples come in the order of `evidence`."""
@@ -62,7 +61,7 @@ def comparison_report(
 
 
 def _windows(
-    meta: Mapping[str, Any], comparison: Mapping[str, Any], evidence: "Evidence", best: list[str]
+    meta: Mapping[str, Any], comparison: Mapping[str, Any], evidence: Evidence, best: list[str]
 ) -> list[dict[str, Any]]:
     """Each window of the comparison, with the share that churned in its slices and the best models' log loss in it."""
     losses = {
@@ -81,7 +80,7 @@ def _windows(
 
 
 def _slices(
-    settings: Settings, data: Dataset, meta: dict[str, Any], evidence: "Evidence", best: list[str]
+    settings: Settings, data: Dataset, meta: dict[str, Any], evidence: Evidence, best: list[str]
 ) -> tuple[Slice, ...]:
     if len(best) < 2:
         return ()

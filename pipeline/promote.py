@@ -14,8 +14,9 @@ from models.evidence.intervals import customer_weights
 from models.evidence.promotion import Candidate, decide
 from models.evidence.verdict import best_of
 from pipeline import registry, tracking
-from pipeline.compare import COMPARISON, Evidence, read_evidence
+from pipeline.compare import COMPARISON
 from pipeline.errors import NothingToDo, RecurError
+from pipeline.evidence import Evidence, read_evidence
 from pipeline.nights import Night
 from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded

@@ -16,8 +16,9 @@ from sklearn.metrics import log_loss
 from sqlalchemy import text
 
 from pipeline import paths, tracking
-from pipeline.compare import compare, last_comparison, last_predictions, read_evidence
+from pipeline.compare import compare, last_comparison, last_predictions
 from pipeline.errors import RecurError
+from pipeline.evidence import read_evidence
 from pipeline.nights import DAY
 from pipeline.serving.database import reading
 from pipeline.settings import Evidence, Settings

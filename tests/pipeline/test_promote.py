@@ -8,8 +8,9 @@ import pytest
 
 from models.evidence.verdict import best_of
 from pipeline import paths, registry, tracking
-from pipeline.compare import compare, read_evidence
+from pipeline.compare import compare
 from pipeline.errors import RecurError
+from pipeline.evidence import read_evidence
 from pipeline.nights import DAY
 from pipeline.promote import promote, promote_version, rollback
 from pipeline.settings import Settings
