@@ -79,6 +79,11 @@ def last_predictions(settings: Settings) -> Path:
     return _last_folder(settings) / TEST_PREDICTIONS
 
 
+def last_report(settings: Settings) -> Path:
+    """The page of the latest cutoff."""
+    return _last_folder(settings) / REPORT
+
+
 def _write_test_predictions(path: Path, evidence: Evidence) -> None:
     """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
     rows = len(evidence.labels)

@@ -189,13 +189,19 @@ def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
 
 def _print_next(settings: Settings, screen: "Console", customer: str | None) -> None:
     from pipeline import paths
+    from pipeline.compare import last_report
 
+    try:
+        page = last_report(settings)
+    except RecurError:  # nothing was compared yet
+        page = None
     docs = paths.data_docs(settings) / "uncommitted" / "data_docs" / "local_site" / "index.html"
     steps = [
         ("make up", "Airflow, MLflow and the analysts' page"),
         ('recur query "select * from churn_predictions"', "SQL over the views; `recur query` alone lists them"),
         ("recur compare --format json", "every metric with its interval"),
         *([(f"recur explain {customer}", "one customer's score, history and reasons")] if customer else []),
+        *([(str(page), "the whole evidence on one page")] if page else []),
         *([(str(docs), "what validation found, night by night")] if docs.exists() else []),
     ]
     for command, meaning in steps:
