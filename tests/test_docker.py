@@ -63,8 +63,8 @@ def test_what_the_image_copies_exists() -> None:
 
 def test_the_image_runs_as_a_user_without_rights() -> None:
     instructions = (DOCKER / "Dockerfile").read_text().splitlines()
-    assert [line for line in instructions if line.startswith("USER ")] == ["USER recur"]
-    assert instructions.index("USER recur") < instructions.index('ENTRYPOINT ["tini", "--"]')
+    assert [line for line in instructions if line.startswith("USER ")] == ["USER 10001"]
+    assert instructions.index("USER 10001") < instructions.index('ENTRYPOINT ["tini", "--"]')
 
 
 def test_scripts_that_services_run_are_in_the_image(compose: dict[str, Any]) -> None:
