@@ -48,14 +48,25 @@ def definitions(numeric: Sequence[str], categorical: Sequence[str]) -> dict[str,
     return words
 
 
+def named(attributes: Mapping[str, str], kind: str) -> list[str]:
+    """The attributes of one kind, in their order."""
+    return [name for name, its_kind in attributes.items() if its_kind == kind]
+
+
+def spread_of_gaps(square_mean: ir.Value, mean: ir.Value) -> ir.Value:
+    """The standard deviation of gaps from the mean of their squares and their mean; null stays null."""
+    variance = square_mean - mean * mean
+    # Rounding can leave a variance of evenly spaced events just below zero.
+    return (variance < 0).ifelse(0.0, variance).sqrt()
+
+
 def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, str]) -> ir.Table:
     """`customer_id, cutoff` and a float64 column for each of `definitions`, over the events visible at each cutoff.
 
     `attributes` maps an attribute's name to `numeric` or `categorical`. Sums run over decimals and integers only, so
     that the same rows give the same bits whatever the engine's threads do.
     """
-    numeric = [name for name, kind in attributes.items() if kind == "numeric"]
-    categorical = [name for name, kind in attributes.items() if kind == "categorical"]
+    numeric, categorical = named(attributes, "numeric"), named(attributes, "categorical")
     keys = ["customer_id", "cutoff"]
     # All arithmetic on a single event or a single cutoff comes before the join, which multiplies the rows.
     exact = events.mutate(
@@ -93,10 +104,8 @@ def _rhythm(seen: ir.Table) -> ir.Table:
         gap_mean=steps.gap.sum().cast("float64") / gaps / SECONDS_A_DAY,
         gap_square_mean=(steps.gap * steps.gap).sum().cast("float64") / gaps / SECONDS_A_DAY**2,
     )
-    variance = rows.gap_square_mean - rows.gap_mean * rows.gap_mean
     return rows.mutate(
-        # Rounding can leave a variance of evenly spaced events just below zero; null stays null.
-        gap_std=(variance < 0).ifelse(0.0, variance).sqrt(),
+        gap_std=spread_of_gaps(rows.gap_square_mean, rows.gap_mean),
         overdue=rows.days_since_last_event / rows.gap_mean.nullif(0),
     )
 

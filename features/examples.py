@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
+from features.grid import Grid
 from features.question import Question
 
 MONEY = (
@@ -46,6 +47,23 @@ def eligible(events: ir.Table, cutoffs: Sequence[datetime], question: Question) 
     slim = events.select("customer_id", "event_time", "known_time", "superseded_time", "deleted")
     pairs = slim.join(grid, [slim.event_time < grid.cutoff, slim.event_time >= grid.active_from])
     return pairs.filter(visible(pairs, pairs.cutoff)).select("customer_id", "cutoff").distinct()
+
+
+def out_of_turn(events: ir.Table, cutoffs: Sequence[datetime]) -> ir.Table:
+    """`customer_id, cutoff` wherever what was visible at the cutoff is not simply every current event before it.
+
+    So it is where an event before the cutoff was known only after it, or was corrected or deleted after it.
+    """
+    ascending = sorted(cutoffs)
+    grid = Grid(tuple(ascending))
+    slim = events.select("customer_id", "event_time", "known_time", "superseded_time", "deleted")
+    # Almost every event is known before the first cutoff after it: those never meet the cutoffs.
+    late = grid.segment(slim.event_time) < grid.segment(slim.known_time, boundary_itself=False)
+    odd = slim.filter(~slim.deleted & (slim.superseded_time.notnull() | late))
+    moments = ibis.memtable({"cutoff": ascending}, schema={"cutoff": "timestamp('UTC', 6)"})
+    pairs = odd.join(moments, odd.event_time < moments.cutoff)
+    apart = visible(pairs, pairs.cutoff) != pairs.superseded_time.isnull()
+    return pairs.filter(apart).select("customer_id", "cutoff").distinct()
 
 
 def history(events: ir.Table, examples: ir.Table) -> ir.Table:

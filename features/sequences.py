@@ -47,31 +47,56 @@ def pointers(history: ir.Table) -> ir.Table:
     return rows.select("customer_id", "cutoff", "length", shares=shares.fill_null(False))
 
 
-def to_sequences(shared: pa.Table, own: pa.Table, examples: pa.Table, attributes: Mapping[str, str]) -> Sequences:
-    """The arrays of `Sequences`.
+class Histories:
+    """Gathers histories, part by part, into the arrays of `Sequences`.
 
-    `shared` holds the shared histories' events in `ORDER`; `own` those of the examples that share none, ordered by
-    cutoff and then `ORDER`; `examples` has `customer_id, cutoff, length, shares` in the order of the dataset.
+    Each part is a table of events in order, whose runs of equal `keys` are histories.
     """
-    customers, starts = _runs(shared, ("customer_id",))
-    own_starts = _runs(own, ("cutoff", "customer_id"))[1]
-    offsets = np.concatenate([starts, shared.num_rows + own_starts, [shared.num_rows + own.num_rows]]).astype(np.int64)
-    history = pc.index_in(examples["customer_id"], customers).to_numpy(zero_copy_only=False).astype(np.float64)
-    shares = examples["shares"].to_numpy(zero_copy_only=False).astype(bool)
-    # Both are in order of (cutoff, customer_id), so the examples without a share meet their own histories in turn.
-    history[~shares] = len(starts) + np.arange(len(own_starts))
-    columns = ["event_time", "event_type", "amount", "quantity", *attributes]
-    steps = pa.concat_tables([shared.select(columns), own.select(columns)])
-    numeric = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric")]
-    categorical = ["event_type", *(name for name, kind in attributes.items() if kind == "categorical")]
-    return Sequences(
-        offsets=offsets,
-        event_time=_microseconds(steps["event_time"]),
-        numeric={name: pc.fill_null(steps[name], np.nan).to_numpy().astype(np.float64) for name in numeric},
-        categorical={name: _codes(steps[name]) for name in categorical},
-        history=history.astype(np.int64),
-        length=examples["length"].to_numpy().astype(np.int64),
-    )
+
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        self.customers: list[pa.Array] = []
+        self._lengths: list[np.ndarray] = []
+        self._time: list[np.ndarray] = []
+        numeric = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric")]
+        categorical = ["event_type", *(name for name, kind in attributes.items() if kind == "categorical")]
+        self._numeric: dict[str, list[np.ndarray]] = {name: [] for name in numeric}
+        self._categorical: dict[str, list[tuple[np.ndarray, list[str]]]] = {name: [] for name in categorical}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of an event that are kept, apart from its customer."""
+        return ["event_time", *self._numeric, *self._categorical]
+
+    def add(self, events: pa.Table, keys: tuple[str, ...]) -> pa.Array:
+        """Appends a part; returns the last key of each of its histories."""
+        customers, starts = _runs(events, keys)
+        self._lengths.append(np.diff(starts, append=events.num_rows))
+        self._time.append(_microseconds(events["event_time"]))
+        for name, values in self._numeric.items():
+            values.append(pc.fill_null(events[name], np.nan).to_numpy().astype(np.float64))
+        for name, parts in self._categorical.items():
+            parts.append(_codes(events[name]))
+        self.customers.append(customers)
+        return customers
+
+    def sequences(self, history: np.ndarray, length: np.ndarray) -> Sequences:
+        """All parts together, and each example's pointer: its history and how many of its events it sees."""
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        return Sequences(
+            offsets=np.cumsum(lengths, dtype=np.int64),
+            event_time=_joined(self._time),
+            numeric={name: _joined(parts) for name, parts in self._numeric.items()},
+            categorical={name: _one_code(parts) for name, parts in self._categorical.items()},
+            history=history,
+            length=length,
+        )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """The parts end to end; they are let go, since both at once would be twice the memory."""
+    whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    parts.clear()
+    return whole
 
 
 def _runs(table: pa.Table, keys: tuple[str, ...]) -> tuple[pa.Array, np.ndarray]:
@@ -96,3 +121,12 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     values = sorted(pc.unique(column.drop_null()).to_pylist())
     codes = pc.fill_null(pc.index_in(column, pa.array(values, column.type)), -1)
     return codes.to_numpy().astype(np.int32), values
+
+
+def _one_code(parts: list[tuple[np.ndarray, list[str]]]) -> tuple[np.ndarray, list[str]]:
+    """Codes of several parts, each into its own sorted values, as codes into the sorted values of all."""
+    values = sorted({value for _, its_values in parts for value in its_values})
+    place = {value: code for code, value in enumerate(values)}
+    # The last place stands for null, whose code is -1.
+    maps = [np.array([*(place[value] for value in its_values), -1], np.int32) for _, its_values in parts]
+    return np.concatenate([its_map[codes] for its_map, (codes, _) in zip(maps, parts, strict=True)]), values

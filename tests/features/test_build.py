@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,6 +156,34 @@ def test_two_builds_give_the_same_bits() -> None:
     pd.testing.assert_frame_equal(first.aggregates, second.aggregates, check_exact=True)
     np.testing.assert_array_equal(first.sequences.event_time, second.sequences.event_time)
     np.testing.assert_array_equal(first.labels.spend, second.labels.spend)
+
+
+def test_shards_change_no_bit() -> None:
+    rows = table(revisions(5))
+    whole = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
+    parts = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END, events_a_shard=40)
+    assert _bits(parts) == _bits(whole)
+
+
+def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast way against the plain one: every example as if a late event had set it apart."""
+    rows = table(revisions(6))
+    fast = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
+    everyone = table(revisions(6)).select("customer_id").distinct()
+    grid = ibis.memtable({"cutoff": CUTOFFS}, schema={"cutoff": "timestamp('UTC', 6)"})
+    monkeypatch.setattr("features.build.out_of_turn", lambda *_: everyone.cross_join(grid))
+    assert _bits(build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)) == _bits(fast)
+
+
+def _bits(data: Dataset) -> list[object]:
+    """Everything about a dataset, floats as their bytes."""
+    assert data.labels is not None
+    steps, labels = data.sequences, data.labels
+    arrays = [data.cutoff, steps.offsets, steps.event_time, steps.history, steps.length]
+    arrays += [*steps.numeric.values(), labels.churn, labels.purchases, labels.spend]
+    codes = [(codes.tolist(), values) for codes, values in steps.categorical.values()]
+    columns = [(name, column.to_numpy().tobytes()) for name, column in data.aggregates.items()]
+    return [data.customer_id.tolist(), *(array.tobytes() for array in arrays), codes, columns]
 
 
 def test_every_aggregate_has_a_definition_in_words() -> None:
