@@ -154,13 +154,17 @@ class Update:
             weight.assign(value)
         return replaced
 
-    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    def loss_and_gradients(self, arrays: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of one batch, and its gradient for each of the network's trainable weights, before clipping."""
         with tf.GradientTape() as tape:
             answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
             loss = _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
             for head in HEADS[1:]:
                 loss += VALUE_HEADS_WEIGHT * _observed_mean(arrays[head], answers[head], tf.math.squared_difference)
-        gradients = tape.gradient(loss, [weight.value for weight in self.weights])
+        return loss, tape.gradient(loss, [weight.value for weight in self.weights])
+
+    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        loss, gradients = self.loss_and_gradients(arrays)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, self.weights)
         for average, weight in zip(self.average, self.weights, strict=True):
