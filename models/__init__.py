@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "simple_rnn": "models.recurrent.simple_rnn:SimpleRNN",
     "lstm": "models.recurrent.lstm:LSTM",
     "gru": "models.recurrent.gru:GRU",
+    "survival_gru": "models.recurrent.survival_gru:SurvivalGRU",
     "hybrid_gru": "models.recurrent.hybrid_gru:HybridGRU",
 }
 

@@ -2,26 +2,41 @@
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from features.dataset import Dataset, Labels
+from features.dataset import Dataset, Floats, Labels
 from models.contract import Model, OnEpoch, Predictions
-from models.outcomes import VALUES, ValueScale, base_rates, log_loss, observed_labels, ordered_by_horizon, sigmoid
+from models.outcomes import (
+    VALUES,
+    ValueScale,
+    base_rates,
+    log_loss,
+    logit,
+    observed_labels,
+    ordered_by_horizon,
+    sigmoid,
+)
 
 if TYPE_CHECKING:
     import keras
 
     from models.training import Reader
 
+    Ask = Callable[[Reader], dict[str, Floats]]
+
 
 class NetworkModel(Model):
     """A network with three heads a horizon: churn, purchases, spend. A model of this kind says what it reads
     (`_prepare`, `_reader`, its state as JSON) and how it is built (`_network`).
 
-    `epochs` is what early stopping found: a fit without validation trains for as long, at the same learning rates.
+    With `seeds` above 1, as many networks are trained, each from a seed of its own, and their probabilities and their
+    values (on the network's scale) are averaged. `epochs` is what early stopping found, for each of them: a fit without
+    validation trains for as long, at the same learning rates.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -29,12 +44,16 @@ class NetworkModel(Model):
         "learning_rate": 0.003,
         "max_epochs": 12,
         "epochs": None,
+        "seeds": 1,
+        "churn_weight": 1.0,
         "patience": 3,
         "weight_decay": 1.0,
         "dropout": 0.2,
         "head_units": 64,
     }
     values: dict[str, ValueScale]
+    networks: "list[keras.Model]"
+    asks: "list[Ask]"
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Keras's seed is set first, so that two fits on a CPU are equal bit for bit. The weights kept are those of the
@@ -48,15 +67,19 @@ class NetworkModel(Model):
         rates = base_rates(labels.churn)
         self._build(np.log(rates / (1 - rates)).tolist())
         reader = self._reader(train, self._scaled(labels), training=True)
-        valid_loss = None
+        churn = asked = None
         if valid is not None:
             churn, asked = observed_labels(valid.labels).churn, self._reader(valid, None, training=False)
-
-            def valid_loss() -> float:
-                return log_loss(churn, sigmoid(self.ask(asked)["churn"]))
-
-        plan = self._plan(validated=valid is not None)
-        self.parameters["epochs"], self.curves = training.train(self.network, plan, reader, valid_loss, on_epoch)
+        planned, found = self._planned_epochs(validated=valid is not None), []
+        for member, network in enumerate(self.networks):
+            plan = self._plan(planned[member], member)
+            valid_loss = None
+            if churn is not None and asked is not None:
+                valid_loss = partial(_loss_of, self.asks[member], asked, churn)
+            epochs, curves = training.train(network, plan, reader, valid_loss, on_epoch)
+            found.append(epochs)
+            self.curves |= {f"{name}_{member + 1}" if member else name: curve for name, curve in curves.items()}
+        self.parameters["epochs"] = found if len(found) > 1 else found[0]
         answers = self.ask(self._reader(train, None, training=False))
         self.values = {name: self.values[name].calibrated(getattr(labels, name), answers[name]) for name in VALUES}
 
@@ -78,7 +101,8 @@ class NetworkModel(Model):
             "state": self._state(),
         }
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
-        self.network.save_weights(folder / "network.weights.h5")
+        for member, network in enumerate(self.networks):
+            network.save_weights(folder / _weights_file(member))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -89,7 +113,8 @@ class NetworkModel(Model):
         model.values = {name: ValueScale(**scale) for name, scale in content["values"].items()}
         model._restore(content["state"])
         model._build([0.0] * len(model.horizons))
-        model.network.load_weights(folder / "network.weights.h5")
+        for member, network in enumerate(model.networks):
+            network.load_weights(folder / _weights_file(member))
         return model
 
     @abstractmethod
@@ -101,7 +126,7 @@ class NetworkModel(Model):
         """What the network is told of `data`. `labels` are on the network's scale."""
 
     @abstractmethod
-    def _network(self, churn_bias: list[float]) -> "keras.Model":
+    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         """The untrained network, of the sizes that `_prepare` found."""
 
     @abstractmethod
@@ -117,14 +142,36 @@ class NetworkModel(Model):
 
         from models import training
 
-        keras.utils.set_random_seed(self.seed % 2**32)
-        self.network = self._network(churn_bias)
-        self.ask = training.ask(self.network)
+        self.networks, self.asks = [], []
+        for member in range(self.parameters["seeds"]):
+            keras.utils.set_random_seed(self._member_seed(member))
+            self.networks.append(self._network(churn_bias, self._member_seed(member)))
+            self.asks.append(training.ask(self.networks[-1]))
+
+    def ask(self, reader: "Reader") -> dict[str, Floats]:
+        """Each head's answers for all examples of `reader` [examples, horizons], averaged over the networks: churn is
+        the logit of the mean probability.
+        """
+        each = [ask(reader) for ask in self.asks]
+        if len(each) == 1:
+            return each[0]
+        answers = {head: np.mean([given[head] for given in each], axis=0) for head in each[0]}
+        answers["churn"] = logit(np.mean([sigmoid(given["churn"]) for given in each], axis=0))
+        return answers
+
+    def _member_seed(self, member: int) -> int:
+        return (self.seed + 7_919 * member) % 2**32
 
     def _scaled(self, labels: Labels) -> Labels:
         return Labels(labels.churn, *(self.values[name].to_scale(getattr(labels, name)) for name in VALUES))
 
-    def _plan(self, validated: bool) -> Any:
+    def _planned_epochs(self, validated: bool) -> list[int]:
+        """For each network how long it trains at the most: with validation `max_epochs`, else as found."""
+        found = self.parameters["epochs"] or self.parameters["max_epochs"]
+        most = self.parameters["max_epochs"] if validated else found
+        return most if isinstance(most, list) else [most] * self.parameters["seeds"]
+
+    def _plan(self, epochs: int, member: int) -> Any:
         from models.training import Plan
 
         chosen = self.parameters
@@ -133,9 +180,19 @@ class NetworkModel(Model):
             learning_rate=chosen["learning_rate"],
             weight_decay=chosen["weight_decay"],
             planned_epochs=chosen["max_epochs"],
-            epochs=chosen["max_epochs"] if validated or not chosen["epochs"] else chosen["epochs"],
+            epochs=epochs,
             patience=chosen["patience"],
             batch_size=chosen["batch_size"],
             max_cells=chosen["batch_size"] * chosen.get("max_steps", 1),
-            seed=self.seed,
+            seed=self._member_seed(member),
+            churn_weight=chosen["churn_weight"],
+            gap_weight=chosen.get("gap_weight", 0.0),
         )
+
+
+def _loss_of(ask: "Ask", reader: "Reader", churn: Floats) -> float:
+    return log_loss(churn, sigmoid(ask(reader)["churn"]))
+
+
+def _weights_file(member: int) -> str:
+    return f"network_{member}.weights.h5" if member else "network.weights.h5"

@@ -17,6 +17,12 @@ def sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64))))
 
 
+def logit(probability: Floats) -> Floats:
+    """`log(p / (1 - p))`, with p held off 0 and 1 by the least that a double can tell."""
+    held = np.clip(probability, 1e-300, 1 - 1e-16)
+    return np.asarray(np.log(held) - np.log1p(-held))
+
+
 def log_loss(churn: Floats, probability: Floats) -> float:
     """The mean cross-entropy over the labels that were observed, of all horizons."""
     observed = np.isfinite(churn)

@@ -56,6 +56,8 @@ class Plan:
     batch_size: int
     max_cells: int  # padded steps in one batch at the most
     seed: int
+    churn_weight: float = 1.0  # of the cross-entropy of churn
+    gap_weight: float = 0.0  # of the negative log likelihood of the gaps, for a network with a survival head
 
     def learning_rate_at(self, progress: float) -> float:
         """A linear rise, then half a cosine down to zero; `progress` is in [0, 1]."""
@@ -95,7 +97,11 @@ def train(
 
 def ask(network: keras.Model) -> Callable[[Reader], dict[str, Floats]]:
     """A function, compiled once, from a reader to each head's outputs for all its examples, [examples, horizons]."""
-    compiled = tf.function(lambda arrays: network(arrays, training=False), input_signature=[_signature(network)])
+
+    @tf.function(input_signature=[_signature(network)])
+    def compiled(arrays: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        given = network(arrays, training=False)
+        return {head: given[head] for head in HEADS}
 
     def answers(reader: Reader) -> dict[str, Floats]:
         gathered = {head: np.zeros((reader.examples, network.output[head].shape[-1])) for head in HEADS}
@@ -126,8 +132,11 @@ class Update:
         self.average = [tf.Variable(weight.value) for weight in self.weights]
         self.updates = 0
         labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
+        if plan.gap_weight:
+            labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
+        self.read = _signature(network) | labels
         scalar = tf.TensorSpec((), tf.float32)
-        self.compiled = tf.function(self._step, input_signature=[_signature(network) | labels, scalar, scalar])
+        self.compiled = tf.function(self._step, input_signature=[self.read, scalar, scalar])
 
     def epoch(self, epoch: int) -> float:
         """Every chunk once, in an order that the seed and the epoch decide. Returns the mean loss of the batches."""
@@ -141,6 +150,7 @@ class Update:
             keep = min(1 - 1 / AVERAGED_UPDATES, (1 + self.updates) / (10 + self.updates))
             self.updates += 1
             arrays, _ = self.reader.read(batch)
+            arrays = {name: arrays[name] for name in self.read}
             losses.append(self.compiled(arrays, np.float32(plan.learning_rate_at(progress)), np.float32(keep)))
         return float(np.mean([loss.numpy() for loss in losses]))
 
@@ -154,13 +164,21 @@ class Update:
             weight.assign(value)
         return replaced
 
-    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    def loss_and_gradients(self, arrays: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of one batch, and its gradient for each of the network's trainable weights, before clipping."""
         with tf.GradientTape() as tape:
             answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
-            loss = _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            loss = self.plan.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            if self.plan.gap_weight:
+                gaps = self.network.get_layer("hazard").loss(answers["log_rate"], arrays["gap"], arrays["ended"])
+                known = tf.reduce_sum(tf.cast(tf.math.is_finite(arrays["ended"]), tf.float32))
+                loss += self.plan.gap_weight * tf.reduce_sum(gaps) / tf.maximum(known, 1.0)
             for head in HEADS[1:]:
                 loss += VALUE_HEADS_WEIGHT * _observed_mean(arrays[head], answers[head], tf.math.squared_difference)
-        gradients = tape.gradient(loss, [weight.value for weight in self.weights])
+        return loss, tape.gradient(loss, [weight.value for weight in self.weights])
+
+    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        loss, gradients = self.loss_and_gradients(arrays)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, self.weights)
         for average, weight in zip(self.average, self.weights, strict=True):

@@ -107,6 +107,7 @@ class Models(Section):
         "simple_rnn",
         "lstm",
         "gru",
+        "survival_gru",
         "hybrid_gru",
     )
     """The models that compete."""

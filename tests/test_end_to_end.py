@@ -1,5 +1,5 @@
 """README's worked example, end to end with nothing mocked: a CSV with a customer, a time and an amount, the promised
-keys, the real DAGs, all nine models, and what people ask of it afterwards.
+keys, the real DAGs, every model, and what people ask of it afterwards.
 """
 
 import json

@@ -58,7 +58,7 @@ class FeedForward(NetworkModel):
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> RowReader:
         return RowReader(self.preparation.transform(data.aggregates), labels)
 
-    def _network(self, churn_bias: list[float]) -> "keras.Model":
+    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         import keras
         from keras import layers
 

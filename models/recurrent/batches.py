@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.dataset import Integers, Labels, Sequences
 from features.encoding import EncodedSteps
+from features.gaps import Gaps
 
 Floats32 = NDArray[np.float32]
 POOL = 8  # training batches are cut from shuffled pools of so many, sorted by length: little padding, mixed customers
@@ -32,10 +33,13 @@ class Chunks:
         return len(self.start)
 
 
-def cut_chunks(sequences: Sequences, max_steps: int | None = None) -> Chunks:
+def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Integers | None = None) -> Chunks:
     """One chunk a history, from its first step. With `max_steps`, as when training, a longer history is read in chunks
     that overlap by half, and each example is asked in the first chunk that reaches it, so that it still sees at least
     `max_steps / 2` steps. Scoring gives no `max_steps`: no history is ever truncated.
+
+    `readable` [histories] makes the last chunk of each history reach, within `max_steps`, past its last example, where
+    there are gaps to learn from.
     """
     order = np.lexsort((sequences.length, sequences.history))
     history, length = sequences.history[order], sequences.length[order]
@@ -49,11 +53,16 @@ def cut_chunks(sequences: Sequences, max_steps: int | None = None) -> Chunks:
     first = np.append(heads, len(order))
     position = np.empty_like(length)
     position[order] = length - 1 - skipped
+    read = (length - skipped)[first[1:] - 1]
+    if readable is not None:
+        beyond = readable[history[heads]] - skipped[heads]
+        beyond[:-1][np.diff(history[heads]) == 0] = 0
+        read = np.maximum(read, beyond if max_steps is None else np.minimum(beyond, max_steps))
     return Chunks(
         order=order,
         first=first,
         start=sequences.offsets[history[heads]] + skipped[heads],
-        length=(length - skipped)[first[1:] - 1],
+        length=read,
         position=position,
     )
 
@@ -92,12 +101,15 @@ class HistoryReader:
     steps: EncodedSteps
     context: Floats32  # [examples, context channels]: what is known at the cutoff beside the history
     labels: Labels | None
+    silence: Floats32  # [examples], days from the last event to the cutoff
+    gaps: Gaps | None = None  # what a survival head learns from, when training
 
     def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
         """The arrays of one batch, and the examples `[batch, asked]` that its answers belong to (-1: none).
 
         Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `position` [batch, asked],
-        `context` [batch, asked, channels], and each label [batch, asked, horizons], NaN where there is none.
+        `context` [batch, asked, channels], `silence` [batch, asked], and when training each label [batch, asked,
+        horizons], `gap` and `ended` [batch, steps], NaN where there is none.
         """
         chunks = self.chunks
         length = chunks.length[batch]
@@ -113,7 +125,11 @@ class HistoryReader:
             "categorical": self.steps.categorical[flat] * real[..., None],
             "position": np.where(taken, chunks.position[example], 0).astype(np.int32),
             "context": self.context[example],
+            "silence": self.silence[example],
         }
+        if self.gaps is not None:
+            for name, each in (("gap", self.gaps.days), ("ended", self.gaps.ended)):
+                arrays[name] = np.where(real, each[flat], np.nan).astype(np.float32)
         if self.labels is not None:
             for name in ("churn", "purchases", "spend"):
                 values = getattr(self.labels, name)[example].astype(np.float32)

@@ -1,9 +1,10 @@
 """The gated recurrent unit (Cho et al., 2014): two gates decide what of the state is kept and what is renewed."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from models.recurrent.sequence_model import SequenceModel
 
 
 class GRU(SequenceModel):
     cell: ClassVar[str] = "gru"
+    defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None}

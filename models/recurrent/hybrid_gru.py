@@ -17,4 +17,5 @@ class HybridGRU(SequenceModel):
         "weight_decay": 2.0,
         "dropout": 0.3,
         "units": 24,
+        "chrono": None,
     }

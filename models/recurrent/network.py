@@ -4,11 +4,14 @@ Keras is imported at the top, so this module is imported only where a network is
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import layers, ops
 
-from models.heads import heads
+from models.heads import StartAt, heads
+from models.recurrent.chrono import Chrono
+from models.recurrent.hazard import Hazard
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 EMBEDDING = 8  # numbers that stand for one category
@@ -38,10 +41,29 @@ class InitialState(layers.Layer):
         return ops.tile(self.state, [ops.shape(steps)[0], 1])
 
 
+@dataclass(frozen=True)
+class Survival:
+    """What the survival head needs to know: see `hazard.stretches`."""
+
+    begins: list[float]  # days since the last event at which each stretch begins
+    log_rate: list[float]  # of each stretch, over everybody: where training starts
+    horizons: tuple[int, ...]  # days
+    gives_churn: bool  # else the head only teaches the state, and churn has a head of its own
+    adjusted: bool  # whether what is known at the cutoff beside the silence moves the rates
+
+
 def build_network(
-    widths: Widths, cell: str, units: int, head_units: int, dropout: float, churn_bias: list[float]
+    widths: Widths,
+    cell: str,
+    units: int,
+    head_units: int,
+    dropout: float,
+    churn_bias: list[float],
+    survival: Survival | None = None,
+    chrono: Chrono | None = None,
 ) -> keras.Model:
-    """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons].
+    """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons], and
+    with a survival head the `log_rate` [batch, steps, stretches] after every step.
 
     The layers keep their default activations and take no mask (padding is on the right of all that is asked), so that
     LSTM and GRU can run on cuDNN.
@@ -58,7 +80,28 @@ def build_network(
     ]
     steps = layers.Concatenate(name="steps")([inputs["numeric"], *embedded]) if embedded else inputs["numeric"]
     first = [InitialState(units, name=f"initial_{part}")(steps) for part in (("h", "c") if cell == "lstm" else ("h",))]
-    states = CELLS[cell](units, return_sequences=True, name=cell)(steps, initial_state=first)
+    options: dict[str, Any] = {"bias_initializer": chrono} if chrono else {}
+    if chrono and cell == "lstm":
+        options["unit_forget_bias"] = False
+    states = CELLS[cell](units, return_sequences=True, name=cell, **options)(steps, initial_state=first)
     asked = ops.take_along_axis(states, inputs["position"][:, :, None], axis=1)
     seen = layers.Concatenate(name="seen")([asked, inputs["context"]])
-    return keras.Model(inputs, heads(layers.Dropout(dropout)(seen), widths.horizons, head_units, dropout, churn_bias))
+    outputs = heads(layers.Dropout(dropout)(seen), widths.horizons, head_units, dropout, churn_bias)
+    if survival:
+        start = StartAt(survival.log_rate)
+        lasting = layers.Dense(head_units, activation="relu", name="lasting")(layers.Dropout(dropout)(states))
+        log_rate = layers.Dense(len(survival.begins), bias_initializer=start, name="log_rate")(
+            layers.Dropout(dropout)(lasting)
+        )
+        hazard = Hazard(survival.begins, survival.horizons, name="hazard")
+        inputs["silence"] = keras.Input((None,), name="silence")
+        then = ops.take_along_axis(log_rate, inputs["position"][:, :, None], axis=1)
+        if survival.adjusted:
+            told = layers.Dense(head_units, activation="relu", name="told")(layers.Dropout(dropout)(seen))
+            then += layers.Dense(len(survival.begins), kernel_initializer="zeros", name="adjustment")(
+                layers.Dropout(dropout)(told)
+            )
+        outputs |= {"log_rate": log_rate, "survival": hazard(then, inputs["silence"])}
+        if survival.gives_churn:
+            outputs["churn"] = outputs["survival"]
+    return keras.Model(inputs, outputs)

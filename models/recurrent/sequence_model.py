@@ -6,6 +6,7 @@ import numpy as np
 
 from features.dataset import Dataset, Labels
 from features.encoding import Encoder
+from features.gaps import Gaps, silence_days
 from models.contract import Family, View
 from models.network_model import NetworkModel
 from models.preparation import Preparation
@@ -20,12 +21,14 @@ class SequenceModel(NetworkModel):
     known at the cutoff itself (the silence since that step above all), and in a hybrid with the aggregates.
 
     `max_steps` cuts the histories that training reads into overlapping chunks; scoring reads every history whole.
-    `batch_size` counts histories, each with all its examples.
+    `batch_size` counts histories, each with all its examples. With a `gap_weight` a survival head learns the time from
+    every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with.
     """
 
     family: ClassVar[Family] = "recurrent"
     views: ClassVar[tuple[View, ...]] = ("sequences",)
     cell: ClassVar[str]
+    survives: ClassVar[bool] = False  # whether churn is read from the survival head
     defaults: ClassVar[dict[str, Any]] = {
         **NetworkModel.defaults,
         "learning_rate": 0.006,
@@ -33,11 +36,18 @@ class SequenceModel(NetworkModel):
         "units": 32,
         "batch_size": 32,
         "max_steps": 256,
+        "gap_weight": 0.0,
     }
     preparation: Preparation | None = None
+    begins: list[float] | None = None  # of the survival head's stretches, in days
+    log_rate: list[float] | None = None
 
     def _prepare(self, train: Dataset) -> None:
         self.encoder = Encoder.fit(train)
+        if self.survives or self.parameters["gap_weight"]:
+            from models.recurrent.hazard import stretches
+
+            self.begins, self.log_rate = stretches(Gaps.of(train))
         if "aggregates" in self.views:
             self.preparation = Preparation.fit(train.aggregates)
 
@@ -46,15 +56,18 @@ class SequenceModel(NetworkModel):
         if self.preparation is not None:
             context = np.hstack([context, self.preparation.transform(data.aggregates)])
         max_steps = self.parameters["max_steps"] if training else None
+        gaps = Gaps.of(data) if training and self.begins else None
         return HistoryReader(
-            chunks=cut_chunks(data.sequences, max_steps),
+            chunks=cut_chunks(data.sequences, max_steps, gaps.readable if gaps else None),
             steps=self.encoder.encode(data.sequences),
             context=context,
             labels=labels,
+            silence=silence_days(data),
+            gaps=gaps,
         )
 
-    def _network(self, churn_bias: list[float]) -> "keras.Model":
-        from models.recurrent.network import Widths, build_network
+    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
+        from models.recurrent.network import Survival, Widths, build_network
 
         widths = Widths(
             numeric=len(self.encoder.steps),
@@ -63,12 +76,35 @@ class SequenceModel(NetworkModel):
             horizons=len(self.horizons),
         )
         chosen = self.parameters
-        return build_network(widths, self.cell, chosen["units"], chosen["head_units"], chosen["dropout"], churn_bias)
+        survival = chrono = None
+        if self.begins and self.log_rate:
+            adjusted = self.survives and bool(chosen["churn_weight"])
+            survival = Survival(self.begins, self.log_rate, self.horizons, self.survives, adjusted)
+        if chosen.get("chrono"):
+            from models.recurrent.chrono import Chrono
+
+            chrono = Chrono(chosen["chrono"], seed)
+        return build_network(
+            widths,
+            self.cell,
+            chosen["units"],
+            chosen["head_units"],
+            chosen["dropout"],
+            churn_bias,
+            survival,
+            chrono,
+        )
 
     def _state(self) -> dict[str, Any]:
         prepared = self.preparation.to_json() if self.preparation else None
-        return {"encoder": self.encoder.to_json(), "preparation": prepared}
+        return {
+            "encoder": self.encoder.to_json(),
+            "preparation": prepared,
+            "begins": self.begins,
+            "log_rate": self.log_rate,
+        }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.encoder = Encoder.from_json(state["encoder"])
+        self.begins, self.log_rate = state["begins"], state["log_rate"]
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None

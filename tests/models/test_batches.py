@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from features.dataset import Sequences
 from features.encoding import Encoder
+from features.gaps import silence_days
 from models.recurrent.batches import HistoryReader, cut_batches, cut_chunks
 from tests.models.worlds import steady_world
 
@@ -71,7 +72,7 @@ def test_a_batch_holds_the_steps_before_the_padding_and_the_labels_of_those_aske
     data = steady_world(customers=8)
     encoded = Encoder.fit(data).encode(data.sequences)
     context = np.arange(len(data), dtype=np.float32)[:, None]
-    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels)
+    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels, silence_days(data))
     for batch in reader.cut(3, 10_000):
         arrays, example = reader.read(batch)
         for row, chunk in enumerate(batch):
@@ -97,3 +98,12 @@ def test_a_history_is_read_no_further_than_its_last_example_looks():
     sequences = Sequences(np.array([0, 30]), np.arange(30), {}, {}, np.array([0, 0]), np.array([4, 7]))
     assert cut_chunks(sequences).length.tolist() == [7]
     assert cut_chunks(sequences).position.tolist() == [3, 6]
+
+
+def test_readable_steps_lengthen_the_last_chunk_of_each_history_alone():
+    sequences = Sequences(np.array([0, 30, 36]), np.arange(36), {}, {}, np.array([0, 0, 1]), np.array([4, 16, 3]))
+    plain, further = cut_chunks(sequences, 8), cut_chunks(sequences, 8, np.array([19, 6]))
+    assert plain.length.tolist() == [4, 8, 3]
+    assert further.length.tolist() == [4, 8, 6]
+    assert cut_chunks(sequences, None, np.array([19, 6])).length.tolist() == [19, 6]
+    assert np.array_equal(further.position, plain.position)

@@ -1,79 +1,53 @@
-"""Each recurrent cell against plain NumPy, through the whole network: the state at the step asked for is the cell's."""
+"""Each recurrent cell against plain NumPy, through the whole network: states, gradients and one update."""
 
 import numpy as np
 import pytest
 
 from models.recurrent.network import Widths, build_network
+from tests.models import reference
+from tests.models.cell_cases import case
 
-UNITS = 3
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+CELLS = list(reference.CELLS)
 
 
-def simple_rnn(steps, states, kernel, recurrent, bias):
-    (state,) = states
-    for step in steps:
-        state = np.tanh(step @ kernel + state @ recurrent + bias)
-        yield state
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_network_asks_the_state_of_the_cell_at_each_position(cell):
+    made = case(cell, 7)
+    expected = reference.answers(cell, made.arrays, made.values())
+    given = made.network({name: value for name, value in made.tensors().items() if name in made.network.input})
+    for head, values in expected.items():
+        assert given[head].numpy() == pytest.approx(values, abs=5e-6), head
 
 
-def gru(steps, states, kernel, recurrent, bias):
-    """Keras's default, `reset_after`: the reset gate works on the recurrent part after its matrix."""
-    (state,) = states
-    for step in steps:
-        from_step, from_state = step @ kernel + bias[0], state @ recurrent + bias[1]
-        update, reset = (
-            sigmoid(from_step[part] + from_state[part]) for part in (slice(0, UNITS), slice(UNITS, 2 * UNITS))
-        )
-        candidate = np.tanh(from_step[2 * UNITS :] + reset * from_state[2 * UNITS :])
-        state = update * state + (1 - update) * candidate
-        yield state
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_those_derived_by_hand(cell):
+    made = case(cell, 8)
+    expected = reference.gradient(cell, made.arrays, made.values())
+    loss, gradients = made.update("sgd", 0.1, 0.0).loss_and_gradients(made.tensors())
+    assert float(loss) == pytest.approx(reference.loss(cell, made.arrays, made.values()), rel=1e-5)
+    for name, value in made.by_name(gradients).items():
+        assert np.linalg.norm(value - expected[name]) <= 1e-4 * np.linalg.norm(expected[name]), name
 
 
-def lstm(steps, states, kernel, recurrent, bias):
-    state, cell = states
-    for step in steps:
-        gates = np.split(step @ kernel + state @ recurrent + bias, 4)
-        keep_in, forget, candidate, keep_out = (
-            sigmoid(gates[0]),
-            sigmoid(gates[1]),
-            np.tanh(gates[2]),
-            sigmoid(gates[3]),
-        )
-        cell = forget * cell + keep_in * candidate
-        state = keep_out * np.tanh(cell)
-        yield state
+def test_gradients_derived_by_hand_are_those_of_differences():
+    made = case("gru", 9)
+    by_hand = reference.gradient("gru", made.arrays, made.values())
+    for name, value in reference.numeric_gradient("gru", made.arrays, made.values()).items():
+        assert np.linalg.norm(value - by_hand[name]) <= 1e-6 * np.linalg.norm(by_hand[name]), name
 
 
-@pytest.mark.parametrize(("name", "reference"), [("simple_rnn", simple_rnn), ("gru", gru), ("lstm", lstm)])
-def test_the_network_asks_the_state_of_the_cell_at_each_position(name, reference):
-    random = np.random.default_rng(7)
-    network = build_network(Widths(2, (), 1, 1), name, UNITS, 5, 0.0, [0.0])
-    for weight in network.trainable_variables:
-        weight.assign(random.normal(size=weight.shape) * 0.5)
-    arrays = {
-        "numeric": random.normal(size=(2, 6, 2)).astype(np.float32),
-        "categorical": np.zeros((2, 6, 0), np.int32),
-        "position": np.array([[0, 3, 5], [2, 2, 0]], np.int32),
-        "context": random.normal(size=(2, 3, 1)).astype(np.float32),
-    }
-    answers = {head: values.numpy() for head, values in network(arrays).items()}
-
-    layer, hidden, churn = (network.get_layer(part) for part in (name, "hidden", "churn"))
-    parts = ("h", "c") if name == "lstm" else ("h",)
-    initial = [network.get_layer(f"initial_{part}").get_weights()[0][0] for part in parts]
-    for row in range(2):
-        states = list(reference(arrays["numeric"][row], initial, *layer.get_weights()))
-        for place, position in enumerate(arrays["position"][row]):
-            seen = np.concatenate([states[position], arrays["context"][row, place]])
-            kernel, bias = hidden.get_weights()
-            weights, offset = churn.get_weights()
-            expected = np.maximum(seen @ kernel + bias, 0) @ weights + offset
-            assert answers["churn"][row, place] == pytest.approx(expected, abs=2e-6)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_one_update_is_that_of_the_reference(optimizer):
+    made = case("lstm", 10)
+    before = made.values()
+    gradients = reference.gradient("lstm", made.arrays, before)
+    expected = reference.first_update(before, gradients, optimizer, 0.05, 0.5)
+    made.update(optimizer, 0.05, 0.5).compiled(made.tensors(), np.float32(0.05), np.float32(0.5))
+    for name, value in made.values().items():
+        moved = expected[name] - before[name]
+        assert np.linalg.norm(value - expected[name]) <= 1e-4 * np.linalg.norm(moved), name
 
 
 def test_the_churn_head_starts_at_the_base_rate():
-    network = build_network(Widths(1, (2,), 1, 2), "gru", UNITS, 5, 0.0, [-1.5, -2.5])
+    network = build_network(Widths(1, (2,), 1, 2), "gru", 3, 5, 0.0, [-1.5, -2.5])
     assert network.get_layer("churn").get_weights()[1] == pytest.approx([-1.5, -2.5])

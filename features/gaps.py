@@ -1,0 +1,57 @@
+"""The time from every event to the customer's next, as a survival model learns it: every gap a label, the last one
+censored where knowledge ends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.dataset import Dataset, Floats, Integers
+
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Aligned with `Sequences.event_time`. A gap is known where the step lies before the end of knowledge of its
+    history; `ended` says whether an event ended it (else it lasted at least `days`).
+    """
+
+    days: Floats  # [steps], NaN where not known
+    ended: NDArray[np.float64]  # [steps], 1 ended, 0 censored, NaN where not known
+    readable: Integers  # [histories]: how many steps of each history have a known gap
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Gaps":
+        """Gaps of the histories of `data`'s examples, seen up to the end of their latest observed label:
+        `max(cutoff + horizon)` over the labels that are not NaN. Nothing at or after that instant is looked at, so what
+        the labels may not know, the gaps do not know either.
+        """
+        sequences, labels = data.sequences, data.labels
+        assert labels is not None
+        observed = np.isfinite(labels.churn)
+        ends = data.cutoff[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
+        lengths = np.diff(sequences.offsets)
+        until = np.full(len(lengths), -1, np.int64)
+        until[sequences.history] = ends[observed].max()
+        # A history of an example's own ends at its cutoff whatever came after: no later silence may be read from it.
+        whole = sequences.length == lengths[sequences.history]
+        contradicted = whole & (np.where(observed, labels.churn, 1.0) == 0).any(axis=1)
+        until[sequences.history[contradicted]] = data.cutoff[contradicted]
+
+        time, until_of_step = sequences.event_time, np.repeat(until, lengths)
+        following = np.append(time[1:], 0)
+        last = sequences.offsets[1:][lengths > 0] - 1
+        following[last] = np.iinfo(np.int64).max
+        known = time < until_of_step
+        ended = following < until_of_step
+        days = (np.where(ended, following, until_of_step) - time) / MICROSECONDS_A_DAY
+        readable = np.zeros(len(lengths), np.int64)
+        np.add.at(readable, np.repeat(np.arange(len(lengths)), lengths), known)
+        return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan), readable)
+
+
+def silence_days(data: Dataset) -> NDArray[np.float32]:
+    """[examples]: days from the last event to the cutoff."""
+    return ((data.cutoff - data.sequences.event_time[data.sequences.last_step]) / MICROSECONDS_A_DAY).astype(np.float32)

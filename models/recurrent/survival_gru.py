@@ -1,0 +1,16 @@
+"""A GRU that predicts when the next event comes: churn, at every horizon, is the silence lasting as long."""
+
+from typing import Any, ClassVar
+
+from models.recurrent.sequence_model import SequenceModel
+
+
+class SurvivalGRU(SequenceModel):
+    """At every event the network gives a hazard over the time to the next (`hazard.Hazard`). Every gap is a label, the
+    last one censored where knowledge ends, so that it learns from events up to that end, where churn labels stop a
+    horizon before. The probability of churn is the survival over the horizon given the silence so far.
+    """
+
+    cell: ClassVar[str] = "gru"
+    survives: ClassVar[bool] = True
+    defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None, "gap_weight": 1.0}
