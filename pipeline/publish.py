@@ -14,6 +14,7 @@ from pipeline.errors import NothingToDo, RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
 from pipeline.serving import database
+from pipeline.serving.tables import band as bands
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
 from pipeline.settings import Settings
@@ -49,6 +50,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
                     **{column: str(scores[column].iloc[0]) for column in OF_THE_NIGHT},
                 )
             )
+            connection.execute(insert(bands), _bands(night.score_date, scores))
             _insert(connection, night.score_date, scores)
             _correct_the_night_after(connection, night.score_date, scores)
         figures |= {"rows_scored": int(scores["customer_id"].nunique()), "rows_published": len(scores)}
@@ -119,6 +121,15 @@ def _change(scores: "pd.DataFrame", before: dict[tuple[int, str], float]) -> lis
             scores["horizon_days"].tolist(), scores["customer_id"], scores["churn_probability"].tolist(), strict=True
         )
     ]
+
+
+def _bands(day: date, scores: "pd.DataFrame") -> list[dict[str, Any]]:
+    """A row a horizon and risk band: how many customers, and their churn probabilities' mean and ends."""
+    by_band = scores.groupby(["horizon_days", "risk_band"])["churn_probability"]
+    counted = by_band.agg(
+        customers="size", mean_probability="mean", lowest_probability="min", highest_probability="max"
+    )
+    return [{"score_date": day, **row} for row in counted.reset_index().to_dict("records")]
 
 
 def _insert(connection: Connection, day: date, scores: "pd.DataFrame") -> None:
