@@ -179,6 +179,7 @@ def _sqlite(address: URL) -> Engine:
         connection.isolation_level = None  # the driver begins no transaction of its own: the listener below does
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: the indexes' pages that a night's insert touches
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
