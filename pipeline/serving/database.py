@@ -10,7 +10,20 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, insert, inspect, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -166,6 +179,7 @@ def _sqlite(address: URL) -> Engine:
         connection.isolation_level = None  # the driver begins no transaction of its own: the listener below does
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: the indexes' pages that a night's insert touches
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
@@ -193,6 +207,7 @@ def _make_schema(store: Engine) -> None:
         if postgresql:
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         tables.metadata.create_all(connection)
+        _count_bands_of_an_earlier_recur(connection)
         for name, view in VIEWS.items():
             connection.exec_driver_sql(f"drop view if exists {name}")
             connection.exec_driver_sql(f"create view {name} as {view.sql.strip()}")
@@ -202,6 +217,15 @@ def _make_schema(store: Engine) -> None:
                     _comment(connection, f"column {name}.{column}", meaning)
         connection.execute(delete(tables.schema_version))
         connection.execute(insert(tables.schema_version).values(digest=current))
+
+
+def _count_bands_of_an_earlier_recur(connection: Connection) -> None:
+    """The risk bands of nights that were published before they were counted at once."""
+    columns, probability = tables.prediction.c, tables.prediction.c.churn_probability
+    key = (columns.score_date, columns.horizon_days, columns.risk_band)
+    values = (func.count(), func.avg(probability), func.min(probability), func.max(probability))
+    counted = select(*key, *values).where(columns.score_date.not_in(select(tables.band.c.score_date))).group_by(*key)
+    connection.execute(insert(tables.band).from_select([column.name for column in tables.band.columns], counted))
 
 
 def _comment(connection: Connection, of: str, words: str) -> None:

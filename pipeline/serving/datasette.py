@@ -1,5 +1,8 @@
 """The analysts' pages: Datasette over the predictions, read-only, on loopback, with only the views shown.
 
+Its first page is the dashboard of `pages/`, which also has a page for each customer; the views, the queries at hand
+and the downloads are Datasette's own.
+
 Datasette opens the file as it is and not as `immutable`: an immutable file is read without its write-ahead log, and so
 without the night that was published last.
 """
@@ -11,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import RecurError
 from pipeline.serving import database
+from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
 from pipeline.serving.views import VIEWS
 from pipeline.settings import Settings
@@ -24,72 +28,7 @@ SETTINGS = {
     "truncate_cells_html": 240,
 }
 
-QUERIES: dict[str, tuple[str, str, str]] = {
-    "most_at_risk": (
-        "Customers most at risk",
-        "The hundred customers most at risk on the last published night, and why.",
-        """
-select customer_id, round(churn_probability, 3) as churn_probability, risk_band, round(risk_change, 3) as risk_change,
-       reasons, round(days_since_last_event, 1) as days_since_last_event,
-       round(expected_spend, 2) as expected_spend
-from churn_predictions order by risk_percentile desc limit 100
-""",
-    ),
-    "risen_since_yesterday": (
-        "Who rose since the night before",
-        "The hundred customers whose churn probability rose most since the night before.",
-        """
-select customer_id, round(risk_change, 3) as risk_change, round(churn_probability, 3) as churn_probability, risk_band,
-       reasons, round(days_since_last_event, 1) as days_since_last_event
-from churn_predictions where risk_change > 0 order by risk_change desc, customer_id limit 100
-""",
-    ),
-    "customer": (
-        "One customer's history",
-        "Every published score of the customer whose customer_id you give.",
-        """
-select score_date, horizon_days, round(churn_probability, 3) as churn_probability,
-       round(risk_percentile, 1) as risk_percentile, risk_band, round(risk_change, 3) as risk_change, reasons,
-       round(days_since_last_event, 1) as days_since_last_event, model_name, model_version
-from prediction_history where customer_id = :customer_id order by score_date desc, horizon_days
-""",
-    ),
-    "how_good_past_scores_were": (
-        "How good past scores were",
-        "One row for each night and horizon that has closed: what was predicted, what happened, and how well it fits.",
-        """
-select score_date, horizon_days, customers,
-       round(max(case when metric = 'base_rate' then value end), 4) as churned,
-       round(max(case when metric = 'mean_predicted' then value end), 4) as mean_predicted,
-       round(max(case when metric = 'roc_auc' then value end), 3) as roc_auc,
-       round(max(case when metric = 'log_loss' then value end), 4) as log_loss,
-       round(max(case when metric = 'lift_at_10_percent' then value end), 2) as lift_at_10_percent, model_name
-from outcome_review group by score_date, horizon_days, customers, model_name order by score_date desc, horizon_days
-""",
-    ),
-    "models_compared": (
-        "Models compared",
-        "The last comparison, best log loss first, with the 95 % interval of the log loss.",
-        """
-select model_name, family, round(max(case when metric = 'log_loss' then value end), 4) as log_loss,
-       round(max(case when metric = 'log_loss' then low end), 4) as low,
-       round(max(case when metric = 'log_loss' then high end), 4) as high,
-       round(max(case when metric = 'roc_auc' then value end), 3) as roc_auc,
-       round(max(case when metric = 'calibration_error' then value end), 4) as calibration_error,
-       round(max(case when metric = 'lift_at_10_percent' then value end), 2) as lift_at_10_percent, verdict
-from model_comparison where cutoff = (select max(cutoff) from model_comparison)
-group by model_name, family, verdict order by 3, 1
-""",
-    ),
-    "data_quality": (
-        "Data quality by night",
-        "Rows read, accepted and set aside by each night's load, newest first.",
-        """
-select score_date, rows_read, rows_accepted, rows_quarantined, rows_already_known, status, message
-from pipeline_runs where step = 'load' order by score_date desc, started_at desc limit 100
-""",
-    ),
-}
+PAGES = Path(__file__).parent / "pages"
 _FIRST_ORDER = {  # the order in which a view opens
     "churn_predictions": {"sort_desc": "risk_percentile"},
     "prediction_history": {"sort_desc": "score_date"},
@@ -98,6 +37,7 @@ _FIRST_ORDER = {  # the order in which a view opens
     "outcome_review": {"sort_desc": "score_date"},
     "pipeline_runs": {"sort_desc": "started_at"},
     "quarantine_summary": {"sort_desc": "score_date"},
+    "risk_bands": {"sort_desc": "score_date"},
 }
 
 
@@ -139,6 +79,8 @@ def command(settings: Settings, port: int, host: str = "127.0.0.1") -> list[str]
     folder.mkdir(parents=True, exist_ok=True)
     description = folder / "metadata.json"
     description.write_text(json.dumps(metadata(path.stem), indent=2, ensure_ascii=False), "utf-8")
+    ours = ["--plugins-dir", str(PAGES / "plugins"), "--template-dir", str(PAGES / "templates")]
+    ours += ["--static", f"recur:{PAGES / 'static'}"]
     options = [part for name, value in SETTINGS.items() for part in ("--setting", name, str(value))]
     served = [str(path), "--host", host, "--port", str(port), "--metadata", str(description)]
-    return [sys.executable, "-m", "datasette", "serve", *served, *options]
+    return [sys.executable, "-m", "datasette", "serve", *served, *ours, *options]

@@ -102,6 +102,19 @@ prediction = Table(
 )
 """One score of one customer. Its key is its order on disk, so that a night is one range of it."""
 
+band = Table(
+    "band",
+    metadata,
+    Column("score_date", Day, ForeignKey("night.score_date", ondelete="CASCADE"), primary_key=True),
+    Column("horizon_days", Integer, primary_key=True, autoincrement=False),
+    Column("risk_band", String, primary_key=True),
+    Column("customers", Integer, nullable=False),
+    Column("mean_probability", Float(53), nullable=False),
+    Column("lowest_probability", Float(53), nullable=False),
+    Column("highest_probability", Float(53), nullable=False),
+)
+"""A night's risk bands, counted when it is published: a page that shows their course reads no prediction."""
+
 review = Table(
     "review",
     metadata,

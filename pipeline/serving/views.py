@@ -69,6 +69,23 @@ VIEWS: dict[str, View] = {
             "probability": "The probability that the customer has no event before that day",
         },
     ),
+    "risk_bands": View(
+        "Risk bands",
+        "Every published night's risk bands: one row for each night, horizon and band.",
+        """
+select score_date, horizon_days, risk_band, customers, mean_probability, lowest_probability, highest_probability
+from band
+""",
+        {
+            "score_date": PREDICTION_COLUMNS["score_date"],
+            "horizon_days": PREDICTION_COLUMNS["horizon_days"],
+            "risk_band": PREDICTION_COLUMNS["risk_band"],
+            "customers": "How many customers were in the band",
+            "mean_probability": "Their mean churn probability: times `customers`, how many of them to expect to lose",
+            "lowest_probability": "The lowest churn probability in the band",
+            "highest_probability": "The highest",
+        },
+    ),
     "model_comparison": View(
         "Model comparison",
         "Every model on the same test set, forward in time: one row for each training, model and metric.",

@@ -1,0 +1,144 @@
+"""From what was read to what a page's template is given: charts, words and figures."""
+
+from datetime import date
+from typing import Any
+
+from pipeline.serving.pages import charts
+from pipeline.serving.pages.charts import Line, percent
+from pipeline.serving.pages.reading import Row
+from pipeline.serving.queries import QUERIES, parameters
+
+BANDS = ("high", "medium", "low")
+
+
+def dashboard(read: Row) -> Row:
+    """The dashboard's template takes this."""
+    night, bands = read["night"], read["bands"]
+    last = [row for row in bands if night and row["score_date"] == night["score_date"]]
+    expected = sum(row["customers"] * row["mean_probability"] for row in last)
+    return read | {
+        "expected_to_leave": expected,
+        "expected_share": expected / night["customers"] if night and night["customers"] else None,
+        "bands_now": sorted(last, key=lambda row: BANDS.index(row["risk_band"])),
+        "bands_chart": _bands_chart(bands),
+        "bands_table": _bands_table(bands),
+        "review_chart": _review_chart(read["reviews"]),
+        "models": _models(read["models"]),
+        "questions": [
+            {"name": name, "title": title, "description": description, "parameters": parameters(name)}
+            for name, (title, description, _) in QUERIES.items()
+        ],
+    }
+
+
+def customer(customer_id: str, read: Row) -> Row:
+    """The customer page's template takes this."""
+    history, curve = read["history"], read["curve"]
+    latest = history[0] if history else None
+    last_night = read["last_night"]["score_date"]
+    course = [(float(_day(row["score_date"])), row["churn_probability"]) for row in reversed(history)]
+    days = [(0.0, 1.0), *((float(row["day"]), row["probability"]) for row in curve)]
+    return {
+        "customer_id": customer_id,
+        "latest": latest,
+        "is_current": latest is not None and latest["score_date"] == last_night,
+        "last_night": last_night,
+        "reasons": latest["reasons"].split("; ") if latest and latest["reasons"] else [],
+        "history": history,
+        "curve": curve,
+        "history_chart": charts.lines(
+            f"The churn probability of customer {customer_id} on each of the last {len(course)} nights",
+            [Line("churn probability", "high", course)],
+            _date_ticks([row["score_date"] for row in reversed(history)]),
+            lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
+        ),
+        "curve_chart": charts.lines(
+            f"How likely customer {customer_id} is to stay away for as many days",
+            [Line("has no event", "medium", days)],
+            [(day, f"{day:.0f} days" if day else "today") for day, _ in _thinned(days)],
+            lambda x, y: f"before day {x:.0f}, {percent(y, 1)}",
+            top=1.0,
+        )
+        if curve
+        else "",
+    }
+
+
+def points(change: float | None) -> str:
+    """A change of a probability in percentage points, signed; `new` where there is nothing to change from."""
+    if change is None:
+        return "new"
+    rounded = round(100 * change, 1)
+    return f"{rounded:+.1f}" if rounded else "0.0"
+
+
+def _bands_chart(bands: list[Row]) -> str:
+    drawn = [
+        Line(
+            name,
+            name,
+            [(float(_day(row["score_date"])), row["mean_probability"]) for row in bands if row["risk_band"] == name],
+        )
+        for name in BANDS
+    ]
+    return charts.lines(
+        "The mean churn probability of the high, medium and low risk bands, night by night",
+        [line for line in drawn if line.points],
+        _date_ticks(sorted({row["score_date"] for row in bands})),
+        lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
+    )
+
+
+def _bands_table(bands: list[Row]) -> list[Row]:
+    """A row a night, latest first: its customers, and each band's mean churn probability."""
+    nights: dict[str, Row] = {}
+    for row in bands:
+        night = nights.setdefault(row["score_date"], {"score_date": row["score_date"], "customers": 0})
+        night["customers"] += row["customers"]
+        night[row["risk_band"]] = row["mean_probability"]
+    return list(reversed(nights.values()))
+
+
+def _review_chart(reviews: list[Row]) -> str:
+    """Predicted against happened, where more than one night has closed."""
+    rows = [row for row in reversed(reviews) if row["churned"] is not None and row["mean_predicted"] is not None]
+    horizon = rows[-1]["horizon_days"] if rows else 0
+    rows = [row for row in rows if row["horizon_days"] == horizon]
+    if len(rows) < 2:
+        return ""
+    return charts.lines(
+        "The mean churn probability that was predicted, and the share of customers who then churned, by night",
+        [
+            Line("predicted", "medium", [(float(_day(row["score_date"])), row["mean_predicted"]) for row in rows]),
+            Line("happened", "high", [(float(_day(row["score_date"])), row["churned"]) for row in rows]),
+        ],
+        _date_ticks([row["score_date"] for row in rows]),
+        lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
+    )
+
+
+def _models(models: list[Row]) -> list[Row]:
+    """Each model with its place on the common axis of log loss."""
+    ends = [row[end] for row in models for end in ("log_loss", "low", "high") if row[end] is not None]
+    span = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    return [row | {"chart": _of_model(row, span)} for row in models if row["log_loss"] is not None]
+
+
+def _of_model(row: Row, span: tuple[float, float]) -> Any:
+    words = f"{row['model_name']}: log loss {row['log_loss']:.4f}"
+    if row["low"] is not None and row["high"] is not None:
+        words += f", 95 % interval {row['low']:.4f} to {row['high']:.4f}"
+    return charts.interval(row["low"], row["log_loss"], row["high"], span, words)
+
+
+def _date_ticks(days: list[str]) -> list[tuple[float, str]]:
+    return [(float(_day(day)), day) for day in _thinned(days)]
+
+
+def _thinned(values: list[Any]) -> list[Any]:
+    """The first and the last, and the one between them."""
+    return values if len(values) < 4 else [values[0], values[len(values) // 2], values[-1]]
+
+
+def _day(day: str) -> int:
+    return date.fromisoformat(day).toordinal()

@@ -1,0 +1,111 @@
+"""Nights of made-up scores to publish, for the tests and checks of what serves them: no model, no event."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import paths
+from pipeline.nights import Night
+from pipeline.publish import publish
+from pipeline.record import recorded
+from pipeline.serving import database
+from pipeline.settings import Settings
+
+REASONS = "no event for 40 days, usually every 6; spend fell from 210 to 40"
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def night_of(number: int) -> Night:
+    """The made-up world's night with that number, from 0."""
+    return Night(None, FIRST + timedelta(days=number))
+
+
+def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequence[int] = (28,)) -> Path:
+    """Writes what `score` would leave for the night: a walk of each customer's risk, the same on every call."""
+    base = np.random.default_rng(7).beta(1.2, 6.0, customers)
+    moved = np.random.default_rng([11, number]).normal(0, 0.02, customers)
+    # Survival falls with the horizon: the probability of no event shrinks as there is more time for one.
+    probability = np.clip(base + moved, 0.001, 0.999)[:, None] ** (np.asarray(horizons) / horizons[0])[None, :]
+    rows = customers * len(horizons)
+    names = np.char.add("c", np.char.zfill(np.arange(customers).astype(str), 7))
+    told = np.where(
+        base > np.quantile(base, 0.95), "no event for 40 days, usually every 6; spend fell from 210 to 40", ""
+    )
+    frame = pd.DataFrame(
+        {
+            "customer_id": np.repeat(names, len(horizons)),
+            "horizon_days": np.tile(np.asarray(horizons, np.int64), customers),
+            "churn_probability": probability.ravel(),
+            "expected_purchases": np.full(rows, 1.5),
+            "expected_spend": np.round(np.repeat(base, len(horizons)) * 300, 2),
+            "reasons": pd.Series(np.repeat(told, len(horizons))).replace("", None),
+            "days_since_last_event": np.repeat(np.round(90 * base, 2), len(horizons)),
+            "model_name": "gru",
+            "model_version": "1",
+            "run_id": "made-up",
+            "question_digest": settings.question.digest,
+        }
+    )
+    path = paths.scored(settings, night_of(number))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path)
+    return path
+
+
+def publish_nights(
+    settings: Settings, nights: int, customers: int, horizons: Sequence[int] = (28,), first: int = 0
+) -> None:
+    """Leaves and publishes that many nights, each with a load on record."""
+    for number in range(first, first + nights):
+        with recorded(settings, "load", night_of(number)) as figures:
+            figures |= {"rows_read": 510, "rows_accepted": 500, "rows_quarantined": 7, "rows_already_known": 3}
+        leave_scores(settings, number, customers, horizons)
+        publish(settings, night_of(number))
+
+
+def write_evidence(settings: Settings) -> None:
+    """A comparison of two models, a quarantine, and reviews of the first three nights."""
+    from sqlalchemy import insert
+
+    from pipeline.serving.tables import review
+
+    def interval(value: float) -> dict[str, float]:
+        return {"value": value, "low": value * 0.95, "high": value * 1.05}
+
+    metrics = {"roc_auc": 0.85, "log_loss": 0.31, "calibration_error": 0.02, "lift_at_10_percent": 3.1}
+    comparison = {
+        "question_digest": settings.question.digest,
+        "test_digest": "4567",
+        "verdict": {"decision": "no detectable difference", "sentence": "No detectable difference between the two."},
+        "models": [
+            {
+                "name": name,
+                "family": family,
+                "run_id": "made-up",
+                "fit_seconds": 1.5,
+                "predict_customers_per_second": 1000.0,
+                "metrics": {metric: interval(value * factor) for metric, value in metrics.items()},
+            }
+            for name, family, factor in (("gru", "recurrent", 1.0), ("lightgbm", "conventional", 0.99))
+        ],
+    }
+    database.write_comparison(settings, FIRST, comparison)
+    database.write_quarantine(settings, night_of(2), {"amount is no number": 7})
+    reviewed = {"base_rate": 0.16, "mean_predicted": 0.165, "roc_auc": 0.84, "log_loss": 0.32, "lift_at_10_percent": 3}
+    rows = [
+        {
+            "score_date": night_of(number).score_date,
+            "horizon_days": settings.question.primary,
+            "metric": metric,
+            "value": value + 0.01 * number,
+            "customers": 500,
+            "reviewed_at": FIRST,
+        }
+        for number in range(3)
+        for metric, value in reviewed.items()
+    ]
+    with database.writing(settings) as connection:
+        connection.execute(insert(review), rows)
