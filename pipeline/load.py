@@ -32,7 +32,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
             by_reason: dict[str, int] = dict(connection.execute(reasons).fetchall())
             connection.execute(f"create temp table versions as {_versions(connection, store, night, settings)}")
             kinds = ("not repeated", "repeated", "corrects and not repeated")
-            counts = ", ".join(f"count(*) filter ({kind})" for kind in kinds)
+            counts = ", ".join(f"coalesce(sum(source_rows) filter ({kind}), 0)" for kind in kinds)
             # Fetched to the end: the engine takes no other query while a result is open.
             [(added, already_known, corrections)] = connection.execute(f"select {counts} from versions").fetchall()
             aside = sum(by_reason.values())
@@ -43,7 +43,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
                 )
             columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
             events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
-            store.write(night.score_date, events.to_arrow_reader(), corrections)
+            store.write(night.score_date, events.to_arrow_reader(), int(corrections))
         write_quarantine(settings, night, by_reason)
         outcome = {
             "rows_read": read,
@@ -56,18 +56,18 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
-    """The night's accepted rows, each with `corrects` (its event id was known before) and `repeated` (and said the
-    same).
+    """The night's accepted events, each with `source_rows`, `corrects` (its event id was known before) and `repeated`
+    (and said the same).
     """
     accepted = f"read_parquet({literal(paths.accepted(settings, night))})"
     columns = ", ".join(quoted(name) for name in store.schema.names)
     said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
     earlier = [store.path(loaded) for loaded in store.nights() if loaded < night.score_date]
-    rows = f"select {columns}, true as is_new from {accepted}"
+    rows = f"select {columns}, source_rows, true as is_new from {accepted}"
     if earlier:
         objects = ", ".join(literal(file) for file in earlier)
         same_id = f"event_id in (select event_id from {accepted})"
-        rows += f" union all select {columns}, false from read_parquet([{objects}]) where {same_id}"
+        rows += f" union all select {columns}, 0, false from read_parquet([{objects}]) where {same_id}"
     repeats = connection.execute(f"select count(*) > count(distinct event_id) from ({rows})").fetchone()
     if repeats is None or not repeats[0]:
         return f"select *, false as corrects, false as repeated from {accepted}"

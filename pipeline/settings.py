@@ -5,72 +5,17 @@ import os
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError
 
 from features.question import Question
 from models import MODELS
 from pipeline.errors import ConfigurationError
+from pipeline.source_settings import Section, Source, SourceFile
 
 Share = Annotated[float, Field(ge=0, le=1)]
-CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity")
-RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "deleted", "cutoff", "night", "reason")
 DEFAULT_FILE = "recur.toml"
-
-
-class Section(BaseModel):
-    """A table of the configuration: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Source(Section):
-    """Where events come from, and how the source's columns map to an event's. Columns beyond an event's own are
-    attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
-    """
-
-    kind: Literal["complete_journey", "csv", "parquet"] = "complete_journey"
-    """How `path` is read; `complete_journey` is the bundled data and needs no path."""
-    path: str | None = None
-    """The file, relative to the configuration's folder."""
-    timezone: str = "UTC"
-    """The time zone of times that name none."""
-    columns: dict[str, str] = {}
-    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
-    `quantity`, `event_id`, `known_time` (when the row arrived) where there are such; further names become attributes.
-    """
-    categorical: tuple[str, ...] = ()
-    """The attributes that are text; the others are numbers."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _timezone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{name!r} is no time zone: use a name such as UTC or Europe/London") from None
-        return name
-
-    @model_validator(mode="after")
-    def _columns_are_mapped(self) -> "Source":
-        if self.kind == "complete_journey":
-            return self
-        if not self.path:
-            raise ValueError(f'kind = "{self.kind}" needs path, the file to read')
-        for column in ("customer_id", "event_time"):
-            if column not in self.columns:
-                raise ValueError(f"columns.{column} is missing: name the source's column that holds it")
-        for column in set(self.columns) & (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)):
-            raise ValueError(f"columns.{column} is a name that recur uses itself: call the attribute something else")
-        for column in self.columns:
-            if not column.isidentifier() or not column.islower():
-                raise ValueError(f"columns.{column}: an attribute's name is lower-case letters, digits and _")
-        for column in self.categorical:
-            if column not in self.columns or column in CORE_COLUMNS:
-                raise ValueError(f"categorical names {column!r}, which is no attribute in [source.columns]")
-        return self
 
 
 class Run(Section):
@@ -89,6 +34,10 @@ class Validation(Section):
 
     max_quarantined_share: Share = 0.05
     """The largest share of a night's rows that may be set aside."""
+    expected_reasons: tuple[str, ...] = ()
+    """Reasons that lie in the nature of the source, as `customer_id_missing` where guests buy too: rows are set aside
+    for them as for others, but do not count towards `max_quarantined_share`.
+    """
     min_volume_share: Share = 0.2
     """The least a night may hold, as a share of the median of the last weeks' nights."""
     max_volume_share: Annotated[float, Field(gt=1)] = 5.0
@@ -197,6 +146,16 @@ class Settings(Section):
         return self._resolve(self.source.path)
 
     @property
+    def source_files(self) -> list[SourceFile]:
+        """The entries of `[[source.files]]`, or `path` as the only one; each with all its columns."""
+        source = self.source
+        listed = source.files or (SourceFile(path=str(source.path)),)
+        return [
+            file.model_copy(update={"path": str(self._resolve(file.path)), "columns": mapped})
+            for file, mapped in zip(listed, source.mappings, strict=True)
+        ]
+
+    @property
     def events(self) -> Path:
         """The event store's folder."""
         return self._resolve(_from_environment(self.addresses.events, "events") or str(self.var / "events"))
@@ -273,4 +232,5 @@ def _known_keys(location: tuple[str, ...]) -> str:
     section: Any = Settings
     for part in location:
         section = section.model_fields[part].annotation
+        section = get_args(section)[0] if get_args(section) else section
     return ", ".join(name for name in section.model_fields if name not in {"root", "file"})

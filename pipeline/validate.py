@@ -7,15 +7,16 @@ import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.engine import literal, session
-from pipeline.errors import RecurError
+from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
 from pipeline.settings import Settings
+from pipeline.source_settings import LINES
 from pipeline.sources import open_source
 from pipeline.sources.contract import CORE_TEXTS
 from pipeline.store.event_store import EventStore
 from pipeline.validation.night_rules import NightRule, night_rules
-from pipeline.validation.parsing import event_columns, judged, source_row
+from pipeline.validation.parsing import events, judged, source_row
 from pipeline.validation.profile import profile_of
 from pipeline.validation.rules import CONFLICT, RowRule, row_rules
 
@@ -34,27 +35,32 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
         accepted.unlink(missing_ok=True)
         store = EventStore(settings.events, open_source(settings).attributes())
         names = pq.read_schema(staged).names
-        if missing := set(store.attributes) - set(names):
+        counted = {LINES} if settings.source.rows_are == "lines" else set()
+        if missing := set(store.attributes) - set(names) - counted:
             raise RecurError(
                 f"{staged} has no column {min(missing)}: extract the night {night.name} again (recur ingest)"
             )
         mapped = [name for name in names if name in CORE_TEXTS or name in store.attributes]
-        rules = row_rules(mapped, store.attributes)
+        kinds = {name: kind for name, kind in store.attributes.items() if name not in counted}
+        rules = row_rules(mapped, kinds)
+        _require_known(settings.validation.expected_reasons, [*rules, CONFLICT])
         with session(settings) as connection, paths.atomically(accepted) as file:
             source = f"read_parquet({literal(staged)})"
-            query = judged(source, mapped, store.attributes, night, rules)
+            query = judged(source, mapped, kinds, night, rules, settings.source)
             connection.execute(f"create temp table judged as {query}")
             _write_quarantine(connection, paths.quarantine(settings, night), night, mapped)
-            events = f"select {event_columns(store.attributes)} from judged where reason is null"
-            connection.execute(f"copy ({events}) to {literal(file)} (format parquet)")
+            found = events("judged", store.attributes, settings.source)
+            connection.execute(f"copy ({found}) to {literal(file)} (format parquet)")
             rules = [*rules, CONFLICT] if "event_id" in mapped else rules
-            profile, by_reason = profile_of(connection, file, store, night, rules)
+            profile, by_reason = profile_of(connection, file, store, night, rules, settings.validation)
             counts = {name: int(profile[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
             figures.update(counts)
             expected = night_rules(profile, rules, settings.validation, is_history=night.start is None)
             broken = expect(settings, night, profile, expected)
             if broken:
-                raise RecurError(_refusal(night, broken[0], profile, by_reason, rules))
+                raise RecurError(
+                    _refusal(night, broken[0], profile, by_reason, rules, settings.validation.expected_reasons)
+                )
         return counts
 
 
@@ -67,20 +73,35 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, night: 
         connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")
 
 
+def _require_known(reasons: tuple[str, ...], rules: list[RowRule]) -> None:
+    codes = [rule.code for rule in rules]
+    if unknown := [reason for reason in reasons if reason not in codes]:
+        raise ConfigurationError(
+            f"validation.expected_reasons has {unknown[0]!r}, which is no reason here: it can have {', '.join(codes)}"
+        )
+
+
 def _refusal(
-    night: Night, broken: NightRule, profile: dict[str, float], by_reason: dict[str, int], rules: list[RowRule]
+    night: Night,
+    broken: NightRule,
+    profile: dict[str, float],
+    by_reason: dict[str, int],
+    rules: list[RowRule],
+    expected: tuple[str, ...],
 ) -> str:
     """One line: the night, the rule, the figures, the mend."""
     rows, value = int(profile["rows_read"]), profile[broken.figure]
     if broken.figure == "volume_share":
+        rows = int(profile["events_accepted"])
         found = (
-            f"{int(profile['rows_accepted'])} events are {value:.1%} of the usual {profile['usual_a_day']:.0f} a day, "
+            f"{rows} events are {value:.1%} of the usual {profile['usual_a_day']:.0f} a day, "
             f"expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
         )
     elif broken.figure.endswith("_share"):
-        most = max(rules, key=lambda rule: by_reason.get(rule.code, 0))
+        counted = [rule for rule in rules if rule.code not in expected]
+        most = max(counted, key=lambda rule: by_reason.get(rule.code, 0))
         found = (
-            f"{int(profile['rows_quarantined'])} of {rows} rows ({profile['quarantined_share']:.1%}) were set aside, "
+            f"{int(profile['unexpected'])} of {rows} rows ({profile['quarantined_share']:.1%}) were set aside, "
             f"at most {broken.maximum:.1%} may be; most often ({by_reason[most.code]} rows) {most.words} ({most.code})"
         )
     else:

@@ -18,9 +18,9 @@ def open_source(settings: Settings) -> Source:
         from pipeline.sources.complete_journey import CompleteJourney
 
         return CompleteJourney(settings)
-    from pipeline.sources.files import File
+    from pipeline.sources.files import Files
 
-    return File(settings)
+    return Files(settings)
 
 
 def last_closed(settings: Settings) -> datetime:

@@ -8,7 +8,16 @@ from pipeline.nights import Night
 
 Kind = Literal["numeric", "categorical"]
 
-CORE_TEXTS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity")
+CORE_TEXTS = (
+    "event_id",
+    "customer_id",
+    "event_time",
+    "known_time",
+    "event_type",
+    "amount",
+    "quantity",
+    "unit_price",
+)
 """The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
 are ISO text in UTC where the source could read them, and stand as they were where it could not.
 """
@@ -25,7 +34,9 @@ class Source(Protocol):
         """
 
     def attributes(self) -> dict[str, Kind]:
-        """The attributes of an event beyond its own columns, in the order in which the event store keeps them."""
+        """The attributes of an event beyond its own columns, in the order in which the event store keeps them. Where
+        rows are the lines of events, the last is `lines`, which validation counts and no row holds.
+        """
 
     def extract(self, night: Night, path: Path) -> int:
         """Writes the rows of `night` as Parquet to `path` and returns how many there are.
@@ -33,5 +44,6 @@ class Source(Protocol):
         Columns, all text save the first: `row` (their order in the source), `unreadable` (the line itself, where it
         could not be taken apart, else null), those of `CORE_TEXTS` that the source maps, and the attributes. A row
         belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time, in
-        whose `(start, end]` that lies, as known by `end` means known time <= end.
+        whose `(start, end]` that lies, as known by `end` means known time <= end. All lines of an event belong to the
+        night of the last one.
         """

@@ -17,7 +17,7 @@ KEPT_CHARACTERS = 1000
 def columns_of(path: Path, kind: str) -> list[str]:
     """The names of the file's columns. Raises RecurError where it cannot be read as `kind`."""
     try:
-        names = _header(path)[1] if kind == "csv" else _parquet_columns(path)
+        names = _header(path)[1] if kind == "csv" else list(_parquet_columns(path))
     except (OSError, UnicodeDecodeError, csv.Error, StopIteration, duckdb.Error) as error:
         reason = "it is empty" if isinstance(error, StopIteration) else str(error).splitlines()[0]
         raise RecurError(
@@ -34,7 +34,8 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
     are not UTF-8, are left out here and given by `unreadable_lines`.
     """
     if kind == "parquet":
-        texts = ", ".join(f"{quoted(column)}::varchar as {quoted(column)}" for column in columns)
+        kept_as = _parquet_columns(path)
+        texts = ", ".join(f"{_as_text(column, kept_as[column])} as {quoted(column)}" for column in columns)
         return f"(select {texts} from read_parquet({literal(path)}))"
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return (
@@ -67,6 +68,20 @@ def _header(path: Path) -> tuple[str, list[str]]:
     return delimiter, next(csv.reader([first], delimiter=delimiter))
 
 
-def _parquet_columns(path: Path) -> list[str]:
+def _parquet_columns(path: Path) -> dict[str, str]:
+    """The names of the columns, and their types."""
     with duckdb.connect() as connection:
-        return [row[0] for row in connection.execute(f"describe from read_parquet({literal(path)})").fetchall()]
+        described = connection.execute(f"describe from read_parquet({literal(path)})").fetchall()
+    return {name: kind for name, kind, *_ in described}
+
+
+def _as_text(column: str, kind: str) -> str:
+    """A column of a Parquet file as text. Whole numbers that are kept as floats, as pandas keeps an integer column that
+    has gaps, lose their `.0`: customer 13085 is not called 13085.0.
+    """
+    name = quoted(column)
+    if kind not in ("DOUBLE", "FLOAT"):
+        return f"{name}::varchar"
+    return (
+        f"case when abs({name}) < 1e15 and {name} = trunc({name}) then {name}::bigint::varchar else {name}::varchar end"
+    )

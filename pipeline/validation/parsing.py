@@ -4,26 +4,33 @@ from collections.abc import Collection, Mapping
 
 from pipeline.engine import literal, quoted
 from pipeline.nights import Night
-from pipeline.sources.contract import CORE_TEXTS, Kind
+from pipeline.source_settings import LINES, Source
+from pipeline.sources.contract import Kind
 from pipeline.validation.rules import CONFLICT, RowRule
 
+SAID = ("customer_id", "event_time", "event_type", "amount", "quantity")
 UNIT, NOTHING = "chr(31)", "chr(30)"  # ASCII's own separators: they part the values of a row, and stand for null
-DEFAULT_TYPE = "event"
+MONEY = "decimal(18, 4)"  # sums of decimals do not depend on the order in which threads come to them
 
 
 def judged(
-    staged: str, mapped: Collection[str], attributes: Mapping[str, Kind], night: Night, rules: list[RowRule]
+    staged: str,
+    mapped: Collection[str],
+    attributes: Mapping[str, Kind],
+    night: Night,
+    rules: list[RowRule],
+    source: Source,
 ) -> str:
     """The rows of the relation `staged`: `row`, `unreadable`, each mapped column as text under `text_<name>`, every
     column of an event (times without zone, in UTC), and `reason`: the code of the first rule broken, or null.
     """
     cases = " ".join(f"when {rule.predicate} then {literal(rule.code)}" for rule in rules)
-    first = f"select *, case {cases} end as reason from ({_parsed(staged, mapped, attributes, night)})"
+    first = f"select *, case {cases} end as reason from ({_parsed(staged, mapped, attributes, night, source)})"
     if "event_id" not in mapped:
         return first
     # Only a correction has the same event id and another known time, so rows that share both must agree.
     key = "event_id, known_time" if "known_time" in mapped else "event_id"
-    names = [*_plain(CORE_TEXTS), *attributes]
+    names = ["customer_id", "event_type"] if source.rows_are == "lines" else [*SAID, *attributes]
     content = f"hash(row({', '.join(quoted(name) for name in names)}))"
     alike = f"over (partition by {key}, reason is null)"
     conflict = f"reason is null and min({content}) {alike} <> max({content}) {alike}"
@@ -34,11 +41,34 @@ def judged(
     """
 
 
-def event_columns(attributes: Mapping[str, Kind]) -> str:
-    """The columns of an event, of the event store's types, selected from `judged`."""
+def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
+    """The accepted events among `judged`, with the event store's columns and types, and `source_rows`: how many of the
+    source's rows each is made of.
+    """
+    accepted = f"(select * from {judged} where reason is null)"
     times = [f"{name} at time zone 'UTC' as {name}" for name in ("event_time", "known_time")]
     own = ["event_id", "customer_id", *times, "event_type", "amount", "quantity", "false as deleted"]
-    return ", ".join([*own, *(quoted(name) for name in attributes)])
+    columns = ", ".join([*own, *(quoted(name) for name in attributes), "source_rows"])
+    if source.rows_are == "lines":
+        return f"select {columns} from ({_grouped(accepted, attributes)})"
+    return f"select {columns} from (select *, 1 as source_rows from {accepted})"
+
+
+def _grouped(lines: str, attributes: Mapping[str, Kind]) -> str:
+    """The lines of each event as one row; their customer and type are one already, as `CONFLICT` has seen to."""
+    summed = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric" and name != LINES)]
+    texts = [name for name, kind in attributes.items() if kind == "categorical"]
+    measures = [
+        "any_value(customer_id) as customer_id",
+        "any_value(event_type) as event_type",
+        "min(event_time) as event_time",
+        "max(known_time) as known_time",
+        "count(*) as source_rows",
+        f"count(*)::double as {LINES}",
+        *(f"sum({quoted(name)}::{MONEY})::double as {quoted(name)}" for name in summed),
+        *(f"arg_min({quoted(name)}, row) as {quoted(name)}" for name in texts),
+    ]
+    return f"select event_id, {', '.join(measures)} from {lines} group by event_id"
 
 
 def source_row(mapped: Collection[str]) -> str:
@@ -47,17 +77,20 @@ def source_row(mapped: Collection[str]) -> str:
     return f"json_object({', '.join(fields)})::varchar"
 
 
-def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind], night: Night) -> str:
+def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind], night: Night, source: Source) -> str:
     texts = [f"{quoted(name)} as {quoted(f'text_{name}')}" for name in mapped]
     typed = {
         "event_id": _text("event_id") if "event_id" in mapped else _made_id(mapped),
         "customer_id": _text("customer_id"),
         "event_time": _time("event_time"),
         "known_time": _known_time(mapped, night),
-        "event_type": _text("event_type") if "event_type" in mapped else literal(DEFAULT_TYPE),
+        "event_type": _text("event_type") if "event_type" in mapped else _made_type(source),
         **{name: _number(name) if name in mapped else "null::double" for name in ("amount", "quantity")},
         **{name: _number(name) if kind == "numeric" else _text(name) for name, kind in attributes.items()},
     }
+    if "unit_price" in mapped:
+        typed["unit_price"] = _number("unit_price")
+        typed["amount"] = f"round({_number('quantity')} * {_number('unit_price')}, 4)"
     columns = ", ".join([*texts, *(f"{expression} as {quoted(name)}" for name, expression in typed.items())])
     end = f"{_moment(night)} as night_end"
     return f"select row, unreadable, {end}, {columns} from {staged} as staged"
@@ -69,6 +102,15 @@ def _text(name: str) -> str:
 
 def _number(name: str) -> str:
     return f"try_cast({_text(name)} as double)"
+
+
+def _made_type(source: Source) -> str:
+    cases = [
+        f"when starts_with({_text(one.column)}, {literal(one.starts_with)}) then {literal(one.name)}"
+        for one in source.event_types
+    ]
+    default = literal(source.default_event_type)
+    return f"case {' '.join(cases)} else {default} end" if cases else default
 
 
 def _time(name: str) -> str:
@@ -96,7 +138,3 @@ def _made_id(mapped: Collection[str]) -> str:
     said = ", ".join(f"coalesce(staged.{quoted(name)}, {NOTHING})" for name in mapped if name != "known_time")
     digest = f"md5(concat_ws({UNIT}, {said}))"
     return f"{digest} || '-' || row_number() over (partition by {digest} order by row)"
-
-
-def _plain(names: Collection[str]) -> list[str]:
-    return [name for name in names if name not in {"event_id", "known_time"}]

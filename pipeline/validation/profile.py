@@ -7,6 +7,7 @@ import duckdb
 
 from pipeline.engine import literal
 from pipeline.nights import DAY, Night
+from pipeline.settings import Validation
 from pipeline.store.event_store import EventStore
 from pipeline.validation.rules import RowRule
 
@@ -15,24 +16,33 @@ USUAL_DAYS = 28
 
 
 def profile_of(
-    connection: duckdb.DuckDBPyConnection, accepted: Path, store: EventStore, night: Night, rules: list[RowRule]
+    connection: duckdb.DuckDBPyConnection,
+    accepted: Path,
+    store: EventStore,
+    night: Night,
+    rules: list[RowRule],
+    limits: Validation,
 ) -> tuple[dict[str, float], dict[str, int]]:
     """The profile, and the rows set aside by reason.
 
-    The profile has `rows_read, rows_accepted, rows_quarantined`, the share of rows set aside by subject, what is wrong
-    with the accepted events (read back as they were written, so that it checks the split rather than repeats it), and
-    the volume against a usual day.
+    The profile has `rows_read, rows_accepted, rows_quarantined`, `unexpected` (those set aside for other than the
+    expected reasons), their share in all and by subject, what is wrong with the accepted events (read back as they were
+    written, so that it checks the split rather than repeats it), and the volume of events against a usual day.
     """
     by_reason = dict(connection.execute("select reason, count(*) from judged group by reason").fetchall())
     accepted_rows = by_reason.pop(None, 0)
     aside = sum(by_reason.values())
     read = accepted_rows + aside
+    unexpected = sum(rows for reason, rows in by_reason.items() if reason not in limits.expected_reasons)
     by_subject = {f"{rule.subject}_share": 0.0 for rule in rules}
     for rule in rules:
+        if rule.code in limits.expected_reasons:
+            continue
         by_subject[f"{rule.subject}_share"] += by_reason.get(rule.code, 0) / max(read, 1)
     end = f"timestamptz '{night.end:%Y-%m-%d %H:%M:%S}+00'"
     start_of_time = "timestamptz '1970-01-02 00:00:00+00'"
     checks = {
+        "events_accepted": "true",
         "without_customer": "coalesce(trim(customer_id), '') = '' or event_id is null or event_type is null",
         "outside_time": f"event_time is null or event_time < {start_of_time} or event_time >= {end}",
         "unusable_numbers": "not coalesce(isfinite(amount), true) or not coalesce(isfinite(quantity), true)",
@@ -47,11 +57,12 @@ def profile_of(
         "rows_read": read,
         "rows_accepted": accepted_rows,
         "rows_quarantined": aside,
-        "quarantined_share": aside / max(read, 1),
+        "unexpected": unexpected,
+        "quarantined_share": unexpected / max(read, 1),
         **by_subject,
         **dict(zip(checks, map(float, found), strict=True)),
         "usual_a_day": usual,
-        "volume_share": accepted_rows / days / usual if usual else 1.0,
+        "volume_share": found[0] / days / usual if usual else 1.0,
     }
     return profile, by_reason
 

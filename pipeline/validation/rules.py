@@ -62,7 +62,8 @@ NUMBER_RULES = [
 CONFLICT = RowRule(
     "event_id",
     "event_id_conflict",
-    "several rows of the night have the same event id and known time, and differ",
+    "several rows of the night have the same event id and known time, and differ (lines of one event: in customer or "
+    "type)",
     "event_id_conflict",
 )
 """Judged last, and only among the rows that pass every other rule."""
@@ -70,10 +71,13 @@ CONFLICT = RowRule(
 
 def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[RowRule]:
     """The rules for a source that maps the columns `mapped`, in their order, `CONFLICT` aside."""
-    numbers = {name: name for name in ("amount", "quantity") if name in mapped}
+    numbers = {name: name for name in ("amount", "quantity", "unit_price") if name in mapped}
     numbers |= {name: ATTRIBUTES for name, kind in attributes.items() if kind == "numeric"}
     own = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
-    return own + [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
+    rules = own + [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
+    if "unit_price" in mapped:  # the amount is made of two numbers that passed, and may still be too large
+        rules.append(_about("amount", "unit_price", NUMBER_RULES[-1]))
+    return rules
 
 
 def _about(column: str, subject: str, rule: RowRule) -> RowRule:

@@ -15,7 +15,7 @@ from pipeline.nights import Night
 from pipeline.settings import Settings
 from pipeline.sources import first_night, last_closed, open_source
 from pipeline.sources.complete_journey import DEPARTMENTS, _bundled
-from pipeline.sources.files import last_real_day
+from pipeline.sources.index import last_real_day
 from tests.pipeline.nights_by_hand import configure, day
 
 ROWS = ["a,2020-01-01 10:00:00,5", "b,2020-01-02 11:00:00,6", "a,2020-01-03 00:00:00,7", "b,2020-01-04 09:00:00,8"]

@@ -13,10 +13,11 @@ from pipeline.engine import session
 from pipeline.errors import RecurError
 from pipeline.extract import extract
 from pipeline.nights import Night
+from pipeline.source_settings import Source
 from pipeline.store.event_store import loaded_nights
 from pipeline.validate import validate
 from pipeline.validation.expectations import index_page
-from pipeline.validation.parsing import event_columns, judged
+from pipeline.validation.parsing import events, judged
 from pipeline.validation.rules import CONFLICT, row_rules
 from tests.pipeline.nights_by_hand import configure, day, ingest, night_of, write_csv
 
@@ -150,14 +151,14 @@ def test_every_row_is_either_an_event_or_set_aside(rows):
         marks = ", ".join("?" * (len(COLUMNS) + 2))
         connection.executemany(f"insert into staged values ({marks})", [(i, None, *row) for i, row in enumerate(rows)])
         rules = row_rules(COLUMNS, attributes)
-        query = judged("staged", COLUMNS, attributes, night, rules)
+        query = judged("staged", COLUMNS, attributes, night, rules, Source(columns=COLUMNS))
         connection.execute(f"create table judged as {query}")
         reasons = connection.execute("select reason from judged").fetchall()
         assert len(reasons) == len(rows)
         assert {reason for (reason,) in reasons if reason} <= {rule.code for rule in [*rules, CONFLICT]}
-        events = f"select {event_columns(attributes)} from judged where reason is null"
+        accepted = events("judged", attributes, Source(columns=COLUMNS))
         bad = f"""
-            select count(*) from ({events}) where customer_id is null or event_id is null or event_type is null
+            select count(*) from ({accepted}) where customer_id is null or event_id is null or event_type is null
                 or event_time is null or event_time < timestamptz '1970-01-02 00:00:00+00'
                 or event_time >= timestamptz '2020-01-02 00:00:00+00' or not isfinite(coalesce(amount, 0))
         """

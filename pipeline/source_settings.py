@@ -1,0 +1,142 @@
+"""The table `[source]` of `recur.toml`: where events come from, and how the source's columns map to an event's."""
+
+from datetime import date
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity", "unit_price")
+LINES = "lines"
+RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "deleted", "cutoff", "night", "reason")
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SourceFile(Section):
+    """One of several files of a source."""
+
+    path: str
+    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""
+    since: date | None = None
+    """Rows whose event time lies before this day (in the source's time zone) are not taken from this file."""
+    before: date | None = None
+    """Rows whose event time lies on or after this day are not taken from this file."""
+    columns: dict[str, str] = {}
+    """Where this file's columns differ from `[source.columns]`."""
+
+
+class EventType(Section):
+    """How an event of one type is told by the beginning of a column."""
+
+    name: str
+    """The type."""
+    column: str
+    """A mapped column, by its name in `[source.columns]`."""
+    starts_with: str
+    """What the column begins with."""
+
+
+class Source(Section):
+    """Where events come from, and how the source's columns map to an event's. Columns beyond an event's own are
+    attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
+    """
+
+    kind: Literal["complete_journey", "csv", "parquet"] = "complete_journey"
+    """How `path` is read; `complete_journey` is the bundled data and needs no path."""
+    path: str | None = None
+    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""
+    files: tuple[SourceFile, ...] = ()
+    """Instead of `path`, several files: each `[[source.files]]` has a `path`; `since` and `before`, days between which
+    its rows are taken; and `columns`, where its columns differ from `[source.columns]`.
+    """
+    rows_are: Literal["events", "lines"] = "events"
+    """`lines`: rows that share `event_id` are the lines of one event (a basket, an invoice). Their amounts, quantities
+    and numeric attributes are summed, text is that of the first line that has it, the event's time is its first line's,
+    it is known with its last, and how many lines there are becomes the attribute `lines`.
+    """
+    event_types: tuple[EventType, ...] = ()
+    """Types that no column of their own holds: each `[[source.event_types]]` has a `name`, a mapped `column` and what
+    it `starts_with`; the first that fits counts.
+    """
+    default_event_type: str = "event"
+    """The type of an event that neither a column nor `event_types` gives one."""
+    timezone: str = "UTC"
+    """The time zone of times that name none."""
+    columns: dict[str, str] = {}
+    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
+    `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
+    amount) where there are such; further names become attributes.
+    """
+    categorical: tuple[str, ...] = ()
+    """The attributes that are text; the others are numbers."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone: use a name such as UTC or Europe/London") from None
+        return name
+
+    @model_validator(mode="after")
+    def _columns_are_mapped(self) -> "Source":
+        if self.kind == "complete_journey":
+            return self
+        if bool(self.path) == bool(self.files):
+            raise ValueError(f'kind = "{self.kind}" needs path, the file to read, or [[source.files]], and not both')
+        for mapped in self.mappings:
+            if set(mapped) != set(self.mappings[0]):
+                odd = min(set(mapped) ^ set(self.mappings[0]))
+                raise ValueError(f"columns.{odd} is mapped for some of [[source.files]]: map it for all of them")
+            for column in ("customer_id", "event_time"):
+                if column not in mapped:
+                    raise ValueError(f"columns.{column} is missing: name the source's column that holds it")
+            for column in mapped:
+                self._require_usable(column)
+        for column in self.categorical:
+            if column not in self.names or column in CORE_COLUMNS:
+                raise ValueError(f"categorical names {column!r}, which is no attribute in [source.columns]")
+        return self
+
+    @model_validator(mode="after")
+    def _events_are_made_of_what_is_mapped(self) -> "Source":
+        if self.kind == "complete_journey":
+            return self
+        if self.rows_are == "lines" and "event_id" not in self.names:
+            raise ValueError('rows_are = "lines" needs columns.event_id, which says what lines belong together')
+        if self.rows_are == "lines" and "known_time" in self.names:
+            raise ValueError(
+                'rows_are = "lines" goes with no columns.known_time: lines that arrive apart could be additions or '
+                "corrections; leave known_time out, or let the source group them"
+            )
+        if "unit_price" in self.names and ("quantity" not in self.names or "amount" in self.names):
+            raise ValueError("columns.unit_price needs columns.quantity, and goes with no columns.amount")
+        if self.event_types and "event_type" in self.names:
+            raise ValueError("event_types goes with no columns.event_type: leave one of the two out")
+        for one in self.event_types:
+            if one.column not in self.names:
+                raise ValueError(f"event_types: {one.column!r} is no column of [source.columns]")
+        return self
+
+    @property
+    def mappings(self) -> list[dict[str, str]]:
+        """The columns of each file."""
+        return [self.columns | file.columns for file in self.files] or [self.columns]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is mapped, in the order of the configuration."""
+        return tuple(self.mappings[0])
+
+    def _require_usable(self, column: str) -> None:
+        taken = (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)) | ({LINES} if self.rows_are == "lines" else set())
+        if column in taken:
+            raise ValueError(f"columns.{column} is a name that recur uses itself: call the attribute something else")
+        if not column.isidentifier() or not column.islower():
+            raise ValueError(f"columns.{column}: an attribute's name is lower-case letters, digits and _")
