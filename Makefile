@@ -20,7 +20,7 @@ up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ct
 check: setup ## the long checks, or one of them: make check NAME=main_job
 	@$(BIN)/python -m tests.checks $(NAME)
 
-bench: setup ## the benchmarks, or one of them: make bench NAME=features
+bench: setup ## the benchmarks, or one of them: make bench NAME=feature-build
 	@$(BIN)/python -m benchmarks $(NAME)
 
 lint: setup ## ruff and mypy
