@@ -1,0 +1,42 @@
+"""The planted worlds are what they say: known probabilities, labels drawn from them, and nothing given away."""
+
+import numpy as np
+import pytest
+
+from tests.models.planted_worlds import CUTOFF, WORLDS, planted, share_of_gain
+
+QUICK = [name for name in WORLDS if name not in ("signal-100-back", "signal-1000-back")]
+
+
+@pytest.fixture(scope="module", params=QUICK)
+def world(request):
+    return request.param, *planted(request.param, 600, 3)
+
+
+def test_labels_are_drawn_from_the_true_probability(world):
+    _, data, truth = world
+    assert len(data) == 600
+    assert data.labels.churn.mean() == pytest.approx(truth.mean(), abs=0.06)
+    if np.ptp(truth) > 0.1:
+        assert np.corrcoef(data.labels.churn[:, 0], truth)[0, 1] > 0.3
+
+
+def test_every_example_sees_its_history_and_not_the_return(world):
+    _, data, _ = world
+    assert (data.sequences.event_time[data.sequences.last_step] < CUTOFF.timestamp() * 1e6).all()
+    assert (data.aggregates["events_total"] == data.sequences.length).all()
+
+
+def test_counts_tell_nothing_where_the_pattern_is_in_time(world):
+    name, data, truth = world
+    if name == "growing-gaps":
+        assert data.aggregates["events_total"].nunique() == 1
+    if name in ("which-came-last", "signal-10-back"):
+        assert abs(np.corrcoef(data.aggregates["a_91"], truth)[0, 1]) < 0.4
+
+
+def test_the_share_is_one_for_the_truth_and_none_for_the_base_rate():
+    truth = np.array([0.1, 0.9, 0.5])
+    assert share_of_gain(truth, truth) == pytest.approx(1)
+    assert share_of_gain(np.full(3, 0.5), truth) == pytest.approx(0)
+    assert np.isnan(share_of_gain(np.full(3, 0.3), np.full(3, 0.3)))
