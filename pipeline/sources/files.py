@@ -1,5 +1,6 @@
-"""A source in files, CSV or Parquet. They are read once: their mapped columns go, as text beside the times that were
-read from them, into an index under `paths.var`, and every night is taken from there until a file changes.
+"""A source in files: CSV, JSON Lines or Parquet. They are read once: their mapped columns go, as text beside
+the times that were read from them, into an index under `paths.var`, and every night is taken from there until a file
+changes.
 """
 
 import hashlib
