@@ -13,6 +13,7 @@ import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 
+from pipeline.leftovers import owner, sweep
 from pipeline.settings import Settings
 
 MINIMUM_MEMORY = 1 << 30
@@ -49,8 +50,9 @@ def literal(text: str | Path) -> str:
 
 def _configuration(settings: Settings | None) -> dict[str, Any]:
     folder = settings.var if settings else Path(tempfile.gettempdir()) / "recur"
-    spill = folder / "spill" / str(os.getpid())  # processes that share a folder would overwrite each other's files
+    spill = folder / "spill" / owner()  # processes that share a folder would overwrite each other's files
     spill.parent.mkdir(parents=True, exist_ok=True)
+    sweep(spill.parent)
     return {
         "threads": os.cpu_count() or 1,
         "memory_limit": f"{max(MINIMUM_MEMORY, _physical_memory() // 4) >> 20}MiB",

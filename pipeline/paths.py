@@ -1,11 +1,13 @@
 """Where local state lies under `paths.var`: one name for each file, used by the steps that write it and read it."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.leftovers import owner, sweep
 from pipeline.nights import Night
 from pipeline.settings import Settings
 
@@ -42,9 +44,12 @@ def scored(settings: Settings, night: Night) -> Path:
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place, durably, when the block ends without an error."""
+    """A temporary file beside `path` that takes its place, durably, when the block ends without an error. What a killed
+    process left of such a file is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sweep(path.parent, f".{path.name}.", ".tmp")
+    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -57,3 +62,20 @@ def atomically(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` that becomes it when the block ends without an error, unless another process was
+    first. What a killed process left of such a folder is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, f".{path.name}.", ".tmp")
+    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not path.exists():
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

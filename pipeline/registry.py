@@ -19,6 +19,7 @@ from models import model_class
 from models.contract import Model
 from pipeline import tracking
 from pipeline.errors import RecurError
+from pipeline.paths import folder_atomically
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ def _write_reigns(settings: Settings, numbers: list[int]) -> None:
 
 
 def _download(settings: Settings, version: Version, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        fetched = tracking.client(settings).download_artifacts(version.run_id, "model", scratch)
-        shutil.rmtree(folder, ignore_errors=True)
-        Path(fetched).rename(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    with folder_atomically(folder) as scratch:
+        tracking.client(settings).download_artifacts(version.run_id, "model", str(scratch))
+        for one in (scratch / "model").iterdir():
+            one.rename(scratch / one.name)
+        (scratch / "model").rmdir()
 
 
 @lru_cache(maxsize=2)

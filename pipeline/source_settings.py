@@ -46,7 +46,7 @@ class Source(Section):
     attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
     """
 
-    kind: Literal["complete_journey", "csv", "parquet"] = "complete_journey"
+    kind: Literal["complete_journey", "csv", "parquet", "json_lines"] = "complete_journey"
     """How `path` is read; `complete_journey` is the bundled data and needs no path."""
     path: str | None = None
     """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""

@@ -1,5 +1,6 @@
-"""A source in files, CSV or Parquet. They are read once: their mapped columns go, as text beside the times that were
-read from them, into an index under `paths.var`, and every night is taken from there until a file changes.
+"""A source in files: CSV, JSON Lines or Parquet. They are read once: their mapped columns go, as text beside
+the times that were read from them, into an index under `paths.var`, and every night is taken from there until a file
+changes.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pipeline.engine import literal, quoted, session
 from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
-from pipeline.paths import atomically
+from pipeline.paths import atomically, folder_atomically
 from pipeline.settings import Settings
 from pipeline.source_settings import CORE_COLUMNS, LINES, SourceFile
 from pipeline.sources.contract import Kind
@@ -94,11 +95,10 @@ class Files:
         key = [INDEX_FORMAT, stats, self._source.model_dump(mode="json")]
         folder = self._settings.var / "source" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         if not (folder / "facts.json").exists():
-            if folder.parent.exists():
-                shutil.rmtree(folder.parent)
-            folder.mkdir(parents=True)
-            with session(self._settings) as connection:
-                facts = write_index(connection, self._inputs, self._source, self._names(), folder)
-            with atomically(folder / "facts.json") as file:
-                file.write_text(json.dumps(facts), "utf-8")
+            for old in folder.parent.glob("[!.]*"):
+                shutil.rmtree(old, ignore_errors=True)
+            with folder_atomically(folder) as made, session(self._settings) as connection:
+                facts = write_index(connection, self._inputs, self._source, self._names(), made)
+                with atomically(made / "facts.json") as file:
+                    file.write_text(json.dumps(facts), "utf-8")
         return folder

@@ -120,7 +120,7 @@ def _write_rows(
     )
     connection.execute(f"copy (select * from ({rows}) where {_in_window(one)}) to {literal(taken)} (format parquet)")
     connection.execute(f"create or replace temp table left_out as from read_parquet({literal(taken)}) limit 0")
-    if lines := unreadable_lines(connection, one.kind):
+    if lines := unreadable_lines(connection, one.path, one.kind):
         numbered = [(place + offset, text) for place, text in lines]
         connection.executemany("insert into left_out (row, unreadable) values (?, ?)", numbered)
     connection.execute(f"copy left_out to {literal(left_out)} (format parquet)")

@@ -1,4 +1,4 @@
-"""How the engine reads a CSV or Parquet file: every column as text, and lines that cannot be taken apart kept."""
+"""How the engine reads a CSV, JSON Lines or Parquet file: every column as text, unreadable lines kept."""
 
 import csv
 import gzip
@@ -12,12 +12,18 @@ from pipeline.errors import ConfigurationError, RecurError
 
 DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000
+OBJECT = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
+KEYS_FROM = 10_000
+"""So many lines of a JSON Lines file are looked at for the names of its columns."""
 
 
 def columns_of(path: Path, kind: str) -> list[str]:
     """The names of the file's columns. Raises RecurError where it cannot be read as `kind`."""
     try:
-        names = _header(path)[1] if kind == "csv" else list(_parquet_columns(path))
+        if kind == "csv":
+            names = _header(path)[1]
+        else:
+            names = _json_keys(path) if kind == "json_lines" else list(_parquet_columns(path))
     except (OSError, UnicodeDecodeError, csv.Error, StopIteration, duckdb.Error) as error:
         reason = "it is empty" if isinstance(error, StopIteration) else str(error).splitlines()[0]
         raise RecurError(
@@ -30,9 +36,12 @@ def columns_of(path: Path, kind: str) -> list[str]:
 
 
 def relation(path: Path, kind: str, columns: list[str]) -> str:
-    """The file as an SQL relation whose columns are all text. Lines of a CSV that have too many or too few columns, or
-    are not UTF-8, are left out here and given by `unreadable_lines`.
+    """The file as an SQL relation whose columns are all text. Lines that have too many or too few columns (CSV), are no
+    object (JSON Lines) or not UTF-8 are left out here and given by `unreadable_lines`.
     """
+    if kind == "json_lines":
+        values = ", ".join(f"json_extract_string(line, {literal(_pointer(one))}) as {quoted(one)}" for one in columns)
+        return f"(select {values} from (select line from {_raw_lines(path)} where {OBJECT}))"
     if kind == "parquet":
         kept_as = _parquet_columns(path)
         texts = ", ".join(f"{_as_text(column, kept_as[column])} as {quoted(column)}" for column in columns)
@@ -44,15 +53,25 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
     )
 
 
-def unreadable_lines(connection: duckdb.DuckDBPyConnection, kind: str) -> list[tuple[int, str]]:
-    """(the number of the row before it, the line's beginning) of each line that the last reading of a CSV left out.
+def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> list[tuple[int, str]]:
+    """(the number of the row before it, the line's beginning) of each line that the last reading of the file left out.
     Where quoted values hold line ends the number comes out too high, and is near rather than exact.
     """
     if kind == "parquet":
         return []
-    lines = connection.execute(
+    lines = []
+    if kind == "json_lines":
+        lines = connection.execute(
+            f"""
+            select n - row_number() over (order by n), left(line, {KEPT_CHARACTERS})
+            from (select row_number() over () as n, line from {_raw_lines(path)} where line is not null)
+            where not {OBJECT} order by n
+            """
+        ).fetchall()
+    headings = 1 if kind == "csv" else 0
+    lines += connection.execute(
         f"""
-        select line - 1 - row_number() over (order by line), any_value(left(csv_line, {KEPT_CHARACTERS}))
+        select line - {headings} - row_number() over (order by line), any_value(left(csv_line, {KEPT_CHARACTERS}))
         from reject_errors where scan_id = (select max(scan_id) from reject_scans) group by line order by line
         """
     ).fetchall()
@@ -66,6 +85,34 @@ def _header(path: Path) -> tuple[str, list[str]]:
         first = next(file)
     delimiter = max(DELIMITERS, key=first.count)
     return delimiter, next(csv.reader([first], delimiter=delimiter))
+
+
+def _raw_lines(path: Path) -> str:
+    """The lines of a text file as a relation of one column, `line`; null where one is empty. The delimiter is a
+    character that JSON never holds as itself.
+    """
+    return (
+        f"read_csv({literal(path)}, auto_detect = false, header = false, delim = '\x1f', quote = '', escape = '', "
+        "columns = {'line': 'VARCHAR'}, ignore_errors = true, store_rejects = true)"
+    )
+
+
+def _json_keys(path: Path) -> list[str]:
+    """The keys of the objects, in alphabetical order. Raises StopIteration where the file holds no line."""
+    with duckdb.connect() as connection:
+        lines = f"(select line from {_raw_lines(path)} where line is not null limit {KEYS_FROM})"
+        [(count, objects)] = connection.execute(f"select count(*), count_if({OBJECT}) from {lines}").fetchall()
+        if not count:
+            raise StopIteration
+        if not objects:
+            raise csv.Error("none of its lines is a JSON object")
+        keys = f"select distinct unnest(json_keys(line)) from {lines} where {OBJECT} order by 1"
+        return [key for (key,) in connection.execute(keys).fetchall()]
+
+
+def _pointer(key: str) -> str:
+    """The JSON pointer to a key of the outermost object."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _parquet_columns(path: Path) -> dict[str, str]:

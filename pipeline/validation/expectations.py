@@ -26,7 +26,19 @@ def index_page(settings: Settings) -> Path:
 
 
 def expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
-    """The rules that do not hold, in their order. Writes the night's page of the Data Docs."""
+    """The rules that do not hold, in their order. Writes the night's page of the Data Docs.
+
+    The package writes its own configuration in place, so that a kill can leave half a file, which it could never read
+    again. All of that configuration is made by this module: where the package fails, it is made anew, once.
+    """
+    try:
+        return _expect(settings, night, profile, rules)
+    except Exception:
+        _forget_configuration(settings)
+        return _expect(settings, night, profile, rules)
+
+
+def _expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read when the package is imported
     import great_expectations as gx
     import pandas as pd
@@ -83,6 +95,15 @@ def _identifiers(context: Any, night: Night) -> list[Any]:
 
     results = [key for key in context.validation_results_store.list_keys() if key.run_id.run_name == night.name]
     return [*results, ExpectationSuiteIdentifier(name=NAME)]
+
+
+def _forget_configuration(settings: Settings) -> None:
+    """Removes all but the results and the Data Docs of earlier nights."""
+    folder = paths.data_docs(settings)
+    for name in ("expectations", "validation_definitions", "checkpoints"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("great_expectations.yml", "uncommitted/config_variables.yml"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _forget_results(settings: Settings, night: Night) -> None:

@@ -215,3 +215,37 @@ def test_a_first_night_outside_the_source_is_refused(tmp_path):
     late = settings.model_copy(update={"run": settings.run.model_copy(update={"first_night": date(2021, 1, 1)})})
     with pytest.raises(ConfigurationError, match="last closed day ends at 2020-01-04"):
         first_night(late)
+
+
+def json_lines(tmp_path, lines: list[str]) -> Settings:
+    settings = configure(tmp_path, ROWS, columns={"customer_id": "who", "event_time": "w/n", "amount": "eur ~"})
+    (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    source = settings.source.model_copy(update={"kind": "json_lines", "path": "events.jsonl"})
+    return settings.model_copy(update={"source": source})
+
+
+def test_json_lines(tmp_path):
+    lines = [
+        '{"who": "a", "w/n": "2020-01-01 10:00:00", "eur ~": 5.10}',
+        "",
+        '{"who": 7, "w/n": "2020-01-02T09:00:00+01:00", "more": {"not": ["read"]}}',
+        '{"who": "\\u00e9, \\"b\\"", "w/n": "2020-01-03T00:00:00Z", "eur ~": null}',
+        '{"who": "z", "w/n": "2020-02-01"}',
+    ]
+    found = staged(json_lines(tmp_path, lines), tmp_path, None, "2020-01-09")
+    assert [row["customer_id"] for row in found] == ["a", "7", 'é, "b"']
+    assert float(found[0]["amount"]) == 5.1
+    assert pd.isna([row["amount"] for row in found[1:]]).all()
+    assert found[2]["event_time"] == "2020-01-03 00:00:00+00"
+
+
+def test_lines_that_are_no_json_object_are_kept(tmp_path):
+    lines = ['{"who": "a", "w/n": "2020-01-01", "eur ~": 1}', '{"who": "b", "w/n', "[1]", "7", '{"who": "c"}']
+    found = staged(json_lines(tmp_path, [*lines, '{"who": "z", "w/n": "2020-02-01"}']), tmp_path, None, "2020-01-09")
+    assert sorted(row["unreadable"] for row in found if pd.notna(row["unreadable"])) == sorted(lines[1:4])
+    assert [row["customer_id"] for row in found if pd.isna(row["unreadable"])] == ["a", "c"]
+
+
+def test_a_file_without_any_json_object_is_named(tmp_path):
+    with pytest.raises(RecurError, match="none of its lines is a JSON object"):
+        last_closed(json_lines(tmp_path, ["who,when", "a,2020-01-01"]))

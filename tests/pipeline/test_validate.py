@@ -248,3 +248,13 @@ def test_data_docs_keep_the_last_nights_only(tmp_path, monkeypatch):
         validate(settings, night)
     names = sorted(folder.name for folder in (index_page(settings).parent / "validations" / "night").iterdir())
     assert names == cutoffs[-2:]
+
+
+def test_what_a_kill_left_half_written_is_made_anew(tmp_path):
+    settings = configure(tmp_path, ["a,2020-01-01,1", "b,2020-01-02,1", "z,2020-01-03,1"])
+    ingest(settings, "2020-01-02")
+    folder = paths.data_docs(settings)
+    for name in ("great_expectations.yml", "expectations/night.json", "validation_definitions/night.json"):
+        (folder / name).write_text('{"half": ')
+    ingest(settings, "2020-01-03")
+    assert len(list((folder / "uncommitted" / "validations").rglob("*.json"))) == 2
