@@ -8,7 +8,7 @@ from models import model_class
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard, stretches
 from models.recurrent.network import Widths, build_network
-from tests.models.worlds import HORIZON, halves, steady_world
+from tests.models.worlds import DAY, HORIZON, change_after, halves, steady_world
 
 BEGINS = [0.0, 2.0, 5.0]
 RATES = np.array([0.5, 0.1, 0.02])
@@ -62,7 +62,7 @@ def test_chrono_gives_memories_up_to_the_longest(cell, sign):
 
 
 def test_seeds_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
-    train, valid = halves(steady_world())
+    train, valid = halves(steady_world(customers=40))
     small = {"max_epochs": 2, "units": 4, "head_units": 6, "batch_size": 16}
     model = model_class("gru")((HORIZON,), 5, seeds=2, **small)
     model.fit(train, valid)
@@ -75,9 +75,7 @@ def test_seeds_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
     model.save(tmp_path)
     loaded = model_class("gru").load(tmp_path)
     assert np.array_equal(loaded.predict(valid).churn_probability, model.predict(valid).churn_probability)
-    again = model_class("gru")((HORIZON,), 5, **model.parameters)
-    again.fit(train, None)
-    assert again.parameters["epochs"] == model.parameters["epochs"]
+    assert loaded._planned_epochs(validated=False) == model.parameters["epochs"]
 
 
 def test_gaps_alone_teach_churn_at_every_horizon():
@@ -89,3 +87,16 @@ def test_gaps_alone_teach_churn_at_every_horizon():
     model.fit(train, valid)
     said = model.predict(valid).churn_probability.mean(axis=0)
     assert said == pytest.approx(valid.labels.churn.mean(axis=0), abs=0.06)
+
+
+def test_training_looks_at_nothing_at_or_after_the_end_of_its_labels_knowledge():
+    world = steady_world(customers=40)
+    train = world.select(world.cutoff <= np.median(world.cutoff))
+    changed = change_after(train, int(train.cutoff.max()) + HORIZON * DAY)
+    assert not np.array_equal(changed.sequences.event_time, train.sequences.event_time)
+    probabilities = []
+    for data in (train, changed):
+        model = model_class("survival_gru")((HORIZON,), 5, max_epochs=1, units=4, head_units=6, batch_size=16)
+        model.fit(data, None)
+        probabilities.append(model.predict(train).churn_probability)
+    assert np.array_equal(*probabilities)
