@@ -40,9 +40,11 @@ def check(settings: Settings, leaks: bool = False) -> list[Finding]:
     findings = [_one(settings, what, look) for what, look in checks]
     if leaks:
         from pipeline.leaks import leaks as look_for_leaks
+        from pipeline.probes import probes
 
         try:
             findings += look_for_leaks(settings)
+            findings += probes(settings)
         except RecurError as error:
             findings.append(Finding("wrong", "leaks", str(error)))
     return findings
