@@ -94,6 +94,8 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
 
 
 def _tell(console: Console, settings: Settings, services: list[Service]) -> None:
+    from pipeline.serving.pages import sign_in
+
     addresses = {service.name: service.address for service in services if service.address}
     passwords = settings.var / "airflow" / "passwords.json"
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
@@ -103,7 +105,8 @@ def _tell(console: Console, settings: Settings, services: list[Service]) -> None
         soft_wrap=True,
     )
     if "datasette" in addresses:
-        console.print(f"predictions  {addresses['datasette']}   read-only, no sign-in", soft_wrap=True)
+        how = f"sign in with {sign_in.VARIABLE}" if sign_in.password() else "no sign-in"
+        console.print(f"predictions  {addresses['datasette']}   read-only, {how}", soft_wrap=True)
     else:
         console.print("predictions  are in PostgreSQL: read the views there, or with `recur query`", soft_wrap=True)
     console.print("Ctrl-C stops them all.")

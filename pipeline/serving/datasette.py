@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RecurError
+from pipeline.errors import ConfigurationError, RecurError
 from pipeline.serving import database
+from pipeline.serving.pages import sign_in
 from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
 from pipeline.serving.views import VIEWS
@@ -28,6 +29,7 @@ SETTINGS = {
     "truncate_cells_html": 240,
 }
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PAGES = Path(__file__).parent / "pages"
 _FIRST_ORDER = {  # the order in which a view opens
     "churn_predictions": {"sort_desc": "risk_percentile"},
@@ -65,10 +67,18 @@ def metadata(database_name: str) -> dict[str, Any]:
     }
 
 
-def command(settings: Settings, port: int, host: str = "127.0.0.1") -> list[str]:
+def command(settings: Settings, port: int, host: str = "127.0.0.1", behind_loopback: bool = False) -> list[str]:
     """The command line that serves the pages, for a process that the caller starts and stops. Makes the database, empty
-    if need be. Raises RecurError where the predictions are not in SQLite, which is all that Datasette reads.
+    if need be. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it;
+    `behind_loopback` says that the host cannot be reached but through the loopback of another, as in a container.
+    Raises ConfigurationError where that password is missing, and RecurError where the predictions are not in SQLite,
+    which is all that Datasette reads.
     """
+    if host not in LOOPBACK and not behind_loopback and sign_in.password() is None:
+        raise ConfigurationError(
+            f"the pages on {host} could be read by anyone who reaches it: set {sign_in.VARIABLE} in the environment, "
+            "or serve them on 127.0.0.1"
+        )
     address = database.engine(settings).url
     if address.get_backend_name() != "sqlite":
         raise RecurError(

@@ -2,6 +2,7 @@
 as markup.
 """
 
+import base64
 import re
 import sqlite3
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from datasette.app import Datasette
 
+from pipeline.errors import ConfigurationError
 from pipeline.serving import database, datasette, queries
-from pipeline.serving.pages import charts, reading, shown
+from pipeline.serving.pages import charts, reading, shown, sign_in
 from pipeline.serving.query import open_read_only, query
 from pipeline.settings import Question, Settings
 from tests.published_world import leave_scores, night_of, publish_nights, write_evidence
@@ -215,3 +217,46 @@ def test_the_pages_cannot_write(published: Settings) -> None:
         for sql in ("delete from prediction", "pragma user_version = 5"):
             assert asyncio.run(client.get("/predictions", params={"sql": sql})).status_code == 400
         assert connection.execute("select count(*) from prediction").fetchone() == before
+
+
+def test_off_loopback_a_password_is_asked_for(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(sign_in.VARIABLE, raising=False)
+    with pytest.raises(ConfigurationError, match=sign_in.VARIABLE):
+        datasette.command(published, 8001, "0.0.0.0")
+    monkeypatch.setenv(sign_in.VARIABLE, "an old password")
+    assert "0.0.0.0" in datasette.command(published, 8001, "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (None, 401),
+        (("anyone", "another"), 401),
+        (("anyone", ""), 401),
+        (("anyone", "ü: old"), 200),
+    ],
+)
+def test_pages_with_a_password_open_to_it_alone(
+    published: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    authorization: tuple[str, str] | None,
+    status: int,
+) -> None:
+    import asyncio
+
+    monkeypatch.setenv(sign_in.VARIABLE, "ü: old")
+    headers = {}
+    if authorization:
+        headers["authorization"] = "Basic " + base64.b64encode(":".join(authorization).encode()).decode()
+    client = pages_of(published).client
+    for path in ("/", "/predictions/most_at_risk.csv", "/predictions.json"):
+        assert asyncio.run(client.get(path, headers=headers)).status_code == status
+    assert asyncio.run(client.get("/-/versions.json")).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Bearer b2xk", "Basic b2xk"])
+def test_a_header_that_is_none_opens_nothing(published: Settings, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    import asyncio
+
+    monkeypatch.setenv(sign_in.VARIABLE, "old")
+    assert asyncio.run(pages_of(published).client.get("/", headers={"authorization": header})).status_code == 401

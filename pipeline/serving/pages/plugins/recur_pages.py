@@ -1,5 +1,6 @@
 """Datasette's plugin: the dashboard at `/`, a customer at `/customer?customer_id=…`, and links to the latter."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,11 +11,17 @@ from markupsafe import Markup
 from pipeline.serving.pages import reading, shown
 from pipeline.serving.pages.accessible import accessible
 from pipeline.serving.pages.charts import percent
+from pipeline.serving.pages.sign_in import Application, guarded
 
 
 @hookimpl
 def register_routes() -> list[tuple[str, Any]]:
     return [(r"/$", dashboard), (r"/customer$", customer)]
+
+
+@hookimpl
+def asgi_wrapper() -> Callable[[Application], Application]:
+    return guarded
 
 
 @hookimpl
