@@ -16,8 +16,8 @@ from pipeline.settings import Settings
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     """Removes `customer_id` and returns how many rows went, by place: `events`, `staged`, `accepted`, `quarantine`,
-    `source`, `scored`, `snapshots`, `predictions`. Quarantined lines that could not be taken apart go where they
-    contain the customer's id. Doing it again removes nothing.
+    `source`, `pulled`, `scored`, `snapshots`, `predictions`. Quarantined lines that could not be taken apart go where
+    they contain the customer's id. Doing it again removes nothing.
     """
     from pipeline import snapshot
     from pipeline.serving.database import erase
@@ -29,6 +29,7 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
             "accepted": settings.var / "accepted",
             "quarantine": settings.var / "quarantine",
             "source": settings.var / "source",
+            "pulled": settings.var / "pulled",
             "scored": settings.var / "scored",
         }
         removed = {

@@ -106,6 +106,8 @@ class Addresses(Section):
     no secret stands in the file.
     """
 
+    source: str | None = None
+    """The database that `[source] table` lies in, as an SQLAlchemy address (SQLite, PostgreSQL)."""
     events: str | None = None
     """The folder of the event store."""
     predictions: str | None = None
@@ -144,6 +146,14 @@ class Settings(Section):
     def source_path(self) -> Path:
         assert self.source.path is not None
         return self._resolve(self.source.path)
+
+    @property
+    def source_address(self) -> str:
+        """The SQLAlchemy address of the source's database."""
+        address = _from_environment(self.addresses.source, "source")
+        if not address:
+            raise ConfigurationError('addresses.source is missing: kind = "sql" needs the address of its database')
+        return address
 
     @property
     def source_files(self) -> list[SourceFile]:

@@ -1,10 +1,10 @@
 """The table `[source]` of `recur.toml`: where events come from, and how the source's columns map to an event's."""
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity", "unit_price")
 LINES = "lines"
@@ -46,7 +46,7 @@ class Source(Section):
     attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
     """
 
-    kind: Literal["complete_journey", "csv", "parquet", "json_lines"] = "complete_journey"
+    kind: Literal["complete_journey", "csv", "parquet", "json_lines", "sql"] = "complete_journey"
     """How `path` is read; `complete_journey` is the bundled data and needs no path."""
     path: str | None = None
     """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""
@@ -54,6 +54,14 @@ class Source(Section):
     """Instead of `path`, several files: each `[[source.files]]` has a `path`; `since` and `before`, days between which
     its rows are taken; and `columns`, where its columns differ from `[source.columns]`.
     """
+    table: str | None = None
+    """With `sql`: the table or view, `schema.table` where it needs one, in the database at `addresses.source`."""
+    incremental_by: str | None = None
+    """With `sql`: a column that only grows as rows come (a time of arrival or change, a number). Each pull goes on from
+    the largest value pulled so far; without it every pull reads the whole table.
+    """
+    overlap: Annotated[float, Field(ge=0)] = 1.0
+    """With `sql`: how far before that value a pull begins, since rows may commit late: days for a time, else units."""
     rows_are: Literal["events", "lines"] = "events"
     """`lines`: rows that share `event_id` are the lines of one event (a basket, an invoice). Their amounts, quantities
     and numeric attributes are summed, text is that of the first line that has it, the event's time is its first line's,
@@ -88,7 +96,10 @@ class Source(Section):
     def _columns_are_mapped(self) -> "Source":
         if self.kind == "complete_journey":
             return self
-        if bool(self.path) == bool(self.files):
+        if self.kind == "sql":
+            if not self.table or self.path or self.files:
+                raise ValueError('kind = "sql" needs table, and neither path nor [[source.files]]')
+        elif bool(self.path) == bool(self.files):
             raise ValueError(f'kind = "{self.kind}" needs path, the file to read, or [[source.files]], and not both')
         for mapped in self.mappings:
             if set(mapped) != set(self.mappings[0]):

@@ -18,6 +18,10 @@ def open_source(settings: Settings) -> Source:
         from pipeline.sources.complete_journey import CompleteJourney
 
         return CompleteJourney(settings)
+    if settings.source.kind == "sql":
+        from pipeline.sources.sql import Sql
+
+        return Sql(settings)
     from pipeline.sources.files import Files
 
     return Files(settings)

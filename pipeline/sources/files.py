@@ -15,7 +15,7 @@ from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
 from pipeline.paths import atomically, folder_atomically
 from pipeline.settings import Settings
-from pipeline.source_settings import CORE_COLUMNS, LINES, SourceFile
+from pipeline.source_settings import CORE_COLUMNS, LINES, Source, SourceFile
 from pipeline.sources.contract import Kind
 from pipeline.sources.index import Input, sql_moment, write_index
 from pipeline.sources.reader import columns_of
@@ -26,16 +26,13 @@ INDEX_FORMAT = 2
 class Files:
     """The file or files of `[source]`, their columns mapped by `[source.columns]`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, inputs: list[Input] | None = None) -> None:
+        """Of the files that the configuration names, or of `inputs`."""
         self._settings, self._source = settings, settings.source
-        self._inputs = [one for file in settings.source_files for one in self._inputs_of(file)]
+        self._inputs = inputs or [one for file in settings.source_files for one in self._inputs_of(file)]
 
     def attributes(self) -> dict[str, Kind]:
-        names = [name for name in self._source.names if name not in CORE_COLUMNS]
-        kinds: dict[str, Kind] = {
-            name: "categorical" if name in self._source.categorical else "numeric" for name in names
-        }
-        return kinds | ({LINES: "numeric"} if self._source.rows_are == "lines" else {})
+        return attributes_of(self._source)
 
     def span(self) -> tuple[datetime, datetime]:
         facts = json.loads((self._index() / "facts.json").read_text("utf-8"))
@@ -102,3 +99,13 @@ class Files:
                 with atomically(made / "facts.json") as file:
                     file.write_text(json.dumps(facts), "utf-8")
         return folder
+
+
+def attributes_of(source: Source) -> dict[str, Kind]:
+    """The attributes that the configuration names, and `lines` where rows are the lines of events."""
+    kinds: dict[str, Kind] = {
+        name: "categorical" if name in source.categorical else "numeric"
+        for name in source.names
+        if name not in CORE_COLUMNS
+    }
+    return kinds | ({LINES: "numeric"} if source.rows_are == "lines" else {})
