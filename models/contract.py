@@ -1,7 +1,7 @@
 """What every model is: fit, predict, save, load, the views it reads and the family it belongs to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -56,6 +56,17 @@ class Model(ABC):
     @abstractmethod
     def predict(self, data: Dataset) -> Predictions:
         """Predictions for every example of `data`, whose labels are not looked at."""
+
+    def facts(self) -> dict[str, Any]:
+        """What every model saves of itself, in JSON values: horizons, seed, parameters, curves."""
+        return {"horizons": self.horizons, "seed": self.seed, "parameters": self.parameters, "curves": self.curves}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The unfitted model of which `facts` told, with its curves; other keys are left to `load`."""
+        model = cls(tuple(facts["horizons"]), facts["seed"], **facts["parameters"])
+        model.curves = facts["curves"]
+        return model
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -93,10 +93,7 @@ class NetworkModel(Model):
 
     def save(self, folder: Path) -> None:
         content = {
-            "horizons": self.horizons,
-            "seed": self.seed,
-            "parameters": self.parameters,
-            "curves": self.curves,
+            **self.facts(),
             "values": {name: scale.to_json() for name, scale in self.values.items()},
             "state": self._state(),
         }
@@ -108,8 +105,7 @@ class NetworkModel(Model):
     def load(cls, folder: Path) -> Self:
         """The layers are built by this code and only their weights are read, so that nothing in a file is run."""
         content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
-        model.curves = content["curves"]
+        model = cls.from_facts(content)
         model.values = {name: ValueScale(**scale) for name, scale in content["values"].items()}
         model._restore(content["state"])
         model._build([0.0] * len(model.horizons))

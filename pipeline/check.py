@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.errors import RecurError
+from pipeline.finding import Finding
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 2 * 1024**3
 SHOWN = {"right": "ok   ", "doubtful": "look ", "wrong": "WRONG"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: `wrong` stops the pipeline, `doubtful` is for a person to judge."""
-
-    state: Literal["right", "doubtful", "wrong"]
-    what: str
-    words: str
 
 
 def check(settings: Settings, leaks: bool = False) -> list[Finding]:

@@ -6,8 +6,8 @@ What is certain is `wrong`; what only looks like the future is `doubtful`, and a
 import re
 from typing import Any
 
-from pipeline.check import Finding
 from pipeline.engine import literal, quoted, session
+from pipeline.finding import Finding
 from pipeline.settings import Settings
 from pipeline.store.event_store import EventStore, open_store
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from features.build import build_dataset
 from features.dataset import Dataset, Floats
 from features.splits import Split, split
-from pipeline.check import Finding
 from pipeline.engine import connect
+from pipeline.finding import Finding
 from pipeline.nights import midnight
 from pipeline.settings import Settings
 from pipeline.store.event_store import open_store

@@ -65,10 +65,7 @@ class LightGBM(Model):
 
     def save(self, folder: Path) -> None:
         content = {
-            "horizons": self.horizons,
-            "seed": self.seed,
-            "parameters": self.parameters,
-            "curves": self.curves,
+            **self.facts(),
             "columns": self.columns,
         }
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
@@ -80,8 +77,8 @@ class LightGBM(Model):
         import lightgbm
 
         content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
-        model.curves, model.columns = content["curves"], content["columns"]
+        model = cls.from_facts(content)
+        model.columns = content["columns"]
         keys = [f"{outcome}_{horizon}" for outcome in OBJECTIVES for horizon in model.horizons]
         model.boosters = {key: lightgbm.Booster(model_file=folder / f"{key}.txt") for key in keys}
         return model

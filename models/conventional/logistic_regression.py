@@ -103,10 +103,7 @@ class LogisticRegression(Model):
 
     def save(self, folder: Path) -> None:
         content = {
-            "horizons": self.horizons,
-            "seed": self.seed,
-            "parameters": self.parameters,
-            "curves": self.curves,
+            **self.facts(),
             "preparation": self.preparation.to_json(),
             "bent": self.bent,
             "knots": self.knots,
@@ -117,8 +114,8 @@ class LogisticRegression(Model):
     @classmethod
     def load(cls, folder: Path) -> Self:
         content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
+        model = cls.from_facts(content)
         model.preparation = Preparation.from_json(content["preparation"])
-        model.curves, model.bent, model.knots = content["curves"], content["bent"], content["knots"]
+        model.bent, model.knots = content["bent"], content["knots"]
         model.weights = content["weights"]
         return model

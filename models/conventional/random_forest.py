@@ -107,9 +107,7 @@ class RandomForest(Model):
 
     def save(self, folder: Path) -> None:
         content = {
-            "horizons": self.horizons,
-            "seed": self.seed,
-            "parameters": self.parameters,
+            **self.facts(),
             "preparation": self.preparation.to_json(),
         }
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
@@ -119,7 +117,7 @@ class RandomForest(Model):
     @classmethod
     def load(cls, folder: Path) -> Self:
         content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
+        model = cls.from_facts(content)
         model.preparation = Preparation.from_json(content["preparation"])
         model.forests = []
         for column in range(len(model.horizons)):

@@ -40,9 +40,7 @@ class Recency(Model):
 
     def save(self, folder: Path) -> None:
         content = {
-            "horizons": self.horizons,
-            "seed": self.seed,
-            "parameters": self.parameters,
+            **self.facts(),
             "days": self.curves_by_day,
         }
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
@@ -50,7 +48,7 @@ class Recency(Model):
     @classmethod
     def load(cls, folder: Path) -> Self:
         content: dict[str, Any] = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
+        model = cls.from_facts(content)
         model.curves_by_day = content["days"]
         return model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.check import Finding
+from pipeline.finding import Finding
 from pipeline.settings import load_settings
 from tests.plain_reading import recur
 
