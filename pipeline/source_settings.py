@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity", "unit_price")
+BUNDLED = ("complete_journey", "cdnow")
 LINES = "lines"
 RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "deleted", "cutoff", "night", "reason")
 
@@ -46,8 +47,10 @@ class Source(Section):
     attributes; those named in `categorical` are read as text, the others as numbers. `kind` says how `path` is read.
     """
 
-    kind: Literal["complete_journey", "csv", "parquet", "json_lines", "sql"] = "complete_journey"
-    """How `path` is read; `complete_journey` is the bundled data and needs no path."""
+    kind: Literal["complete_journey", "cdnow", "csv", "parquet", "json_lines", "sql"] = "complete_journey"
+    """How `path` is read; `complete_journey` is the bundled data and needs no path, nor does `cdnow`, which needs the
+    package lifetimes (`pip install --no-deps lifetimes==0.11.3`).
+    """
     path: str | None = None
     """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""
     files: tuple[SourceFile, ...] = ()
@@ -94,7 +97,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _columns_are_mapped(self) -> "Source":
-        if self.kind == "complete_journey":
+        if self.kind in BUNDLED:
             return self
         if self.kind == "sql":
             if not self.table or self.path or self.files:
@@ -117,7 +120,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _events_are_made_of_what_is_mapped(self) -> "Source":
-        if self.kind == "complete_journey":
+        if self.kind in BUNDLED:
             return self
         if self.rows_are == "lines" and "event_id" not in self.names:
             raise ValueError('rows_are = "lines" needs columns.event_id, which says what lines belong together')

@@ -18,6 +18,10 @@ def open_source(settings: Settings) -> Source:
         from pipeline.sources.complete_journey import CompleteJourney
 
         return CompleteJourney(settings)
+    if settings.source.kind == "cdnow":
+        from pipeline.sources.cdnow import Cdnow
+
+        return Cdnow(settings)
     if settings.source.kind == "sql":
         from pipeline.sources.sql import Sql
 
