@@ -13,6 +13,7 @@ MICROSECONDS_A_DAY = 86_400_000_000
 DAYS_A_YEAR = 365.25
 FIRST_WEEKDAY = 3  # 1970-01-01, day 0, was a Thursday; Monday is 0
 LIMIT = 6.0  # scaled numbers are held within ±LIMIT, so that one absurd amount cannot drive the network
+NEVER = np.iinfo(np.int64).min  # the time of the event before the first
 MAX_CATEGORIES = 256
 MIN_STEPS_A_CATEGORY = 20  # steps below which a category is left unknown: too few to learn a vector from
 
@@ -23,6 +24,29 @@ class EncodedSteps:
 
     numeric: NDArray[np.float32]  # [steps, numeric channels]
     categorical: NDArray[np.int32]  # [steps, categorical channels]; 0 is unknown, null, or too rare
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where each example stands at its cutoff, all [examples]; times in microseconds since 1970 in UTC. `first` and
+    `last` are the events visible at the cutoff, `events` their number.
+    """
+
+    cutoff: Integers
+    first: Integers
+    last: Integers
+    events: Integers
+
+    @classmethod
+    def of(cls, data: Dataset) -> Self:
+        sequences = data.sequences
+        first = sequences.event_time[sequences.offsets[sequences.history]]
+        return cls(data.cutoff, first, sequences.event_time[sequences.last_step], sequences.length)
+
+    @property
+    def silence_days(self) -> NDArray[np.float32]:
+        """[examples]: days from the last event to the cutoff."""
+        return ((self.cutoff - self.last) / MICROSECONDS_A_DAY).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -59,13 +83,15 @@ class Encoder:
             channels = {name: values for name, values in channels.items() if not name.startswith("year_")}
         return cls(
             steps=_fit_scalers({name: values[visible] for name, values in channels.items()}),
-            cutoffs=_fit_scalers(_cutoff_channels(data)),
+            cutoffs=_fit_scalers(_cutoff_channels(Standing.of(data))),
             vocabularies=_fit_vocabularies(sequences, visible),
         )
 
-    def encode(self, sequences: Sequences) -> EncodedSteps:
-        """Every step of `sequences`; `numeric` in the order of `numeric_channels`."""
-        channels = _step_channels(sequences)
+    def encode(self, sequences: Sequences, previous: Integers | None = None) -> EncodedSteps:
+        """Every step of `sequences`; `numeric` in the order of `numeric_channels`. `previous` [histories] is the time
+        of the event before the first step of each history, where that goes on from an earlier reading, else NEVER.
+        """
+        channels = _step_channels(sequences, previous)
         categorical = np.zeros((len(sequences.event_time), len(self.vocabularies)), np.int32)
         for column, (name, known) in enumerate(self.vocabularies.items()):
             if name in sequences.categorical:
@@ -75,11 +101,11 @@ class Encoder:
                 categorical[:, column] = translated[codes]  # null is -1 and takes the last, 0
         return EncodedSteps(_scale(channels, self.steps, len(sequences.event_time)), categorical)
 
-    def at_cutoff(self, data: Dataset) -> NDArray[np.float32]:
+    def at_cutoff(self, standing: Standing) -> NDArray[np.float32]:
         """[examples, cutoff channels]: what can be said at the cutoff itself, which no step knows: the silence since
         the last event (in days, and against the customer's own mean gap), the time since the first, and the count.
         """
-        return _scale(_cutoff_channels(data), self.cutoffs, len(data))
+        return _scale(_cutoff_channels(standing), self.cutoffs, len(standing.cutoff))
 
     @property
     def numeric_channels(self) -> list[str]:
@@ -110,7 +136,7 @@ def _visible_steps(sequences: Sequences) -> NDArray[np.bool_]:
     return rank < np.repeat(longest, lengths)
 
 
-def _step_channels(sequences: Sequences) -> dict[str, NDArray[np.float64]]:
+def _step_channels(sequences: Sequences, previous: Integers | None = None) -> dict[str, NDArray[np.float64]]:
     """Every numeric channel there could be, before scaling: name -> [steps], NaN where null."""
     channels: dict[str, NDArray[np.float64]] = {}
     for name, values in sequences.numeric.items():
@@ -118,7 +144,12 @@ def _step_channels(sequences: Sequences) -> dict[str, NDArray[np.float64]]:
         channels[f"{name}_is_null"] = np.isnan(values).astype(np.float64)
     time = sequences.event_time
     gap = np.diff(time, prepend=time[:1]) / MICROSECONDS_A_DAY
-    gap[sequences.offsets[:-1][np.diff(sequences.offsets) > 0]] = 0.0
+    held = np.diff(sequences.offsets) > 0
+    first = sequences.offsets[:-1][held]
+    gap[first] = 0.0
+    if previous is not None:
+        before = previous[held]
+        gap[first] = np.where(before == NEVER, 0, time[first] - before) / MICROSECONDS_A_DAY
     channels["gap"] = np.log1p(gap)
     day = time // MICROSECONDS_A_DAY
     for name, turns in (
@@ -131,18 +162,16 @@ def _step_channels(sequences: Sequences) -> dict[str, NDArray[np.float64]]:
     return channels
 
 
-def _cutoff_channels(data: Dataset) -> dict[str, NDArray[np.float64]]:
-    sequences = data.sequences
-    first, last = sequences.offsets[sequences.history], sequences.last_step
-    silence = _days(data.cutoff - sequences.event_time[last])
-    tenure = _days(data.cutoff - sequences.event_time[first])
-    mean_gap = (tenure - silence) / np.maximum(sequences.length - 1, 1)
+def _cutoff_channels(standing: Standing) -> dict[str, NDArray[np.float64]]:
+    silence = _days(standing.cutoff - standing.last)
+    tenure = _days(standing.cutoff - standing.first)
+    mean_gap = (tenure - silence) / np.maximum(standing.events - 1, 1)
     return {
         "days_since_last_event": np.log1p(silence),
         "days_since_first_event": np.log1p(tenure),
-        "events": np.log1p(sequences.length),
+        "events": np.log1p(standing.events),
         # One event has no gap: the time since it is then the best that is known of the customer's rhythm.
-        "overdue": np.log1p(silence) - np.log1p(np.where(sequences.length > 1, mean_gap, tenure)),
+        "overdue": np.log1p(silence) - np.log1p(np.where(standing.events > 1, mean_gap, tenure)),
     }
 
 

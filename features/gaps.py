@@ -50,8 +50,3 @@ class Gaps:
         readable = np.zeros(len(lengths), np.int64)
         np.add.at(readable, np.repeat(np.arange(len(lengths)), lengths), known)
         return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan), readable)
-
-
-def silence_days(data: Dataset) -> NDArray[np.float32]:
-    """[examples]: days from the last event to the cutoff."""
-    return ((data.cutoff - data.sequences.event_time[data.sequences.last_step]) / MICROSECONDS_A_DAY).astype(np.float32)

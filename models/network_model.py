@@ -84,7 +84,10 @@ class NetworkModel(Model):
         self.values = {name: self.values[name].calibrated(getattr(labels, name), answers[name]) for name in VALUES}
 
     def predict(self, data: Dataset) -> Predictions:
-        answers = self.ask(self._reader(data, None, training=False))
+        return self.told(self.ask(self._reader(data, None, training=False)))
+
+    def told(self, answers: dict[str, Floats]) -> Predictions:
+        """The heads' answers, as `ask` gives them, as predictions."""
         return Predictions(
             ordered_by_horizon(sigmoid(answers["churn"]), self.horizons),
             self.values["purchases"].from_scale(answers["purchases"]),
@@ -148,7 +151,11 @@ class NetworkModel(Model):
         """Each head's answers for all examples of `reader` [examples, horizons], averaged over the networks: churn is
         the logit of the mean probability.
         """
-        each = [ask(reader) for ask in self.asks]
+        return self.averaged([ask(reader) for ask in self.asks])
+
+    @staticmethod
+    def averaged(each: list[dict[str, Floats]]) -> dict[str, Floats]:
+        """What several networks answered, as one answer."""
         if len(each) == 1:
             return each[0]
         answers = {head: np.mean([given[head] for given in each], axis=0) for head in each[0]}

@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from features.dataset import Dataset, Labels
-from features.encoding import Encoder
-from features.gaps import Gaps, silence_days
+from features.encoding import Encoder, Standing
+from features.gaps import Gaps
 from models.contract import Family, View
 from models.network_model import NetworkModel
 from models.preparation import Preparation
@@ -52,19 +54,25 @@ class SequenceModel(NetworkModel):
             self.preparation = Preparation.fit(train.aggregates)
 
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader:
-        context = self.encoder.at_cutoff(data)
-        if self.preparation is not None:
-            context = np.hstack([context, self.preparation.transform(data.aggregates)])
+        standing = Standing.of(data)
         max_steps = self.parameters["max_steps"] if training else None
         gaps = Gaps.of(data) if training and self.begins else None
         return HistoryReader(
             chunks=cut_chunks(data.sequences, max_steps, gaps.readable if gaps else None),
             steps=self.encoder.encode(data.sequences),
-            context=context,
+            context=self.context(standing, data.aggregates),
             labels=labels,
-            silence=silence_days(data),
+            silence=standing.silence_days,
             gaps=gaps,
         )
+
+    def context(self, standing: Standing, aggregates: pd.DataFrame | None) -> NDArray[np.float32]:
+        """[examples, channels]: what the heads are told beside the state; `aggregates` where the model reads them."""
+        known = self.encoder.at_cutoff(standing)
+        if self.preparation is None:
+            return known
+        assert aggregates is not None
+        return np.hstack([known, self.preparation.transform(aggregates)])
 
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         from models.recurrent.network import Survival, Widths, build_network

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from features.dataset import Dataset, Labels, Sequences
+from features.encoding import Standing
 from features.gaps import MICROSECONDS_A_DAY as DAY
-from features.gaps import Gaps, silence_days
+from features.gaps import Gaps
 
 
 def dataset(days: list[list[int]], examples: list[tuple[int, int, int]], churn: list[float]) -> Dataset:
@@ -59,4 +60,4 @@ def test_a_history_of_an_examples_own_ends_at_its_cutoff():
 
 
 def test_silence_is_counted_from_the_last_visible_event():
-    assert silence_days(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).tolist() == [17]
+    assert Standing.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]

@@ -3,8 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.dataset import Sequences
-from features.encoding import Encoder
-from features.gaps import silence_days
+from features.encoding import Encoder, Standing
 from models.recurrent.batches import HistoryReader, cut_batches, cut_chunks
 from tests.models.worlds import steady_world
 
@@ -72,7 +71,7 @@ def test_a_batch_holds_the_steps_before_the_padding_and_the_labels_of_those_aske
     data = steady_world(customers=8)
     encoded = Encoder.fit(data).encode(data.sequences)
     context = np.arange(len(data), dtype=np.float32)[:, None]
-    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels, silence_days(data))
+    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels, Standing.of(data).silence_days)
     for batch in reader.cut(3, 10_000):
         arrays, example = reader.read(batch)
         for row, chunk in enumerate(batch):
