@@ -15,6 +15,7 @@ from models.outcomes import (
     VALUES,
     ValueScale,
     base_rates,
+    held_out_labels,
     log_loss,
     logit,
     observed_labels,
@@ -69,7 +70,7 @@ class NetworkModel(Model):
         reader = self._reader(train, self._scaled(labels), training=True)
         churn = asked = None
         if valid is not None:
-            churn, asked = observed_labels(valid.labels).churn, self._reader(valid, None, training=False)
+            churn, asked = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
         planned, found = self._planned_epochs(validated=valid is not None), []
         for member, network in enumerate(self.networks):
             plan = self._plan(planned[member], member)

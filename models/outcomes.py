@@ -56,6 +56,15 @@ def observed_labels(labels: Labels | None) -> Labels:
     return labels
 
 
+def held_out_labels(labels: Labels | None) -> Labels:
+    """The labels to validate by. A horizon longer than the time between two slices has none, and the others decide.
+    Raises ValueError where there are none at all.
+    """
+    if labels is None or not np.isfinite(labels.churn).any():
+        raise ValueError("no label was observed: validation needs examples whose horizons have closed")
+    return labels
+
+
 @dataclass(frozen=True)
 class ValueScale:
     """Between a count or an amount and the number that a network is trained on: the standardised logarithm,

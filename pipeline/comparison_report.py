@@ -17,7 +17,7 @@ from models.evidence.paired import paired_differences
 from models.evidence.slices import Slice, members, sliced_difference
 from pipeline.evidence import Evidence
 from pipeline.settings import Settings
-from pipeline.snapshot import slice_of, test_of
+from pipeline.snapshot import seen_in_training, test_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +51,7 @@ def comparison_report(
         horizon=settings.question.primary,
         question=meta["question"],
         comparison=comparison,
+        remarks=meta["remarks"],
         metrics=METRICS,
         paired=paired_differences(evidence.results, evidence.labels, weights, reference) if reference else (),
         best=best,
@@ -84,10 +85,7 @@ def _slices(
 ) -> tuple[Slice, ...]:
     if len(best) < 2:
         return ()
-    seen = [
-        np.isin(slice_of(data, meta, "test", number).customer_id, slice_of(data, meta, "train", number).customer_id)
-        for number in range(len(meta["windows"]))
-    ]
+    seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
     said = {result.name: result.test_probability for result in evidence.results}
     return sliced_difference(
         members(test_of(data, meta).aggregates, np.concatenate(seen)),

@@ -43,9 +43,7 @@ def probes(settings: Settings) -> list[Finding]:
             parts = split(settings.question.cutoffs(first, until), settings.question)
         except ValueError as error:
             return [Finding("doubtful", "probes", f"too little to probe as of {until.date()}: {error}")]
-        data = build_dataset(
-            events, [*parts.train, *parts.valid, *parts.test], settings.question, store.attributes, until
-        )
+        data = build_dataset(events, [*parts.train, *parts.test], settings.question, store.attributes, until)
         found = list(_other_futures(events, parts.test[0], data, settings, store.attributes))
     finally:
         backend.disconnect()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.build import build_dataset
 from features.dataset import Dataset, Labels
-from features.splits import rolling_origin
+from features.splits import remarks, rolling_origin
 from pipeline import tracking
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
 from pipeline.engine import connect
@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.store.event_store import EventStore, open_store
 
 META, OUTCOME = "meta.json", "promotion.json"
-SLICES = ("train", "valid", "test")
+SLICES = ("train", "valid", "calibrate", "test")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,6 +70,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                 {name: [moment.isoformat() for moment in getattr(window, name)] for name in SLICES}
                 for window in windows
             ],
+            "remarks": remarks(windows, settings.evidence.windows),
         }
         for number, slices in enumerate(meta["windows"]):
             slices["churn"] = {name: _churn(settings, slice_of(data, meta, name, number)) for name in SLICES}
@@ -84,6 +85,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         write_dataset(folder, data)
         _write_json(folder / META, meta)
         figures["rows_read"] = len(data)
+        figures["message"] = "; ".join(meta["remarks"]) or None
     return {"folder": str(folder), "run_id": meta["run_id"], "test_digest": meta["test_digest"], **meta["examples"]}
 
 
@@ -107,15 +109,22 @@ def read_meta(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 
 
 def slice_of(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -> Dataset:
-    """The examples of one slice (train, valid or test) of a window, by default the latest, as far as their outcome was
-    known when the next slice begins.
+    """The examples of one slice (of SLICES) of a window, by default the latest, as far as their outcome was known when
+    the next slice begins.
 
     The split keeps the primary horizon out of the next slice; a longer horizon that reaches into it loses its labels.
     """
     slices = meta["windows"][window]
+    # Where calibration is the latest part of validation, both are followed by the test.
+    later = [slices[other][0] for other in SLICES if slices[other][0] > slices[name][-1]]
     part = _at(data, slices[name])
-    following = {"train": "valid", "valid": "test"}.get(name)
-    return known_by(part, datetime.fromisoformat(slices[following][0])) if following else part
+    return known_by(part, datetime.fromisoformat(later[0])) if later else part
+
+
+def seen_in_training(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -> np.ndarray:
+    """Whether the customer of each example of a slice is in the training slice of its window, in their order."""
+    asked, trained = (_at(data, meta["windows"][window][part]).customer_id for part in (name, "train"))
+    return np.isin(asked, trained)
 
 
 def test_of(data: Dataset, meta: dict[str, Any]) -> Dataset:

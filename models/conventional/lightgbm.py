@@ -10,7 +10,7 @@ import numpy as np
 
 from features.dataset import Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, View
-from models.outcomes import observed_labels, ordered_by_horizon
+from models.outcomes import held_out_labels, observed_labels, ordered_by_horizon
 
 if TYPE_CHECKING:
     import lightgbm
@@ -48,7 +48,7 @@ class LightGBM(Model):
             for column, horizon in enumerate(self.horizons):
                 key = f"{outcome}_{horizon}"
                 rows = self._rows(train, getattr(labels, outcome)[:, column])
-                held = self._rows(valid, getattr(observed_labels(valid.labels), outcome)[:, column]) if valid else None
+                held = self._rows(valid, getattr(held_out_labels(valid.labels), outcome)[:, column]) if valid else None
                 self.boosters[key], self.curves[f"valid_loss_{key}"] = self._boost(outcome, key, rows, held)
                 rounds[key] = self.boosters[key].num_trees()
         self.parameters["rounds"] = rounds
@@ -113,7 +113,7 @@ class LightGBM(Model):
             "verbosity": -1,
         }
         data = lightgbm.Dataset(train[0], train[1])
-        if valid is None:
+        if valid is None or not len(valid[0]):
             return lightgbm.train(options, data, chosen["rounds"].get(key, chosen["max_rounds"] // 3)), []
         losses: dict[str, dict[str, list[float]]] = {}
         stop = lightgbm.early_stopping(chosen["patience"], verbose=False)

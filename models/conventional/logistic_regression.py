@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, View
-from models.outcomes import VALUES, log_loss, observed_labels, ordered_by_horizon, sigmoid
+from models.outcomes import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
 from models.preparation import Preparation
 
 STRENGTHS = (0.003, 0.03, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
@@ -42,7 +42,7 @@ class LogisticRegression(Model):
         ]
         rows = self._rows(train)
         if valid is not None:
-            known = observed_labels(valid.labels).churn
+            known = held_out_labels(valid.labels).churn
             trials = {}
             for strength in STRENGTHS:
                 self.weights = {"churn": self._churn_weights(rows, labels.churn, strength)}

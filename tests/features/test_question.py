@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from features.question import Question
-from features.splits import rolling_origin, split
+from features.splits import remarks, rolling_origin, split
 
 MIDNIGHT = datetime(2017, 12, 4, tzinfo=UTC)
 
@@ -44,11 +44,44 @@ def test_what_cannot_be_asked_is_refused(values: dict, words: str) -> None:
 @pytest.mark.parametrize("horizon", [7, 14, 28, 45])
 def test_slices_are_purged_by_a_horizon(horizon: int) -> None:
     question = Question(horizons=(horizon,), active_within=30)
-    parts = split(question.cutoffs(MIDNIGHT - timedelta(days=300), MIDNIGHT), question)
-    gap = timedelta(days=horizon)
-    assert max(parts.train) + gap <= min(parts.valid)
-    assert max(parts.valid) + gap <= min(parts.test)
-    assert len(parts.test) == len(parts.valid) == 4
+    parts = split(question.cutoffs(MIDNIGHT - timedelta(days=400), MIDNIGHT), question)
+    slices = (parts.train, parts.valid, parts.calibrate, parts.test)
+    for earlier, later in pairwise(slices):
+        assert max(earlier) + timedelta(days=horizon) <= min(later)
+    assert all(list(part) == sorted(part) for part in slices)
+    assert len(parts.test) == 4
+    assert not parts.shares
+
+
+def test_slices_before_the_test_are_short_where_training_would_be() -> None:
+    question = Question()
+    year = split(question.cutoffs(MIDNIGHT - timedelta(days=337), MIDNIGHT), question)
+    assert [len(part) for part in (year.train, year.valid, year.calibrate, year.test)] == [15, 2, 2, 4]
+    longer = split(question.cutoffs(MIDNIGHT - timedelta(days=500), MIDNIGHT), question)
+    assert [len(part) for part in (longer.valid, longer.calibrate, longer.test)] == [4, 4, 4]
+    assert len(longer.train) >= 16
+
+
+def test_calibration_without_a_slice_of_its_own_is_the_latest_part_of_validation() -> None:
+    question = Question()
+    parts = split(question.cutoffs(MIDNIGHT - timedelta(days=190), MIDNIGHT), question)
+    assert parts.shares
+    assert parts.calibrate == parts.valid[-len(parts.calibrate) :]
+    assert max(parts.train) + timedelta(days=28) <= min(parts.valid)
+    assert max(parts.valid) + timedelta(days=28) <= min(parts.test)
+    assert remarks([parts], 1) == [
+        f"the history before {parts.test[0].date()} is too short for a calibration slice of its own: calibration uses "
+        "the latest part of validation"
+    ]
+
+
+def test_the_longest_horizon_closes_for_a_training_cutoff_at_least() -> None:
+    question = Question(horizons=(7, 28, 91), primary_horizon=28)
+    grid = question.cutoffs(datetime(2017, 1, 1, 11, 53, tzinfo=UTC), MIDNIGHT)
+    for parts in rolling_origin(grid, question, 3):
+        assert parts.train[0] + timedelta(days=91) <= parts.valid[0]
+    with pytest.raises(ValueError, match=r"longest 91\): bring at least \d+ more days"):
+        split(grid[-16:], question)
 
 
 def test_a_short_history_has_shorter_slices() -> None:
@@ -70,8 +103,18 @@ def test_windows_roll_forward_over_disjoint_test_periods() -> None:
     question = Question()
     grid = question.cutoffs(datetime(2017, 1, 1, 11, 53, tzinfo=UTC), MIDNIGHT)
     windows = rolling_origin(grid, question, 3)
-    assert [part.test[0].date().isoformat() for part in windows] == ["2017-07-10", "2017-08-28", "2017-10-16"]
+    assert [part.test[0].date().isoformat() for part in windows] == ["2017-07-17", "2017-08-28", "2017-10-16"]
     assert windows[-1] == split(grid, question)
     for earlier, later in pairwise(windows):
         assert earlier.test[-1] + timedelta(days=28) <= later.test[0]
-    assert [len(part.test) for part in rolling_origin(grid, question, 9)] == [1, 4, 4, 4]  # no span for more
+    assert remarks(windows, 3) == []
+
+
+def test_fewer_windows_than_asked_are_said_so() -> None:
+    """A span as CDNOW's holds three windows of 45 days, and no three of 90."""
+    first, until = datetime(1997, 1, 1, tzinfo=UTC), datetime(1998, 7, 1, tzinfo=UTC)
+    question = Question(horizons=(45,))
+    assert len(rolling_origin(question.cutoffs(first, until), question, 3)) == 3
+    question = Question(horizons=(90,))
+    windows = rolling_origin(question.cutoffs(first, until), question, 3)
+    assert remarks(windows, 3)[0] == "the history allows 2 of 3 windows"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,18 @@ from pipeline import paths, tracking
 from pipeline.errors import NothingToDo, RecurError
 from pipeline.nights import DAY
 from pipeline.settings import Settings
-from pipeline.snapshot import digest, erase, known_by, microseconds, read_snapshot, slice_of, snapshot, training_due
+from pipeline.snapshot import (
+    SLICES,
+    digest,
+    erase,
+    known_by,
+    microseconds,
+    read_snapshot,
+    seen_in_training,
+    slice_of,
+    snapshot,
+    training_due,
+)
 from tests.pipeline.conftest import World
 from tests.pipeline.trained_world import (
     FIRST,
@@ -34,10 +46,9 @@ def moments(meta: dict[str, list[str]], name: str) -> list[datetime]:
 
 def test_slices_do_not_reach_into_one_another(trained_world: World) -> None:
     _, meta = read_snapshot(trained_world.settings, FIRST)
-    train, valid, test = (moments(meta, name) for name in ("train", "valid", "test"))
-    assert train[-1] + HORIZON <= valid[0]
-    assert valid[-1] + HORIZON <= test[0]
-    assert test[-1] + HORIZON <= FIRST
+    slices = [moments(meta, name) for name in SLICES]
+    for earlier, later in pairwise([*slices, [FIRST]]):
+        assert earlier[-1] + HORIZON <= later[0]
 
 
 def test_test_examples_and_labels_agree_with_a_pandas_reading(trained_world: World) -> None:
@@ -56,7 +67,7 @@ def test_test_examples_and_labels_agree_with_a_pandas_reading(trained_world: Wor
 
 def test_an_earlier_slice_knows_no_outcome_past_the_next_ones_beginning(trained_world: World) -> None:
     data, meta = read_snapshot(trained_world.settings, FIRST)
-    for name, following in (("train", "valid"), ("valid", "test")):
+    for name, following in pairwise(SLICES):
         part = slice_of(data, meta, name)
         assert part.labels is not None
         for place, days in enumerate((PRIMARY, LONGER)):
@@ -64,6 +75,26 @@ def test_an_earlier_slice_knows_no_outcome_past_the_next_ones_beginning(trained_
             np.testing.assert_array_equal(np.isnan(part.labels.churn[:, place]), ~closed)
             np.testing.assert_array_equal(np.isnan(part.labels.spend[:, place]), ~closed)
         assert np.isnan(part.labels.churn[:, 1]).any()
+
+
+def test_calibration_within_validation_leaves_both_to_know_their_outcomes_until_the_test(trained_world: World) -> None:
+    data, meta = read_snapshot(trained_world.settings, FIRST)
+    slices = meta["windows"][-1]
+    shared = {**meta, "windows": [{**slices, "calibrate": slices["valid"][1:]}]}
+    for name in ("valid", "calibrate"):
+        part = slice_of(data, shared, name)
+        assert part.labels is not None
+        closed = part.cutoff <= microseconds(moments(meta, "test")[0] - LONGER * DAY)
+        np.testing.assert_array_equal(np.isnan(part.labels.churn[:, 1]), ~closed)
+
+
+def test_customers_seen_and_unseen_in_training_are_marked(trained_world: World) -> None:
+    data, meta = read_snapshot(trained_world.settings, FIRST)
+    trained = {who for moment in moments(meta, "train") for who in eligible_by_hand(trained_world.events, moment)}
+    test = slice_of(data, meta, "test")
+    assert seen_in_training(data, meta, "test").tolist() == [who in trained for who in test.customer_id]
+    fewer = {**meta, "windows": [{**meta["windows"][-1], "train": meta["windows"][-1]["train"][:1]}]}
+    assert 0 < seen_in_training(data, fewer, "test").mean() < 1
 
 
 def test_labels_are_unknown_until_the_very_end_of_their_horizon(trained_world: World) -> None:
