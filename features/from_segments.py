@@ -62,13 +62,13 @@ class Segments:
     def total(self, name: str, start: Integers, end: Integers) -> Integers:
         """The sums of a column over the rows `[start, end)`; what overflows on the way returns on the way back."""
         if name not in self._running:
-            self._running[name] = np.concatenate([[0], np.cumsum(_integers(self._table[name]))])
+            self._running[name] = np.concatenate([[0], np.cumsum(integers(self._table[name]))])
         return self._running[name][end] - self._running[name][start]
 
     def greatest(self, name: str, end: Integers) -> Floats:
         """The greatest value of a column over the customer's rows before `end`; NaN where all are null."""
         if name not in self._extremes:
-            values = _floats(self._table[name]).copy()
+            values = floats(self._table[name]).copy()
             rows = self.starts[np.diff(self.starts, append=len(values)) > 1] + 1
             while len(rows):
                 values[rows] = np.fmax(values[rows], values[rows - 1])
@@ -80,7 +80,7 @@ class Segments:
     def at(self, name: str, rows: Integers) -> Floats:
         """A column's values at `rows`; NaN where null."""
         if name not in self._extremes:
-            self._extremes[name] = _floats(self._table[name])
+            self._extremes[name] = floats(self._table[name])
         return self._extremes[name][rows]
 
 
@@ -190,7 +190,7 @@ class _Values:
         return np.bincount(self._customer[last], minlength=self._customers)
 
 
-def _integers(column: pa.ChunkedArray) -> Integers:
+def integers(column: pa.ChunkedArray) -> Integers:
     """A column of integers, or of decimals in ten-thousandths; null counts as 0."""
     if not pa.types.is_decimal(column.type):
         return np.asarray(column.cast(pa.int64()).fill_null(0))
@@ -202,7 +202,7 @@ def _integers(column: pa.ChunkedArray) -> Integers:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def _floats(column: pa.ChunkedArray) -> Floats:
+def floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64()).fill_null(np.nan))
 
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
+SECONDS_A_DAY = 86_400
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -42,3 +44,17 @@ class Grid:
         return earlier.ifelse(
             self._between(time, low, middle, boundary_itself), self._between(time, middle + 1, high, boundary_itself)
         )
+
+
+@dataclass(frozen=True)
+class Days:
+    """A segment each day in UTC, numbered from 1970; nothing at or after `until`, a midnight, is looked at."""
+
+    until: datetime
+
+    @property
+    def boundaries(self) -> tuple[datetime, ...]:
+        return (self.until,)
+
+    def segment(self, time: ir.Value) -> ir.IntegerValue:
+        return (time.epoch_seconds().cast("int64") // SECONDS_A_DAY).cast("int32")

@@ -1,0 +1,155 @@
+"""Sums of events by customer and day that go on from night to night: what the aggregates need of a past that is not
+read again.
+
+They are those of `features.segments`, a segment a day, since nights end at midnight and windows are whole days. Days
+before every window are folded into one row a customer, so that a customer costs no more rows than the days it was there
+in the longest window, and one. Sums are integers (money in ten-thousandths), so that they are exact in any order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.aggregates import SECONDS_A_DAY, WINDOWS, definitions, named
+from features.dataset import Integers
+from features.from_segments import examples, floats, integers
+from features.grid import Grid
+from features.question import Question
+from features.segments import NO_MORE
+
+LONGEST = max(WINDOWS)  # days
+SMALLEST, GREATEST, LATEST = ("first",), ("last", "amount_max", "gap_max"), ("amount_last", "gap_last")
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Running:
+    """`days` holds the columns of `by_segment`, in order of (customer, day); `seen[attribute]` the last day of each
+    value of a categorical attribute, in order of (customer, value). `customer` is a position in a list of customers
+    that is kept elsewhere, in ascending order of their ids.
+    """
+
+    days: Columns
+    seen: dict[str, pa.Table]  # customer int64, value string, day int64
+
+    @classmethod
+    def of(cls, sums: pa.Table, values: Mapping[str, pa.Table], customers: pa.Array) -> Self:
+        """From the table of `by_segment` and those of `values_by_day`, of customers among `customers`."""
+        days: Columns = {"customer": place(sums["customer_id"], customers), "day": integers(sums["segment"])}
+        for name in sums.column_names[2:]:
+            whole = name.startswith("sum_") or name not in (*GREATEST[1:], *LATEST, *_latest(sums.column_names))
+            days[name] = integers(sums[name]) if whole else floats(sums[name])
+        return cls(
+            days,
+            {
+                name: table.set_column(0, "customer", pa.array(place(table["customer_id"], customers)))
+                for name, table in values.items()
+            },
+        )
+
+    def moved(self, to: Integers) -> Self:
+        """The same with customer `c` in the place `to[c]`, and without those whose place is -1. The order stays."""
+        rows = to[self.days["customer"]] >= 0
+        days = self.days if rows.all() else {name: column[rows] for name, column in self.days.items()}
+        values = {}
+        for name, table in self.seen.items():
+            places = to[table["customer"].to_numpy()]
+            kept = table.set_column(0, "customer", pa.array(places))
+            values[name] = kept if (places >= 0).all() else kept.filter(pa.array(places >= 0))
+        return type(self)({**days, "customer": to[days["customer"]]}, values)
+
+    def with_more(self, more: "Running", cutoff: datetime) -> Self:
+        """Both together as of `cutoff`, what lies before every window folded. In a customer, the days of `more` follow
+        those that are here, or are the last of them once more.
+        """
+        since = day_of(cutoff) - LONGEST
+        together = {name: np.concatenate([column, more.days[name]]) for name, column in self.days.items()}
+        order = np.argsort(together["customer"], kind="stable")
+        if len(more.days["customer"]):
+            together = {name: column[order] for name, column in together.items()}
+        values = {}
+        for name, table in self.seen.items():
+            both = pa.concat_tables([table, more.seen[name].select(table.column_names).cast(table.schema)])
+            latest = both.filter(pc.greater_equal(both["day"], since))
+            found = latest.group_by(["customer", "value"]).aggregate([("day", "max")])
+            values[name] = (
+                found.rename_columns(["customer", "value", "day"])
+                .sort_by([("customer", "ascending"), ("value", "ascending")])
+                .combine_chunks()
+            )
+        return type(self)(_folded(together, since), values)
+
+    def aggregates(
+        self, cutoff: datetime, question: Question, attributes: Mapping[str, str]
+    ) -> tuple[Integers, pd.DataFrame]:
+        """The customers eligible at `cutoff`, ascending, and their aggregates, as `features.aggregates` defines them.
+        Nothing at or after `cutoff` may be in the sums.
+        """
+        grid = Grid.of([cutoff], (*WINDOWS, question.active_within), ())
+        boundaries = np.array([day_of(boundary) for boundary in grid.boundaries])
+
+        def segments(days: Integers) -> pa.Array:
+            return pa.array(np.searchsorted(boundaries, days, side="right"))
+
+        columns = {name: pa.array(column) for name, column in self.days.items() if name not in ("customer", "day")}
+        sums = {"customer_id": pa.array(self.days["customer"]), "segment": segments(self.days["day"]), **columns}
+        values = {
+            name: pa.table(
+                {
+                    "customer_id": table["customer"],
+                    "segment": segments(table["day"].to_numpy()),
+                    "following": pa.array(np.full(len(table), NO_MORE)),
+                }
+            )
+            for name, table in self.seen.items()
+        }
+        part = examples(pa.table(sums), values, grid, [cutoff], question, attributes, None)
+        names = definitions(named(attributes, "numeric"), named(attributes, "categorical"))
+        frame = pd.DataFrame({name: part.columns[name] for name in names})
+        return np.asarray(part.customers)[part.customer], frame
+
+
+def day_of(moment: datetime) -> int:
+    """Days since 1970 in UTC. Raises ValueError where `moment` is no midnight."""
+    seconds = int(moment.astimezone(UTC).timestamp())
+    if seconds % SECONDS_A_DAY or moment.microsecond:
+        raise ValueError(f"{moment} is no midnight in UTC: windows would not be whole days")
+    return seconds // SECONDS_A_DAY
+
+
+def place(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
+    """The places of `values` in `among`, -1 where they are not."""
+    return np.asarray(pc.index_in(values, among).cast(pa.int64()).fill_null(-1))
+
+
+def _folded(days: Columns, since: int) -> Columns:
+    """The rows of each customer before the day `since` as one."""
+    customer, old = days["customer"], days["day"] < since
+    begins = np.ones(len(customer), bool)
+    begins[1:] = (customer[1:] != customer[:-1]) | ~old[1:]
+    if begins.all():
+        return days
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(customer)) - 1
+    folded: Columns = {}
+    for name, column in days.items():
+        if name in ("customer", "day", *LATEST):
+            folded[name] = column[ends]
+        elif name in SMALLEST:
+            folded[name] = np.fmin.reduceat(column, starts)
+        elif name in (*GREATEST, *_latest(days)):
+            folded[name] = np.fmax.reduceat(column, starts)
+        else:
+            folded[name] = np.add.reduceat(column, starts)
+    return folded
+
+
+def _latest(names: Any) -> list[str]:
+    return [name for name in names if name.startswith("latest_")]

@@ -1,0 +1,72 @@
+"""Running sums, moved from night to night, give the aggregates that are built from the whole past."""
+
+from datetime import datetime, timedelta
+
+import ibis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from features.aggregates import named
+from features.build import build_dataset
+from features.grid import Days
+from features.question import Question
+from features.running import Running, day_of
+from features.segments import by_segment, values_by_day
+from tests.features.worlds import ATTRIBUTES, START, revisions, table
+
+QUESTION = Question(active_within=40)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nights_add_up_to_the_whole_past(seed: int) -> None:
+    events = revisions(seed, customers=8, events=400, unusual=0)
+    customers = pa.array(sorted(events["customer_id"].unique()))
+    running, last, read = None, pd.Series(dtype="datetime64[us, UTC]"), pd.Timestamp(START)
+    for days in (60, 61, 62, 90, 150, 151, 199):
+        cutoff = START + timedelta(days=days)
+        until = pd.Timestamp(cutoff)
+        rows = events[(events["event_time"] < until) & (events["event_time"] >= read)]
+        more, read = sums(rows, last, cutoff, customers), until
+        running = more if running is None else running.with_more(more, cutoff)
+        last = events[events["event_time"] < until].groupby("customer_id")["event_time"].max()
+        who, found = running.aggregates(cutoff, QUESTION, ATTRIBUTES)
+        data = build_dataset(table(events), [cutoff], QUESTION, ATTRIBUTES)
+        assert customers.take(who).to_pylist() == data.customer_id.tolist()
+        pd.testing.assert_frame_equal(found, data.aggregates, check_exact=True)
+    assert running is not None
+    assert len(running.days["day"]) < len(events)
+
+
+def sums(rows: pd.DataFrame, last: pd.Series, cutoff: datetime, customers: pa.Array) -> Running:
+    events = table(rows) if len(rows) else table(revisions(1, events=1)).limit(0)
+    before = ibis.memtable(
+        {
+            "customer_id": last.index.tolist(),
+            "read_until": [int(moment.timestamp()) for moment in last],
+        },
+        schema={"customer_id": "string", "read_until": "int64"},
+    )
+    events = events.left_join(before, "customer_id").drop("customer_id_right")
+    found = by_segment(events, Days(cutoff), ATTRIBUTES).to_pyarrow()
+    values = {name: values_by_day(events, Days(cutoff), name).to_pyarrow() for name in named(ATTRIBUTES, "categorical")}
+    return Running.of(found, values, customers)
+
+
+def test_customers_can_be_left_out_and_let_in() -> None:
+    events = revisions(3, customers=6, events=100, unusual=0)
+    customers, cutoff = pa.array(sorted(events["customer_id"].unique())), START + timedelta(days=150)
+    running = sums(events, pd.Series(dtype="datetime64[us, UTC]"), cutoff, customers)
+    moved = running.moved(np.array([1, -1, 2, 4, 5, 6]))
+    assert set(moved.days["customer"]) == {1, 2, 4, 5, 6}
+    who, found = running.aggregates(cutoff, QUESTION, ATTRIBUTES)
+    who_moved, found_moved = moved.aggregates(cutoff, QUESTION, ATTRIBUTES)
+    kept = who != 1
+    np.testing.assert_array_equal(who_moved, np.array([1, -1, 2, 4, 5, 6])[who[kept]])
+    pd.testing.assert_frame_equal(found_moved, found[kept].reset_index(drop=True), check_exact=True)
+
+
+def test_a_night_ends_at_midnight() -> None:
+    with pytest.raises(ValueError, match="no midnight"):
+        day_of(START + timedelta(hours=3))
