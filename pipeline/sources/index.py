@@ -1,7 +1,7 @@
 """The index of a source in files: every row once, as mapped text beside the instant that decides its night.
 
-A row without a usable time (missing, unreadable, before 1970, or a mistaken date far after all others) is not lost: it
-belongs to the night of the row before it, and validation sets it aside there.
+A row without a usable time (missing, unreadable, before February 1970, or a mistaken date far after all others) is not
+lost: it belongs to the night of the row before it, and validation sets it aside there.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.source_settings import Source
 from pipeline.sources.reader import relation, unreadable_lines
 from pipeline.sources.times import reading
 
-FIRST_TIME = datetime(1970, 1, 2, tzinfo=UTC)  # 1970-01-01 is what an empty clock says
+FIRST_TIME = datetime(1970, 2, 1, tzinfo=UTC)  # January 1970: an empty clock, or seconds taken for milliseconds
 LAST_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
@@ -50,7 +50,10 @@ def write_index(
         try:
             parts += _write_rows(connection, one, names, folder, number, parts)
         except duckdb.Error as error:
-            raise RecurError(f"{one.path} cannot be read: {str(error).splitlines()[0]}: mend or replace it") from None
+            reason = str(error).splitlines()[0]
+            if "state machine" in reason:  # all that the engine says of it
+                reason = "its lines end in more than one way (\\n, \\r\\n, \\r), or are no lines of text"
+            raise RecurError(f"{one.path} cannot be read: {reason}: mend or replace it") from None
     everything = f"read_parquet([{', '.join(literal(part) for part in parts)}])"
     connection.execute("set TimeZone = 'UTC'")
     usable = _usable(connection, everything, inputs[0].path)
@@ -155,7 +158,9 @@ def _usable(connection: duckdb.DuckDBPyConnection, everything: str, path: Path) 
         f"select moment::date, count(*) from {everything} where {plausible} group by 1 order by 1"
     ).fetchall()
     if not days:
-        raise RecurError(f"{path} holds no row with a time from 1970 on: set source.path to a file with events")
+        raise RecurError(
+            f"{path} holds no row with a time from February 1970 to 2199: set source.path to a file with events"
+        )
     end = midnight(last_real_day(days)) + timedelta(days=1)
     return f"(moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(end)})"
 

@@ -55,10 +55,19 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> list[tuple[int, str]]:
     """(the number of the row before it, the line's beginning) of each line that the last reading of the file left out.
-    Where quoted values hold line ends the number comes out too high, and is near rather than exact.
+    Where quoted values hold line ends the number comes out too high, and is near rather than exact. Raises RecurError
+    where a quotation mark takes in the lines after its own.
     """
     if kind == "parquet":
         return []
+    last_scan = "scan_id = (select max(scan_id) from reject_scans)"
+    torn = f"error_type = 'UNQUOTED VALUE' and regexp_matches(csv_line, '[\\r\\n]') and {last_scan}"
+    [(line,)] = connection.execute(f"select min(line) from reject_errors where {torn}").fetchall()
+    if line is not None:
+        raise RecurError(
+            f"{path}: the quotation mark in line {line} does not close where it should, and takes in lines after its "
+            "own: mend that line"
+        )
     lines = []
     if kind == "json_lines":
         lines = connection.execute(
@@ -72,7 +81,7 @@ def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: st
     lines += connection.execute(
         f"""
         select line - {headings} - row_number() over (order by line), any_value(left(csv_line, {KEPT_CHARACTERS}))
-        from reject_errors where scan_id = (select max(scan_id) from reject_scans) group by line order by line
+        from reject_errors where {last_scan} group by line order by line
         """
     ).fetchall()
     return [(int(place), text or "") for place, text in lines]

@@ -26,24 +26,27 @@ _DATES = {
     ),
 }
 EPOCH = "seconds since 1970"
+_ZONE = r"[Zz]$|[+-]\d\d(:?\d\d)?$|[A-Za-z]{2,}"  # how a time ends that names its zone
 SAMPLE = 5_000
 ISO_SHARE = 0.5
 
 
 def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where: str) -> str:
     """An SQL expression that reads the text `column` as TIMESTAMPTZ, null where it cannot. A time that names no zone is
-    in the session's zone. `rows` is an SQL relation; its first rows decide whether the times are ISO, and only where
+    in the session's zone: one in the hour that its clocks skip cannot be read, one in the hour that they have twice is
+    the later of the two. `rows` is an SQL relation; its first rows decide whether the times are ISO, and only where
     they are not is the whole column looked at. `where` names the file and column in errors.
 
     Raises RecurError where no way of writing fits any value, ConfigurationError where day first and month first fit
     equally well and mean different times.
     """
-    iso = f"try_cast(trim({column}) as timestamptz)"
+    skips = _one(connection, "select current_setting('TimeZone')") != ("UTC",)
+    iso = _iso(column, skips)
     sample = f"(select {column} from {rows} where trim({column}) <> '' limit {SAMPLE})"
     given, read = _one(connection, f"select count(*), count({iso}) from {sample}")
     if read >= ISO_SHARE * given:
         return iso
-    ways = _ways(connection, sample, column)
+    ways = _ways(connection, sample, column, skips)
     if not ways:
         example = _one(connection, f"select any_value({column}) from {sample}")[0]
         raise RecurError(f"{where}: no value can be read as a time, for example {example!r}: write 2017-12-04 11:53:26")
@@ -65,18 +68,34 @@ def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where
     return f"coalesce({iso}, {ways[best]})"
 
 
-def _ways(connection: duckdb.DuckDBPyConnection, sample: str, column: str) -> dict[str, str]:
+def _iso(column: str, skips: bool) -> str:
+    text = f"trim({column})"
+    moment, naive = f"try_cast({text} as timestamptz)", f"try_cast({text} as timestamp)"
+    return (
+        f"case when {_exists(naive)} or regexp_matches({text}, {literal(_ZONE)}) then {moment} end" if skips else moment
+    )
+
+
+def _exists(naive: str) -> str:
+    """An SQL predicate: whether a time without a zone was on the clocks of the session's zone; it comes back as it was.
+    A midnight passes, since most are days without a time.
+    """
+    return f"({naive}::timestamptz::timestamp = {naive} or {naive} = date_trunc('day', {naive}))"
+
+
+def _ways(connection: duckdb.DuckDBPyConnection, sample: str, column: str, skips: bool) -> dict[str, str]:
     """The ways of writing that fit any value of the sample, each as an SQL expression of the formats that did."""
     formats = [(name, date + clock) for name, dates in _DATES.items() for date in dates for clock in _CLOCKS]
-    counts = ", ".join(f"count({_strptime(column, [text])})" for _, text in formats)
+    counts = ", ".join(f"count({_strptime(column, [text], skips)})" for _, text in formats)
     *found, seconds = _one(connection, f"select {counts}, count({_epoch(column)}) from {sample}")
     used = [pair for pair, count in zip(formats, found, strict=True) if count]
-    ways = {name: _strptime(column, [text for its, text in used if its == name]) for name, _ in used}
+    ways = {name: _strptime(column, [text for its, text in used if its == name], skips) for name, _ in used}
     return ways | ({EPOCH: _epoch(column)} if seconds else {})
 
 
-def _strptime(column: str, formats: list[str]) -> str:
-    return f"try_strptime(trim({column}), [{', '.join(literal(text) for text in formats)}])::timestamptz"
+def _strptime(column: str, formats: list[str], skips: bool) -> str:
+    naive = f"try_strptime(trim({column}), [{', '.join(literal(text) for text in formats)}])"
+    return f"case when {_exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
 
 
 def _epoch(column: str) -> str:

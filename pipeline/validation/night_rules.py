@@ -53,7 +53,7 @@ def night_rules(
             for subject, words in faults.items()
         ),
         NightRule("without_customer", "accepted events without a customer", report, maximum=0),
-        NightRule("outside_time", "accepted events outside [1970-01-02, the night's end)", report, maximum=0),
+        NightRule("outside_time", "accepted events outside [1970-02-01, the night's end)", report, maximum=0),
         NightRule("unusable_numbers", "accepted events with an amount or quantity not finite", report, maximum=0),
         NightRule("known_too_late", "accepted events known after the night's end", report, maximum=0),
     ]

@@ -114,7 +114,9 @@ def _made_type(source: Source) -> str:
 
 
 def _time(name: str) -> str:
-    return f"try_cast({_text(name)} as timestamptz) at time zone 'UTC'"
+    """A time that its source could read, which then ends in UTC's offset; others are no times here either."""
+    text = f"staged.{quoted(name)}"
+    return f"case when ends_with({text}, '+00') then try_cast({text} as timestamptz) at time zone 'UTC' end"
 
 
 def _known_time(mapped: Collection[str], night: Night) -> str:

@@ -40,7 +40,7 @@ def profile_of(
             continue
         by_subject[f"{rule.subject}_share"] += by_reason.get(rule.code, 0) / max(read, 1)
     end = f"timestamptz '{night.end:%Y-%m-%d %H:%M:%S}+00'"
-    start_of_time = "timestamptz '1970-01-02 00:00:00+00'"
+    start_of_time = "timestamptz '1970-02-01 00:00:00+00'"
     checks = {
         "events_accepted": "true",
         "without_customer": "coalesce(trim(customer_id), '') = '' or event_id is null or event_type is null",

@@ -31,13 +31,31 @@ class RowRule:
 ROW_RULES = [
     RowRule(LINE, "unreadable", "the line has not the header's columns, or is not UTF-8", "unreadable is not null"),
     RowRule("customer_id", "customer_id_missing", "no customer is named", "customer_id is null"),
+    RowRule(
+        "customer_id",
+        "customer_id_placeholder",
+        "the customer is called null, none, nan, n/a or undefined, as programs write nobody",
+        "lower(customer_id) in ('null', 'none', 'nan', 'n/a', 'undefined')",
+    ),
     RowRule("event_time", "event_time_missing", "no event time is given", "nullif(trim(text_event_time), '') is null"),
+    RowRule(
+        "event_time",
+        "event_time_skipped",
+        "the event time lies in the hour that the clocks of source.timezone skip",
+        "event_time is null and isfinite(try_cast(text_event_time as timestamp))",
+    ),
     RowRule("event_time", "event_time_unreadable", "the event time cannot be read as a time", "event_time is null"),
     RowRule(
         "event_time",
         "event_time_before_1970",
-        "the event time lies before 1970-01-02 (1970-01-01 is what an empty clock says)",
-        "event_time < timestamp '1970-01-02'",
+        "the event time lies before 1970",
+        "event_time < timestamp '1970-01-01'",
+    ),
+    RowRule(
+        "event_time",
+        "event_time_of_empty_clock",
+        "the event time lies in January 1970: an empty clock, or seconds taken for milliseconds",
+        "event_time < timestamp '1970-02-01'",
     ),
     RowRule(
         "event_time",
@@ -49,6 +67,14 @@ ROW_RULES = [
     RowRule("event_type", "event_type_missing", "no event type is given", "event_type is null"),
     RowRule("event_id", "event_id_missing", "no event id is given", "event_id is null"),
 ]
+
+TEXT_RULE = RowRule(
+    "{column}",
+    "{column}_control_character",
+    "{column} holds a tab, a line end or a null byte",
+    " or ".join(f"contains({{value}}, chr({code}))" for code in (9, 10, 13, 0)),
+)
+"""For the texts by which events are told apart: it is what a broken quotation mark leaves in them."""
 
 NUMBER_RULES = [
     RowRule(
@@ -74,6 +100,8 @@ def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[R
     numbers = {name: name for name in ("amount", "quantity", "unit_price") if name in mapped}
     numbers |= {name: ATTRIBUTES for name, kind in attributes.items() if kind == "numeric"}
     own = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
+    texts = [name for name in ("customer_id", "event_id", "event_type") if name in mapped]
+    own += [_about(column, column, TEXT_RULE) for column in texts]
     rules = own + [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
     if "unit_price" in mapped:  # the amount is made of two numbers that passed, and may still be too large
         rules.append(_about("amount", "unit_price", NUMBER_RULES[-1]))
