@@ -9,8 +9,8 @@ def heads(
     seen: KerasTensor, horizons: int, units: int, dropout: float, churn_bias: list[float]
 ) -> dict[str, KerasTensor]:
     """From `seen` [..., channels]: a hidden layer, and for each horizon a `churn` logit (whose bias starts at
-    `churn_bias`, the base rate's), and `purchases` and `spend` on the scale of `outcomes.ValueScale`; each is
-    [..., horizons].
+    `churn_bias`, the base rate's), and the logarithms of expected `purchases` and `spend` in units of
+    `outcomes.ValueScale`; each is [..., horizons].
     """
     hidden = layers.Dropout(dropout)(layers.Dense(units, activation="relu", name="hidden")(seen))
     return {

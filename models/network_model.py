@@ -36,12 +36,12 @@ class NetworkModel(Model):
     (`_prepare`, `_reader`, its state as JSON) and how it is built (`_network`).
 
     With `seeds` above 1, as many networks are trained, each from a seed of its own, and their probabilities and their
-    values (on the network's scale) are averaged. `epochs` is what early stopping found, for each of them: a fit without
+    values are averaged. `epochs` is what early stopping found, for each of them: a fit without
     validation trains for as long, at the same learning rates.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        "optimizer": "adam",
+        "optimizer": "adamw",
         "learning_rate": 0.003,
         "max_epochs": 12,
         "epochs": None,
@@ -150,7 +150,7 @@ class NetworkModel(Model):
 
     def ask(self, reader: "Reader") -> dict[str, Floats]:
         """Each head's answers for all examples of `reader` [examples, horizons], averaged over the networks: churn is
-        the logit of the mean probability.
+        the logit of the mean probability, purchases and spend the logarithms of the mean expectations.
         """
         return self.averaged([ask(reader) for ask in self.asks])
 
@@ -159,7 +159,7 @@ class NetworkModel(Model):
         """What several networks answered, as one answer."""
         if len(each) == 1:
             return each[0]
-        answers = {head: np.mean([given[head] for given in each], axis=0) for head in each[0]}
+        answers = {head: np.logaddexp.reduce([given[head] for given in each]) - np.log(len(each)) for head in VALUES}
         answers["churn"] = logit(np.mean([sigmoid(given["churn"]) for given in each], axis=0))
         return answers
 

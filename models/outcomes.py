@@ -67,36 +67,35 @@ def held_out_labels(labels: Labels | None) -> Labels:
 
 @dataclass(frozen=True)
 class ValueScale:
-    """Between a count or an amount and the number that a network is trained on: the standardised logarithm,
-    `(log(1 + x) - centre) / scale`. Refunds can make spend negative; it counts as 0 here. All fields are [horizons].
+    """Between a count or an amount and what a network is trained on: the value as a multiple of `unit`, its training
+    mean, whose expectation's logarithm the network answers. Refunds can make spend negative; it counts as 0 here. All
+    fields are [horizons].
 
-    The exponential of a mean logarithm lies below the mean, so `factor` brings the total of the predictions on the
-    training examples to the total of their labels (Duan's smearing, 1983, in one number a horizon).
+    `factor` brings the total of the predictions on the training examples to the total of their labels, which early
+    stopping leaves a little apart.
     """
 
-    centre: list[float]
-    scale: list[float]
+    unit: list[float]
     factor: list[float]
 
     @classmethod
     def fit(cls, values: Floats) -> Self:
-        logs = np.log1p(np.maximum(values, 0))
-        centre, scale = np.nanmean(logs, axis=0), np.nanstd(logs, axis=0)
-        return cls(centre.tolist(), np.where(scale > 1e-9, scale, 1.0).tolist(), [1.0] * values.shape[1])
+        mean = np.nanmean(np.maximum(values, 0), axis=0)
+        return cls(np.where(mean > 1e-9, mean, 1.0).tolist(), [1.0] * values.shape[1])
 
     def to_scale(self, values: Floats) -> Floats:
-        return np.asarray((np.log1p(np.maximum(values, 0)) - self.centre) / self.scale)
+        return np.asarray(np.maximum(values, 0) / self.unit)
 
-    def from_scale(self, scaled: Floats) -> Floats:
-        # Nobody is expected to buy e^30 times: the bound only keeps the exponential finite.
-        return np.asarray(np.expm1(np.clip(scaled * self.scale + self.centre, 0, 30)) * self.factor)
+    def from_scale(self, answers: Floats) -> Floats:
+        # Nobody is expected to buy e^30 times as much as the mean: the bound only keeps the exponential finite.
+        return np.asarray(np.exp(np.clip(answers, -30, 30)) * self.unit * self.factor)
 
-    def calibrated(self, values: Floats, scaled: Floats) -> Self:
+    def calibrated(self, values: Floats, answers: Floats) -> Self:
         observed = np.isfinite(values)
-        expected = np.where(observed, self.from_scale(scaled), 0).sum(0) / self.factor
+        expected = np.where(observed, self.from_scale(answers), 0).sum(0) / self.factor
         total = np.where(observed, np.maximum(values, 0), 0).sum(0)
         factor = np.divide(total, expected, out=np.ones_like(total), where=expected > 0)
-        return type(self)(self.centre, self.scale, factor.tolist())
+        return type(self)(self.unit, factor.tolist())
 
     def to_json(self) -> dict[str, Any]:
-        return {"centre": self.centre, "scale": self.scale, "factor": self.factor}
+        return {"unit": self.unit, "factor": self.factor}

@@ -60,8 +60,8 @@ class Models(Section):
         "hybrid_gru",
     )
     """The models that compete."""
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """What trains the networks."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """What trains the networks: AdamW, Adam (without weight decay), or SGD with momentum."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """The networks' learning rate; by default each network's own."""
     max_epochs: Annotated[int, Field(gt=0)] = 12

@@ -7,6 +7,10 @@ from models.recurrent.sequence_model import SequenceModel
 
 
 class HybridGRU(SequenceModel):
+    """Without the state (`with_state` false) the same heads are left on the same aggregates: the difference between the
+    two is the state's credit.
+    """
+
     family: ClassVar[Family] = "hybrid"
     views: ClassVar[tuple[View, ...]] = ("aggregates", "sequences")
     cell: ClassVar[str] = "gru"
@@ -18,4 +22,5 @@ class HybridGRU(SequenceModel):
         "dropout": 0.3,
         "units": 24,
         "chrono": None,
+        "with_state": True,
     }

@@ -12,6 +12,7 @@ from keras import layers, ops
 from models.heads import StartAt, heads
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard
+from models.recurrent.truncated import Truncated
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 EMBEDDING = 8  # numbers that stand for one category
@@ -61,9 +62,14 @@ def build_network(
     churn_bias: list[float],
     survival: Survival | None = None,
     chrono: Chrono | None = None,
+    truncate: int | None = None,
+    with_state: bool = True,
 ) -> keras.Model:
     """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons], and
     with a survival head the `log_rate` [batch, steps, stretches] after every step.
+
+    `truncate` is how many steps at the most the gradient reaches back. Without the state (`with_state` False) the heads
+    see the context alone: what is left of a hybrid when its history is taken away.
 
     The layers keep their default activations and take no mask (padding is on the right of all that is asked), so that
     LSTM and GRU can run on cuDNN.
@@ -83,9 +89,13 @@ def build_network(
     options: dict[str, Any] = {"bias_initializer": chrono} if chrono else {}
     if chrono and cell == "lstm":
         options["unit_forget_bias"] = False
-    states = CELLS[cell](units, return_sequences=True, name=cell, **options)(steps, initial_state=first)
-    asked = ops.take_along_axis(states, inputs["position"][:, :, None], axis=1)
-    seen = layers.Concatenate(name="seen")([asked, inputs["context"]])
+    layer = CELLS[cell](units, return_sequences=True, name=cell, **options)
+    states = Truncated(layer, truncate)(steps, first) if truncate else layer(steps, initial_state=first)
+    if with_state:
+        asked = ops.take_along_axis(states, inputs["position"][:, :, None], axis=1)
+        seen = layers.Concatenate(name="seen")([asked, inputs["context"]])
+    else:
+        seen = inputs["context"]
     outputs = heads(layers.Dropout(dropout)(seen), widths.horizons, head_units, dropout, churn_bias)
     if survival:
         start = StartAt(survival.log_rate)
@@ -104,4 +114,6 @@ def build_network(
         outputs |= {"log_rate": log_rate, "survival": hazard(then, inputs["silence"])}
         if survival.gives_churn:
             outputs["churn"] = outputs["survival"]
+    if not with_state:
+        inputs = {"context": inputs["context"]}
     return keras.Model(inputs, outputs)

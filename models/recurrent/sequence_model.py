@@ -25,6 +25,7 @@ class SequenceModel(NetworkModel):
     `max_steps` cuts the histories that training reads into overlapping chunks; scoring reads every history whole.
     `batch_size` counts histories, each with all its examples. With a `gap_weight` a survival head learns the time from
     every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with.
+    With `truncate`, backpropagation through time reaches back over stretches of as many steps and not further.
     """
 
     family: ClassVar[Family] = "recurrent"
@@ -39,6 +40,7 @@ class SequenceModel(NetworkModel):
         "batch_size": 32,
         "max_steps": 256,
         "gap_weight": 0.0,
+        "truncate": None,
     }
     preparation: Preparation | None = None
     begins: list[float] | None = None  # of the survival head's stretches, in days
@@ -101,6 +103,8 @@ class SequenceModel(NetworkModel):
             churn_bias,
             survival,
             chrono,
+            chosen["truncate"],
+            chosen.get("with_state", True),
         )
 
     def _state(self) -> dict[str, Any]:

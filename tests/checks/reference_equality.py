@@ -14,7 +14,7 @@ from tests.models.reference import Arrays
 REFERENCE, TORCH = 1e-4, 1e-5  # relative: the norm of the difference over the norm
 SEEDS = (1, 2, 3)
 RATE, DECAY = 0.05, 0.5
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
 def main() -> bool:

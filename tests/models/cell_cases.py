@@ -73,8 +73,8 @@ def case(cell: str, seed: int) -> Case:
         "position": np.array([[0, 3, 6], [2, 2, 5], [1, 4, 6]]),
         "context": random.normal(size=(HISTORIES, ASKED, CONTEXT)),
         "churn": random.integers(0, 2, shape).astype(float),
-        "purchases": random.normal(size=shape),
-        "spend": random.normal(size=shape),
+        "purchases": random.poisson(1.0, size=shape).astype(float),
+        "spend": random.gamma(1.0, size=shape),
     }
     for name in ("churn", "purchases", "spend"):
         arrays[name][0, 2, 1] = arrays[name][2, 0] = np.nan

@@ -138,12 +138,19 @@ def answers(cell: str, arrays: Arrays, weights: Arrays) -> Arrays:
 
 
 def loss(cell: str, arrays: Arrays, weights: Arrays) -> float:
-    """The mean cross-entropy of churn and, by their weights, the mean squared errors, each over the observed labels."""
+    """The mean cross-entropy of churn and, by their weights, the deviances of purchases (Poisson) and spend (Tweedie,
+    power 1.5), each over the observed labels.
+    """
     total = 0.0
     for head, given in answers(cell, arrays, weights).items():
         observed = np.isfinite(arrays[head])
         label, answer = arrays[head][observed], given[observed]
-        each = np.logaddexp(0, answer) - label * answer if head == "churn" else (answer - label) ** 2
+        if head == "churn":
+            each = np.logaddexp(0, answer) - label * answer
+        elif head == "purchases":
+            each = np.exp(answer) - label * answer
+        else:
+            each = 2 * np.exp(answer / 2) + 2 * label * np.exp(-answer / 2)
         total += HEADS[head] * float(each.mean())
     return total
 
@@ -163,7 +170,12 @@ def gradient(cell: str, arrays: Arrays, weights: Arrays) -> Arrays:
             for head, weight in HEADS.items():
                 answer = hidden @ weights[f"{head}_kernel"] + weights[f"{head}_bias"]
                 label = np.nan_to_num(arrays[head][row, place])
-                slope = sigmoid(answer) - label if head == "churn" else 2 * (answer - label)
+                if head == "churn":
+                    slope = sigmoid(answer) - label
+                elif head == "purchases":
+                    slope = np.exp(answer) - label
+                else:
+                    slope = np.exp(answer / 2) - label * np.exp(-answer / 2)
                 slope = weight * slope * observed[head][row, place] / observed[head].sum()
                 total[f"{head}_kernel"] += np.outer(hidden, slope)
                 total[f"{head}_bias"] += slope
@@ -197,13 +209,14 @@ def numeric_gradient(cell: str, arrays: Arrays, weights: Arrays, step: float = 1
 
 
 def first_update(weights: Arrays, gradients: Arrays, optimizer: str, learning_rate: float, decay: float) -> Arrays:
-    """The weights after the first step of AdamW (beta .9 and .999, epsilon 1e-7 beside the uncorrected root) or of SGD
-    with Nesterov's momentum .9. Each gradient is clipped to a norm of 1; the decay is apart from the gradient.
+    """The weights after the first step of AdamW or Adam (beta .9 and .999, epsilon 1e-7 beside the uncorrected root), or
+    of SGD with Nesterov's momentum .9. Each gradient is clipped to a norm of 1; the decay, which Adam has not, is apart
+    from the gradient.
     """
     updated = {}
     for name, weight in weights.items():
         slope = gradients[name] / max(1.0, float(np.linalg.norm(gradients[name])))
-        kept = weight * (1 - learning_rate * decay)
+        kept = weight * (1 - learning_rate * decay * (optimizer != "adam"))
         if optimizer == "sgd":
             updated[name] = kept - learning_rate * (1 + 0.9) * slope
         else:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from models.recurrent.network import CELLS as LAYERS
 from models.recurrent.network import Widths, build_network
+from models.recurrent.truncated import Truncated
 from tests.models import reference
 from tests.models.cell_cases import case
 
@@ -36,7 +39,7 @@ def test_gradients_derived_by_hand_are_those_of_differences():
         assert np.linalg.norm(value - by_hand[name]) <= 1e-6 * np.linalg.norm(by_hand[name]), name
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_one_update_is_that_of_the_reference(optimizer):
     made = case("lstm", 10)
     before = made.values()
@@ -51,3 +54,19 @@ def test_one_update_is_that_of_the_reference(optimizer):
 def test_the_churn_head_starts_at_the_base_rate():
     network = build_network(Widths(1, (2,), 1, 2), "gru", 3, 5, 0.0, [-1.5, -2.5])
     assert network.get_layer("churn").get_weights()[1] == pytest.approx([-1.5, -2.5])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncation_changes_the_gradient_and_no_answer(cell):
+    random = np.random.default_rng(4)
+    steps, first = random.normal(size=(2, 7, 3)).astype("float32"), [tf.zeros((2, 4))] * (2 if cell == "lstm" else 1)
+    layer = LAYERS[cell](4, return_sequences=True)
+    cut = Truncated(layer, 3)
+    whole = cut(steps, first)
+    assert cut(steps, first, training=True).numpy() == pytest.approx(whole.numpy(), abs=1e-6)
+    given = tf.constant(steps)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        asked = tf.reduce_sum(cut(given, first, training=True)[:, 5])
+    reaches = np.abs(tape.gradient(asked, given).numpy()).sum((0, 2)) > 0
+    assert reaches.tolist() == [False] * 3 + [True] * 3 + [False]

@@ -1,6 +1,7 @@
 """What every model promises, whichever it is."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,6 +173,24 @@ def test_a_network_also_learns_by_stochastic_gradient_descent(world):
     assert loss < log_loss(valid.labels.churn, constant) - 0.01
 
 
+def test_a_hybrid_without_its_state_reads_no_history(world):
+    train, valid = world
+    model = make("hybrid_gru", with_state=False)
+    model.fit(train, valid)
+    altered = valid.sequences.numeric | {"amount": valid.sequences.numeric["amount"] + 1e3}
+    other = replace(valid, sequences=replace(valid.sequences, numeric=altered))
+    assert np.array_equal(model.predict(other).churn_probability, model.predict(valid).churn_probability)
+
+
+def test_a_network_learns_with_its_gradient_cut_short(world):
+    train, valid = world
+    model = make("lstm", truncate=4)
+    model.fit(train, valid)
+    constant = np.broadcast_to(base_rates(train.labels.churn), valid.labels.churn.shape)
+    loss = log_loss(valid.labels.churn, model.predict(valid).churn_probability)
+    assert loss < log_loss(valid.labels.churn, constant) - 0.01
+
+
 def test_an_unknown_optimizer_is_refused(world):
-    with pytest.raises(ValueError, match="none of adam, sgd"):
+    with pytest.raises(ValueError, match="none of adamw, adam, sgd"):
         make("feed_forward", optimizer="newton").fit(*world)

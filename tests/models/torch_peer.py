@@ -49,8 +49,7 @@ class Peer:
         for head, answer in self.answers().items():
             label = torch.tensor(self.case.arrays[head])
             label, answer = label[label.isfinite()], answer[label.isfinite()]
-            measure = torch.nn.functional.binary_cross_entropy_with_logits if head == "churn" else _squared_error
-            total = total + HEADS[head] * measure(answer, label)
+            total = total + HEADS[head] * LOSSES[head](answer, label)
         total.backward()
         return self._in_keras_order(lambda parameter: parameter.grad)
 
@@ -63,10 +62,13 @@ class Peer:
             torch.nn.utils.clip_grad_norm_(biases, 1.0)
         for parameter in parameters:
             torch.nn.utils.clip_grad_norm_(parameter, 1.0)
-        if optimizer == "adam":
-            # PyTorch adds epsilon to the corrected root, Keras to the uncorrected one.
-            epsilon = 1e-7 / math.sqrt(1 - 0.999)
-            chosen: Any = torch.optim.AdamW(parameters, learning_rate, eps=epsilon, weight_decay=decay)
+        # PyTorch adds epsilon to the corrected root, Keras to the uncorrected one.
+        epsilon = 1e-7 / math.sqrt(1 - 0.999)
+        chosen: Any
+        if optimizer == "adamw":
+            chosen = torch.optim.AdamW(parameters, learning_rate, eps=epsilon, weight_decay=decay)
+        elif optimizer == "adam":
+            chosen = torch.optim.Adam(parameters, learning_rate, eps=epsilon)
         else:
             with torch.no_grad():  # PyTorch's own decay of SGD goes through the gradient
                 for parameter in parameters:
@@ -101,5 +103,12 @@ def _biases(cell: str, bias: np.ndarray) -> dict[str, np.ndarray]:
     return {"bias_ih_l0": _torch_order(cell, first), "bias_hh_l0": _torch_order(cell, second)}
 
 
-def _squared_error(answer: Any, label: Any) -> Any:
-    return ((answer - label) ** 2).mean()
+def _tweedie(answer: Any, label: Any) -> Any:
+    return (2 * torch.exp(answer / 2) + 2 * label * torch.exp(-answer / 2)).mean()
+
+
+LOSSES: dict[str, Any] = {
+    "churn": torch.nn.functional.binary_cross_entropy_with_logits,
+    "purchases": torch.nn.functional.poisson_nll_loss,  # of a mean given by its logarithm
+    "spend": _tweedie,
+}
