@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.dataset import Dataset
+from models.evidence.calibration import Calibration, Kind
+from models.outcomes import held_out_labels, ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
 View = Literal["aggregates", "sequences"]
@@ -44,6 +46,7 @@ class Model(ABC):
         self.horizons = horizons
         self.seed = seed
         self.parameters = {**self.defaults, **parameters}
+        self.calibration: Calibration | None = None
         self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round, for those that have such
 
     @abstractmethod
@@ -53,19 +56,50 @@ class Model(ABC):
         as long). `on_epoch(epoch, measures)` is told of progress.
         """
 
-    @abstractmethod
     def predict(self, data: Dataset) -> Predictions:
-        """Predictions for every example of `data`, whose labels are not looked at."""
+        """Predictions for every example of `data`, whose labels are not looked at; calibrated where `calibration` is
+        there.
+        """
+        return self.calibrated(self._predict(data))
+
+    def calibrated(self, said: Predictions) -> Predictions:
+        """What the model itself `said`, calibrated where `calibration` is there."""
+        if self.calibration is None:
+            return said
+        purchases, spend = said.expected_purchases, said.expected_spend
+        return Predictions(
+            ordered_by_horizon(self.calibration.churn(said.churn_probability), self.horizons),
+            None if purchases is None else self.calibration.value("purchases", purchases),
+            None if spend is None else self.calibration.value("spend", spend),
+        )
+
+    def calibrate(self, kind: Kind, data: Dataset) -> None:
+        """Fit the calibration on the labels of `data`, a slice that neither taught the model nor stopped it."""
+        labels, said = held_out_labels(data.labels), self._predict(data)
+        expected = {"purchases": said.expected_purchases, "spend": said.expected_spend}
+        values = {name: (getattr(labels, name), each) for name, each in expected.items() if each is not None}
+        self.calibration = Calibration.fit(kind, labels.churn, said.churn_probability, values)
+
+    @abstractmethod
+    def _predict(self, data: Dataset) -> Predictions:
+        """What the model itself says, before calibration."""
 
     def facts(self) -> dict[str, Any]:
-        """What every model saves of itself, in JSON values: horizons, seed, parameters, curves."""
-        return {"horizons": self.horizons, "seed": self.seed, "parameters": self.parameters, "curves": self.curves}
+        """What every model saves of itself, in JSON values: horizons, seed, parameters, curves, calibration."""
+        return {
+            "horizons": self.horizons,
+            "seed": self.seed,
+            "parameters": self.parameters,
+            "curves": self.curves,
+            "calibration": self.calibration.to_json() if self.calibration else None,
+        }
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
-        """The unfitted model of which `facts` told, with its curves; other keys are left to `load`."""
+        """The unfitted model of which `facts` told, with curves and calibration; other keys are left to `load`."""
         model = cls(tuple(facts["horizons"]), facts["seed"], **facts["parameters"])
         model.curves = facts["curves"]
+        model.calibration = Calibration.from_json(facts["calibration"]) if facts.get("calibration") else None
         return model
 
     @abstractmethod

@@ -84,11 +84,11 @@ class NetworkModel(Model):
         answers = self.ask(self._reader(train, None, training=False))
         self.values = {name: self.values[name].calibrated(getattr(labels, name), answers[name]) for name in VALUES}
 
-    def predict(self, data: Dataset) -> Predictions:
+    def _predict(self, data: Dataset) -> Predictions:
         return self.told(self.ask(self._reader(data, None, training=False)))
 
     def told(self, answers: dict[str, Floats]) -> Predictions:
-        """The heads' answers, as `ask` gives them, as predictions."""
+        """The heads' answers, as `ask` gives them, as predictions before calibration."""
         return Predictions(
             ordered_by_horizon(sigmoid(answers["churn"]), self.horizons),
             self.values["purchases"].from_scale(answers["purchases"]),

@@ -53,7 +53,7 @@ class LightGBM(Model):
                 rounds[key] = self.boosters[key].num_trees()
         self.parameters["rounds"] = rounds
 
-    def predict(self, data: Dataset) -> Predictions:
+    def _predict(self, data: Dataset) -> Predictions:
         rows = data.aggregates[self.columns].to_numpy(np.float64)
         outcomes = [
             np.column_stack(

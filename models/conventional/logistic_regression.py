@@ -53,7 +53,7 @@ class LogisticRegression(Model):
         for name in VALUES:
             self.weights[name] = self._value_weights(rows, getattr(labels, name))
 
-    def predict(self, data: Dataset) -> Predictions:
+    def _predict(self, data: Dataset) -> Predictions:
         rows = self._rows(data)
         purchases, spend = (np.exp(np.clip(self._linear(name, rows), -30, 30)) for name in VALUES)
         return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), purchases, spend)

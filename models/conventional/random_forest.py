@@ -100,7 +100,7 @@ class RandomForest(Model):
             values = np.column_stack([np.maximum(getattr(labels, name)[known, column], 0) for name in VALUES])
             self.forests.append(Forest.of(grown, rows[known], values))
 
-    def predict(self, data: Dataset) -> Predictions:
+    def _predict(self, data: Dataset) -> Predictions:
         rows = self.preparation.transform(data.aggregates)
         means = np.stack([forest.read(rows) for forest in self.forests], axis=1)
         return Predictions(ordered_by_horizon(means[..., 0], self.horizons), means[..., 1], means[..., 2])

@@ -30,7 +30,7 @@ class Recency(Model):
             for outcome in OUTCOMES
         }
 
-    def predict(self, data: Dataset) -> Predictions:
+    def _predict(self, data: Dataset) -> Predictions:
         days = days_since_last_event(data)
         churn, purchases, spend = (
             np.column_stack([np.interp(days, known, means) for known, means in self.curves_by_day[outcome]])

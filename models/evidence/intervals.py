@@ -86,7 +86,7 @@ def score(labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights)
         chunks.append(scorer(counts))
         noise.append(scorer.calibration_noise(counts))
     draws = {name: np.concatenate([chunk[name] for chunk in chunks] or [np.zeros(0)]) for name in METRICS}
-    intervals = {name: _interval(float(values[name][0]), draws[name], weights) for name in METRICS}
+    intervals = {name: interval_of(float(values[name][0]), draws[name], weights) for name in METRICS}
     return intervals | {"calibration_error": _calibration_interval(intervals["calibration_error"], noise)}
 
 
@@ -105,10 +105,11 @@ def mean(values: ArrayLike, weights: CustomerWeights) -> Interval:
     sums = np.bincount(weights.unit, weights=numbers, minlength=weights.customers)
     totals = np.column_stack([sums, np.bincount(weights.unit, minlength=weights.customers)])
     draws = np.concatenate([counts @ totals for counts in weights.chunks()] or [np.zeros((0, 2))])
-    return _interval(float(numbers.mean()), draws[:, 0] / draws[:, 1], weights)
+    return interval_of(float(numbers.mean()), draws[:, 0] / draws[:, 1], weights)
 
 
-def _interval(value: float, draws: Floats, weights: CustomerWeights) -> Interval:
+def interval_of(value: float, draws: Floats, weights: CustomerWeights) -> Interval:
+    """The figure with the percentiles of its replicates `draws`; NaN is undefined."""
     if np.isnan(value):
         return Interval(None, None, None)
     defined = draws[~np.isnan(draws)]

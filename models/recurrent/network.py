@@ -12,7 +12,7 @@ from keras import layers, ops
 from models.heads import StartAt, heads
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard
-from models.recurrent.truncated import Truncated
+from models.recurrent.truncated import truncated
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 EMBEDDING = 8  # numbers that stand for one category
@@ -89,8 +89,8 @@ def build_network(
     options: dict[str, Any] = {"bias_initializer": chrono} if chrono else {}
     if chrono and cell == "lstm":
         options["unit_forget_bias"] = False
-    layer = CELLS[cell](units, return_sequences=True, name=cell, **options)
-    states = Truncated(layer, truncate)(steps, first) if truncate else layer(steps, initial_state=first)
+    kind = truncated(CELLS[cell], truncate) if truncate else CELLS[cell]
+    states = kind(units, return_sequences=True, name=cell, **options)(steps, initial_state=first)
     if with_state:
         asked = ops.take_along_axis(states, inputs["position"][:, :, None], axis=1)
         seen = layers.Concatenate(name="seen")([asked, inputs["context"]])

@@ -64,7 +64,7 @@ class Stepper:
         for member in self._members:
             answers.append(member.ask(states[:, begin : begin + member.width], context, standing.silence_days))
             begin += member.width
-        return self._model.told(self._model.averaged(answers))
+        return self._model.calibrated(self._model.told(self._model.averaged(answers)))
 
 
 class _Member:

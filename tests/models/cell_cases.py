@@ -65,7 +65,7 @@ def case(cell: str, seed: int) -> Case:
     random = np.random.default_rng(seed)
     network = build_network(Widths(CHANNELS, (), CONTEXT, HORIZONS), cell, UNITS, HIDDEN, 0.0, [0.0] * HORIZONS)
     for weight in network.trainable_variables:
-        weight.assign(random.normal(size=weight.shape) * 0.6)
+        weight.assign(random.normal(size=weight.shape) * 0.45)
     shape = (HISTORIES, ASKED, HORIZONS)
     arrays = {
         "numeric": random.normal(size=(HISTORIES, STEPS, CHANNELS)),

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from models.recurrent.network import CELLS as LAYERS
 from models.recurrent.network import Widths, build_network
-from models.recurrent.truncated import Truncated
+from models.recurrent.truncated import truncated
 from tests.models import reference
 from tests.models.cell_cases import case
 
@@ -60,13 +60,12 @@ def test_the_churn_head_starts_at_the_base_rate():
 def test_truncation_changes_the_gradient_and_no_answer(cell):
     random = np.random.default_rng(4)
     steps, first = random.normal(size=(2, 7, 3)).astype("float32"), [tf.zeros((2, 4))] * (2 if cell == "lstm" else 1)
-    layer = LAYERS[cell](4, return_sequences=True)
-    cut = Truncated(layer, 3)
-    whole = cut(steps, first)
-    assert cut(steps, first, training=True).numpy() == pytest.approx(whole.numpy(), abs=1e-6)
+    cut = truncated(LAYERS[cell], 3)(4, return_sequences=True)
+    whole = cut(steps, initial_state=first)
+    assert cut(steps, initial_state=first, training=True).numpy() == pytest.approx(whole.numpy(), abs=1e-6)
     given = tf.constant(steps)
     with tf.GradientTape() as tape:
         tape.watch(given)
-        asked = tf.reduce_sum(cut(given, first, training=True)[:, 5])
+        asked = tf.reduce_sum(cut(given, initial_state=first, training=True)[:, 5])
     reaches = np.abs(tape.gradient(asked, given).numpy()).sum((0, 2)) > 0
     assert reaches.tolist() == [False] * 3 + [True] * 3 + [False]

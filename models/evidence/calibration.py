@@ -1,0 +1,129 @@
+"""Calibration: a small monotone map from a model's probability to the one that a later slice bears out, the same kind
+for every model, and a factor for what it expects of purchases and spend.
+
+Platt (1999) scales and shifts the logit; beta calibration (Kull et al. 2017) weighs the logarithms of p and of 1 - p
+apart; isotonic regression takes any rising steps. The first two are held towards changing nothing by as much as
+`PRIOR` says, so that a small slice does no harm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.outcomes import logit, sigmoid
+
+Kind = Literal["none", "platt", "beta", "isotonic"]
+Floats = NDArray[np.float64]
+PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
+PRIOR_EXAMPLES = 100  # of the mean expectation, that hold the factor of a value towards 1
+PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One map a horizon, in the model's order of horizons. `maps` holds for `platt` and `beta` the weights of the
+    columns of `_columns`, for `isotonic` the logits at which it steps and the logits that it gives there, and nothing
+    where the horizon was not observed. `base_rate` is the
+    churn of the slice, `predicted` what the model had said of it.
+    """
+
+    kind: Kind
+    maps: list[list[list[float]]]
+    factors: dict[str, list[float]]  # purchases and spend: a factor a horizon
+    base_rate: list[float | None]
+    predicted: list[float | None]
+
+    @classmethod
+    def fit(cls, kind: Kind, churn: Floats, probability: Floats, values: dict[str, tuple[Floats, Floats]]) -> Self:
+        """From the labels and the probabilities of the calibration slice, both [examples, horizons], NaN where not
+        observed; `values` maps an outcome to what came and what was expected, of the same shape.
+        """
+        maps, base_rate, predicted = [], [], []
+        for label, said in zip(churn.T, probability.T, strict=True):
+            known = np.isfinite(label)
+            base_rate.append(float(label[known].mean()) if known.any() else None)
+            predicted.append(float(said[known].mean()) if known.any() else None)
+            maps.append(_fit(kind, label[known], logit(said[known])) if known.any() else [])
+        factors = {
+            name: [_factor(*pair) for pair in zip(came.T, expected.T, strict=True)]
+            for name, (came, expected) in values.items()
+        }
+        return cls(kind, maps, factors, base_rate, predicted)
+
+    def churn(self, probability: Floats) -> Floats:
+        """[examples, horizons], calibrated; a horizon without a map is left as it is."""
+        columns = [
+            _apply(self.kind, fitted, said) if fitted else said
+            for fitted, said in zip(self.maps, probability.T, strict=True)
+        ]
+        return np.column_stack(columns)
+
+    def value(self, name: str, expected: Floats) -> Floats:
+        return expected * np.asarray(self.factors.get(name, 1.0))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        return cls(**content)
+
+
+def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
+    if kind == "none":
+        return []
+    if kind == "isotonic":
+        from sklearn.isotonic import IsotonicRegression
+
+        # Half a churner and half a stayer at either end, so that no probability is 0 or 1.
+        x = np.r_[logits.min() - 1, logits, logits.max() + 1]
+        y = np.r_[label.mean(), label, label.mean()]
+        fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y)
+        held = np.clip(fitted.y_thresholds_, 0.5 / len(label), 1 - 0.5 / len(label))
+        return [fitted.X_thresholds_.tolist(), logit(held).tolist()]
+    columns, start = _columns(kind, logits)
+    return [_least(columns, label, start).tolist()]
+
+
+def _apply(kind: Kind, fitted: Sequence[Sequence[float]], probability: Floats) -> Floats:
+    logits = logit(probability)
+    if kind == "isotonic":
+        return sigmoid(np.interp(logits, *fitted))
+    return sigmoid(_columns(kind, logits)[0] @ np.array(fitted[0]))
+
+
+def _columns(kind: Kind, logits: Floats) -> tuple[Floats, Floats]:
+    """What is weighed, [examples, columns], and the weights that change nothing; the intercept comes first."""
+    one = np.ones_like(logits)
+    if kind == "beta":
+        return np.column_stack([one, np.log(sigmoid(logits) + 1e-300), -np.log(sigmoid(-logits) + 1e-300)]), np.array(
+            [0.0, 1.0, 1.0]
+        )
+    return np.column_stack([one, logits]), np.array([0.0, 1.0])
+
+
+def _least(columns: Floats, label: Floats, start: Floats) -> Floats:
+    """The weights of least cross-entropy plus `PRIOR / 2` times the squared distance from `start`; all but the
+    intercept are held at 0 or above, which keeps the map rising. The problem is convex.
+    """
+    from scipy.optimize import minimize
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        linear, apart = columns @ weights, weights - start
+        total = np.logaddexp(0, linear).sum() - label @ linear + PRIOR / 2 * (apart @ apart)
+        return float(total), columns.T @ (sigmoid(linear) - label) + PRIOR * apart
+
+    bounds = [(None, None), *[(0.0, None)] * (len(start) - 1)]
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=PRECISE).x)
+
+
+def _factor(came: Floats, expected: Floats) -> float:
+    known = np.isfinite(came)
+    if not known.any():
+        return 1.0
+    held = PRIOR_EXAMPLES * float(expected[known].mean())
+    total = float(np.maximum(came[known], 0).sum())
+    return (total + held) / (float(expected[known].sum()) + held) if held > 0 else 1.0
