@@ -62,7 +62,7 @@ class Calibration:
         return np.column_stack(columns)
 
     def value(self, name: str, expected: Floats) -> Floats:
-        return expected * np.asarray(self.factors.get(name, 1.0))
+        return np.asarray(expected * np.asarray(self.factors.get(name, 1.0)))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,7 +91,8 @@ def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
 def _apply(kind: Kind, fitted: Sequence[Sequence[float]], probability: Floats) -> Floats:
     logits = logit(probability)
     if kind == "isotonic":
-        return sigmoid(np.interp(logits, *fitted))
+        begin, given = fitted
+        return sigmoid(np.interp(logits, np.array(begin), np.array(given)))
     return sigmoid(_columns(kind, logits)[0] @ np.array(fitted[0]))
 
 

@@ -20,14 +20,14 @@ class _Truncated:
     every: int
     units: int
 
-    def call(self, sequence: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """`sequence` [batch, steps, channels] to states [batch, steps, units]."""
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        """`sequences` [batch, steps, channels] to states [batch, steps, units]."""
         if not training:
-            return super().call(sequence, initial_state=initial_state, mask=mask)  # type: ignore[misc]
-        length = ops.shape(sequence)[1]
+            return super().call(sequences, initial_state=initial_state, mask=mask)  # type: ignore[misc]
+        length = ops.shape(sequences)[1]
         stretches = -(-length // self.every)
-        padded = tf.pad(sequence, [[0, 0], [0, stretches * self.every - length], [0, 0]])
-        gathered = tf.TensorArray(sequence.dtype, stretches, element_shape=(None, self.every, self.units))
+        padded = tf.pad(sequences, [[0, 0], [0, stretches * self.every - length], [0, 0]])
+        gathered = tf.TensorArray(sequences.dtype, stretches, element_shape=(None, self.every, self.units))
 
         def read(stretch: Any, states: list[Any], gathered: Any) -> tuple[Any, list[Any], Any]:
             begin = stretch * self.every
@@ -41,7 +41,7 @@ class _Truncated:
             lambda stretch, *_: stretch < stretches, read, (1, states, gathered.write(0, given))
         )
         whole = tf.transpose(gathered.stack(), [1, 0, 2, 3])
-        return tf.reshape(whole, [ops.shape(sequence)[0], stretches * self.every, self.units])[:, :length]
+        return tf.reshape(whole, [ops.shape(sequences)[0], stretches * self.every, self.units])[:, :length]
 
     def _stretch(self, steps: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         self.return_state = True

@@ -210,8 +210,8 @@ def numeric_gradient(cell: str, arrays: Arrays, weights: Arrays, step: float = 1
 
 def first_update(weights: Arrays, gradients: Arrays, optimizer: str, learning_rate: float, decay: float) -> Arrays:
     """The weights after the first step of AdamW or Adam (beta .9 and .999, epsilon 1e-7 beside the uncorrected root),
-    or of SGD with Nesterov's momentum .9. Each gradient is clipped to a norm of 1; the decay, which Adam has not, is apart
-    from the gradient.
+    or of SGD with Nesterov's momentum .9. Each gradient is clipped to a norm of 1; the decay, which Adam has not, is
+    apart from the gradient.
     """
     updated = {}
     for name, weight in weights.items():
