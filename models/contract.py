@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset
@@ -83,6 +84,13 @@ class Model(ABC):
     @abstractmethod
     def _predict(self, data: Dataset) -> Predictions:
         """What the model itself says, before calibration."""
+
+    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
+        """`[examples, inputs]`: by how much each input moves the churn logit of each example, from that of a customer
+        as `ordinary` knows them, at the horizon of that index; a column's name is that of the aggregate or channel, and
+        may come twice. None where the model has no way of its own. Every history of `data` has one example.
+        """
+        return None
 
     def facts(self) -> dict[str, Any]:
         """What every model saves of itself, in JSON values: horizons, seed, parameters, curves, calibration."""

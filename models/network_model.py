@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 
 from features.dataset import Dataset, Floats, Labels
 from models.contract import Model, OnEpoch, Predictions
@@ -95,6 +96,13 @@ class NetworkModel(Model):
             self.values["spend"].from_scale(answers["spend"]),
         )
 
+    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
+        """Integrated gradients: see `models.integrated_gradients`."""
+        from models.integrated_gradients import integrated_gradients
+
+        reader, usual = (self._reader(part, None, training=False) for part in (data, ordinary))
+        return integrated_gradients(self.networks, reader, usual, self._channels(), horizon_index)
+
     def save(self, folder: Path) -> None:
         content = {
             **self.facts(),
@@ -128,6 +136,10 @@ class NetworkModel(Model):
     @abstractmethod
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         """The untrained network, of the sizes that `_prepare` found."""
+
+    @abstractmethod
+    def _channels(self) -> dict[str, list[str]]:
+        """For each input of the network, the names of its channels."""
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

@@ -173,8 +173,8 @@ def compare(
 @app.command()
 def explain(context: typer.Context, customer_id: CustomerId) -> None:
     """Show one customer's score, history and reasons."""
+    from pipeline.explain import explain as explain_one
     from pipeline.report import print_explanation
-    from pipeline.score import explain as explain_one
     from pipeline.screen import working
 
     with at_work(context) as (settings, screen):

@@ -114,7 +114,7 @@ def print_review(settings: Settings, screen: "Console") -> None:
 
 
 def print_explanation(screen: "Console", explanation: Mapping[str, Any]) -> None:
-    """What `score.explain` gives of one customer: the score, its reasons, what moved it, and the published history."""
+    """What `explain` gives of one customer: the score, its reasons, what moved it, and the published history."""
     from pipeline.screen import figure, table
 
     screen.print(f"Customer {figure(explanation['customer_id'])}, as of {explanation['score_date']}", style="bold")

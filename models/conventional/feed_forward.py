@@ -69,6 +69,9 @@ class FeedForward(NetworkModel):
         hidden = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(rows))
         return keras.Model({"aggregates": rows}, heads(hidden, len(self.horizons), units, dropout, churn_bias))
 
+    def _channels(self) -> dict[str, list[str]]:
+        return {"aggregates": self.preparation.names}
+
     def _state(self) -> dict[str, Any]:
         return {"preparation": self.preparation.to_json()}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 
 from features.dataset import Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, View
@@ -62,6 +63,15 @@ class LightGBM(Model):
             for outcome in OBJECTIVES
         ]
         return Predictions(ordered_by_horizon(outcomes[0], self.horizons), outcomes[1], outcomes[2])
+
+    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame:
+        """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples;
+        `ordinary` is not looked at.
+        """
+        booster = self.boosters[f"churn_{self.horizons[horizon_index]}"]
+        rows = data.aggregates[self.columns].to_numpy(np.float64)
+        found = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), -1)
+        return pd.DataFrame(found[:, :-1], columns=self.columns)  # the last is the mean logit itself
 
     def save(self, folder: Path) -> None:
         content = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
@@ -57,6 +58,26 @@ class LogisticRegression(Model):
         rows = self._rows(data)
         purchases, spend = (np.exp(np.clip(self._linear(name, rows), -30, 30)) for name in VALUES)
         return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), purchases, spend)
+
+    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame:
+        """Weights times the distance from the median of `ordinary`: the Shapley values of this regression, where a
+        product `xy` beside `mn` gives each of the two half of what it gains, `(x - m)(y + n) / 2`.
+        """
+        weights = np.array(self.weights["churn"][horizon_index][1:])
+        rows = self.preparation.transform(data.aggregates).astype(np.float64)
+        usual = np.median(self.preparation.transform(ordinary.aggregates), axis=0).astype(np.float64)
+        found, used = (rows - usual) * weights[: rows.shape[1]], rows.shape[1]
+        for column, knots in zip(self.bent, self.knots, strict=True):
+            hinges = np.maximum(rows[:, [column]] - knots, 0) - np.maximum(usual[column] - knots, 0)
+            found[:, column] += hinges @ weights[used : used + len(knots)]
+            used += len(knots)
+        for place, one in enumerate(self.bent):
+            for other in self.bent[:place]:
+                for own, its in ((one, other), (other, one)):
+                    gain = (rows[:, own] - usual[own]) * (rows[:, its] + usual[its])
+                    found[:, own] += weights[used] * gain / 2
+                used += 1
+        return pd.DataFrame(found, columns=self.preparation.names)
 
     def _rows(self, data: Dataset) -> NDArray[np.float64]:
         prepared = self.preparation.transform(data.aggregates).astype(np.float64)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, View
-from models.outcomes import VALUES, observed_labels, ordered_by_horizon
+from models.outcomes import VALUES, logit, observed_labels, ordered_by_horizon
 from models.preparation import Preparation
 
 if TYPE_CHECKING:
@@ -65,6 +66,25 @@ class Forest:
             total += self.means[tree, node]
         return total / len(self.column)
 
+    def contributions(self, rows: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """[rows, columns]: what each column adds to the share that churns on the way from the root to the leaf (each
+        step's change goes to the column that is asked there; Saabas 2014), meaned over the trees; and [rows]: the share
+        at the roots, which with them is what `read` gives.
+        """
+        found, begin, every = np.zeros(rows.shape), np.zeros(len(rows)), np.arange(len(rows))
+        for tree in range(len(self.column)):
+            column, churn = self.column[tree], self.means[tree, :, 0]
+            node = np.zeros(len(rows), np.int32)
+            begin += churn[0]
+            walking = every[column[node] >= 0]
+            while walking.size:
+                at = node[walking]
+                goes_left = rows[walking, column[at]] <= self.threshold[tree][at]
+                node[walking] = np.where(goes_left, self.left[tree, at], self.right[tree, at])
+                found[walking, column[at]] += churn[node[walking]] - churn[at]
+                walking = walking[column[node[walking]] >= 0]
+        return found / len(self.column), begin / len(self.column)
+
 
 class RandomForest(Model):
     """One forest a horizon, grown for churn. Its leaves also hold the mean purchases and spend of the training examples
@@ -104,6 +124,18 @@ class RandomForest(Model):
         rows = self.preparation.transform(data.aggregates)
         means = np.stack([forest.read(rows) for forest in self.forests], axis=1)
         return Predictions(ordered_by_horizon(means[..., 0], self.horizons), means[..., 1], means[..., 2])
+
+    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame:
+        """The steps of each way through the trees, from the share that churned in training (`Forest.contributions`),
+        put on the scale of logits as a whole; `ordinary` is not looked at.
+        """
+        found, begin = self.forests[horizon_index].contributions(self.preparation.transform(data.aggregates))
+        moved = found.sum(axis=1)
+        begin = np.clip(begin, 1e-7, 1 - 1e-7)
+        change = logit(np.clip(begin + moved, 1e-7, 1 - 1e-7)) - logit(begin)
+        # Where ups and downs cancel out, the slope of the logit stands for the ratio.
+        slope = np.where(np.abs(moved) > 1e-6, change / np.where(moved == 0, 1, moved), 1 / (begin * (1 - begin)))
+        return pd.DataFrame(found * slope[:, None], columns=self.preparation.names)
 
     def save(self, folder: Path) -> None:
         content = {

@@ -3,19 +3,26 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
+from features.dataset import Dataset
 from models.evidence.themes import AMOUNT, EVENTS, FIRST_EVENT, LAST_EVENT
 
 LEAST = 0.05
 """Logits. A group that moves the odds by less than five per cent is no reason."""
 WEEKS_FROM = 21
+RHYTHM, GAPS = 21, 6
+"""A customer's rhythm is told by the last 21 events; from six gaps, the later half is held against the earlier."""
+GROWN = 1.5
+"""By so much the mean gap must have grown to be told."""
+MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:
     """For each example up to `top` reasons, the strongest first: the groups of `contributions [examples, groups]` that
-    raise the risk, worded from the rows of `aggregates [examples, features]`. A group of which the figures say nothing
-    that a person could check is passed over, so the list may be short, or empty.
+    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). A group of which the
+    figures say nothing that a person could check is passed over, so the list may be short, or empty.
     """
     if len(contributions) != len(aggregates):
         raise ValueError(f"{len(contributions)} contributions do not match {len(aggregates)} rows of aggregates")
@@ -24,6 +31,19 @@ def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3)
         _of_one(dict(zip(contributions.columns, values, strict=True)), row, top)
         for values, row in zip(contributions.to_numpy(), rows, strict=True)
     ]
+
+
+def figures(data: Dataset) -> pd.DataFrame:
+    """What `reasons` quotes of each example: its aggregates, and of its last `RHYTHM` events the mean gap of the later
+    half of the gaps and of the earlier (`gap_lately`, `gap_before`, in days; NaN below `GAPS` gaps).
+    """
+    sequences, rows = data.sequences, np.full((len(data), 2), np.nan)
+    for example, (last, seen) in enumerate(zip(sequences.last_step, sequences.length, strict=True)):
+        if (gaps := min(int(seen), RHYTHM) - 1) >= GAPS:
+            first, middle = last - gaps, last - gaps // 2
+            times = sequences.event_time[[first, middle, last]] / MICROSECONDS_A_DAY
+            rows[example] = (times[2] - times[1]) / (last - middle), (times[1] - times[0]) / (middle - first)
+    return data.aggregates.assign(gap_lately=rows[:, 0], gap_before=rows[:, 1])
 
 
 def _of_one(contributions: Mapping[str, float], row: Mapping[str, float], top: int) -> list[str]:
@@ -41,7 +61,7 @@ def in_words(group: str, row: Mapping[str, float]) -> str | None:
         days = figure.get("days_since_first_event")
         return None if days is None else f"first event {_length(days)} ago"
     if group in (EVENTS, AMOUNT):
-        return _fall(group, figure)
+        return (_slower(figure) if group == EVENTS else None) or _fall(group, figure)
     if f"distinct_{group}_91" in figure:
         return _variety(group, figure[f"distinct_{group}_91"])
     if f"days_since_{group}" in row and (absence := _absence(group, figure)):
@@ -55,6 +75,13 @@ def _silence(figure: Mapping[str, float]) -> str | None:
         return None
     usual = f", usually every {_number(gap)}" if gap is not None and 0.05 <= gap < math.floor(days) else ""
     return f"no event for {_days(days)}{usual}"
+
+
+def _slower(figure: Mapping[str, float]) -> str | None:
+    before, lately = figure.get("gap_before"), figure.get("gap_lately")
+    if before is None or lately is None or lately < 1 or lately < GROWN * before:
+        return None
+    return f"gaps between events grew from {_number(before)} to {_days_of(lately)}"
 
 
 def _absence(group: str, figure: Mapping[str, float]) -> str | None:
@@ -111,6 +138,11 @@ def _length(days: float) -> str:
 def _days(days: float) -> str:
     whole = math.floor(days)
     return "1 day" if whole == 1 else f"{whole} days"
+
+
+def _days_of(days: float) -> str:
+    """A mean number of days."""
+    return "1 day" if _number(days) == "1" else f"{_number(days)} days"
 
 
 def _number(value: float) -> str:

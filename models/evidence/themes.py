@@ -3,18 +3,23 @@
 import re
 
 LAST_EVENT, EVENTS, AMOUNT, QUANTITY, FIRST_EVENT = "last_event", "events", "amount", "quantity", "first_event"
+CALENDAR = "calendar"
 THEMES = (
     (re.compile(r"days_since_last_event|overdue"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
-    (re.compile(r"events_(\d+|total|trend)|active_days_total|gap_(mean|std|max|last)"), EVENTS),
+    (re.compile(r"events_(\d+|total|trend)|active_days_total|gap(_(mean|std|max|last))?"), EVENTS),
     (re.compile(r"amount_(\d+|total|mean|max|last)"), AMOUNT),
     (re.compile(r"quantity_\d+"), QUANTITY),
+    (re.compile(r"(hour|weekday|year)_(sine|cosine)"), CALENDAR),
 )
 ATTRIBUTE = re.compile(r"days_since_(?P<since>\w+)|distinct_(?P<distinct>\w+)_\d+|(?P<sum>\w+)_\d+")
 
 
 def group_of(column: str) -> str:
-    """The group of an aggregates column: a theme, or the attribute that it speaks of."""
+    """The group of an aggregates column, or of a channel that a network reads: a theme, or the attribute that it speaks
+    of.
+    """
+    column = column.removesuffix("_is_null")
     for pattern, theme in THEMES:
         if pattern.fullmatch(column):
             return theme

@@ -107,6 +107,15 @@ class SequenceModel(NetworkModel):
             chosen.get("with_state", True),
         )
 
+    def _channels(self) -> dict[str, list[str]]:
+        known = [channel.name for channel in self.encoder.cutoffs]
+        return {
+            "numeric": self.encoder.numeric_channels,
+            "categorical": list(self.encoder.vocabularies),
+            "context": known + (self.preparation.names if self.preparation else []),
+            "silence": ["days_since_last_event"],
+        }
+
     def _state(self) -> dict[str, Any]:
         prepared = self.preparation.to_json() if self.preparation else None
         return {

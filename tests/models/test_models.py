@@ -9,7 +9,9 @@ import pytest
 from features.dataset import Dataset, Labels
 from models import MODELS, model_class
 from models.contract import Model
-from models.outcomes import base_rates, log_loss
+from models.evidence.attributions import attributions
+from models.evidence.metrics import clip_probabilities
+from models.outcomes import base_rates, log_loss, logit
 from tests.models.worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
@@ -49,6 +51,20 @@ def test_it_predicts_better_than_the_base_rate(fitted, world):
     constant = np.broadcast_to(base_rates(train.labels.churn), valid.labels.churn.shape)
     predictions = fitted[1].predict(valid)
     assert log_loss(valid.labels.churn, predictions.churn_probability) < log_loss(valid.labels.churn, constant) - 0.01
+
+
+def test_what_it_says_of_its_inputs_adds_up_to_what_it_predicts(fitted, world):
+    name, model = fitted
+    asked = world[1].select(np.arange(0, len(world[1]), 7))
+    found = attributions(model, asked, horizon_index=1)  # the shorter horizon, which nothing holds down
+    if name == "recency":  # which has nothing but the last event, and occlusion to tell it
+        assert set(found.columns[(found != 0).any()]) == {"last_event"}
+        return
+    said = logit(clip_probabilities(model.predict(asked).churn_probability[:, 1]))
+    beginning = said - found.sum(axis=1)  # the same for every customer
+    moved = found.abs().sum(axis=1)
+    assert moved.max() > 0.5
+    assert (beginning - beginning.median()).abs().max() < 0.03 + 0.02 * moved.max()
 
 
 def test_its_predictions_are_probabilities_and_amounts(fitted, world):

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline import paths, registry
 from pipeline.errors import NothingToDo, RecurError
+from pipeline.explain import explain
 from pipeline.nights import DAY, Night
 from pipeline.publish import publish
-from pipeline.score import SCHEMA, asked, explain, score
+from pipeline.score import SCHEMA, asked, score
 from pipeline.settings import Settings
 from tests.pipeline.conftest import World
 from tests.pipeline.trained_world import (

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from models.evidence.reasons import in_words, reasons
+from features.dataset import Dataset, Sequences
+from models.evidence.reasons import figures, in_words, reasons
 
 ROW = {
     "days_since_last_event": 23.4,
@@ -83,3 +85,26 @@ def test_only_what_raises_the_risk_the_strongest_first():
 def test_rows_must_match():
     with pytest.raises(ValueError, match="1 contributions do not match 2 rows"):
         reasons(pd.DataFrame([{"amount": 1.0}]), pd.DataFrame([ROW, ROW]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gap_before": 5.2, "gap_lately": 19.0}, "gaps between events grew from 5.2 to 19 days"),
+        ({"gap_before": 0.5, "gap_lately": 1.0}, "gaps between events grew from 0.5 to 1 day"),
+        ({"gap_before": 14.0, "gap_lately": 19.0}, "events fell from 9 to 2 in four weeks"),
+        ({"gap_before": math.nan, "gap_lately": math.nan}, "events fell from 9 to 2 in four weeks"),
+    ],
+)
+def test_gaps_that_grew_are_told_first(changes, words):
+    assert in_words("events", {**ROW, **changes}) == words
+
+
+def test_gaps_are_those_of_the_last_events_that_the_example_sees():
+    day = 86_400_000_000
+    times = np.cumsum([0, 100, *[2] * 10, *[6] * 10, 50]) * day
+    sequences = Sequences(np.array([0, len(times)]), times, {}, {}, np.array([0, 0]), np.array([22, 6]))
+    data = Dataset((28,), np.array(["a", "a"]), times[[-1, -1]], pd.DataFrame(index=range(2)), sequences, None)
+    told = figures(data)
+    assert told["gap_before"].to_list() == pytest.approx([2.0, math.nan], nan_ok=True)
+    assert told["gap_lately"].to_list() == pytest.approx([6.0, math.nan], nan_ok=True)

@@ -1,6 +1,6 @@
-"""Why a model thinks that a customer is at risk: what its opinion loses when a group of inputs says nothing special.
+"""Occlusion: what a model's opinion of a customer loses when a group of inputs says nothing special.
 
-Occlusion works for any model, through `predict` alone. A group is everything that speaks of one thing: aggregates of
+It works for any model, through `predict` alone. A group is everything that speaks of one thing: aggregates of
 one theme, and the sequence channels from which a network would read the same.
 """
 
@@ -12,10 +12,7 @@ import pandas as pd
 from features.dataset import Dataset, Integers, Sequences
 from models.contract import Model
 from models.evidence.metrics import Floats, clip_probabilities
-from models.evidence.reasons import reasons
 from models.evidence.themes import EVENTS, LAST_EVENT, group_of
-
-__all__ = ["occlusion", "reasons"]
 
 ROWS_AT_ONCE = 50_000
 
@@ -33,7 +30,7 @@ def occlusion(model: Model, data: Dataset, horizon_index: int = 0, population: D
     batch = max(1, ROWS_AT_ONCE // (len(groups) + 1))
     parts = []
     for start in range(0, len(data), batch):
-        part = _with_own_histories(data.select(np.arange(start, min(start + batch, len(data)))))
+        part = with_own_histories(data.select(np.arange(start, min(start + batch, len(data)))))
         variants = [part, *(_occluded(part, group, ordinary, model.views) for group in groups)]
         probability = clip_probabilities(model.predict(_stacked(variants)).churn_probability[:, horizon_index])
         logits = np.log(probability / (1 - probability)).reshape(len(variants), len(part))
@@ -101,7 +98,7 @@ def _evenly_paced(sequences: Sequences, gap: int) -> Sequences:
     return replace(sequences, event_time=last - gap * from_end)
 
 
-def _with_own_histories(data: Dataset) -> Dataset:
+def with_own_histories(data: Dataset) -> Dataset:
     """The same examples, each with a history of its own that holds the steps it sees and no others."""
     sequences = data.sequences
     offsets = np.concatenate([[0], np.cumsum(sequences.length)]).astype(np.int64)

@@ -8,8 +8,8 @@ import pytest
 
 from features.dataset import Dataset, Labels, Sequences
 from models.contract import Model, Predictions
-from models.evidence import explanation
-from models.evidence.explanation import occlusion
+from models.evidence import occlusion as module
+from models.evidence.occlusion import occlusion
 from models.evidence.themes import group_of
 
 DAY = 86_400_000_000
@@ -194,7 +194,7 @@ def test_batches_change_nothing_and_labels_are_not_shown(data, monkeypatch):
     model = Known(("aggregates", "sequences"), logit)
     whole = occlusion(model, labelled, 1)
     assert model.asked == [3 * (1 + whole.shape[1])]
-    monkeypatch.setattr(explanation, "ROWS_AT_ONCE", 2 * (1 + whole.shape[1]))
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 2 * (1 + whole.shape[1]))
     pd.testing.assert_frame_equal(whole, occlusion(model, labelled, 1))
     assert model.asked[1:] == [2 * (1 + whole.shape[1]), 1 + whole.shape[1]]
 

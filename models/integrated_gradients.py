@@ -1,0 +1,179 @@
+"""What each input of a network adds to its logit: integrated gradients (Sundararajan, Taly and Yan, 2017).
+
+On the straight way from an ordinary customer to the customer, each input is given its gradient, meaned over the way,
+times the distance that it goes: what they are given adds up to the difference of the two logits. An ordinary step of a
+history is training's mean (0 in every numeric channel, category unknown); of what is known at the cutoff, and of
+aggregates, the median of the ordinary customers is ordinary.
+
+The ordinary customer keeps the length of the customer's own history, for a network cannot read half a step. What the
+length alone does is the difference between their logit and the median one of ordinary customers, each with a length of
+their own; it goes to the events.
+
+A survival head knows the silence by stretches, at whose ends the gradient jumps, so the silence goes last and at once:
+it is given the difference that it makes when all else is the customer's own.
+
+TensorFlow is imported at the top, so this module is imported only where a network is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from features.dataset import Floats
+from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED, Reader
+
+NODES = 16  # places on the way at which the gradient is taken: Gauss and Legendre's
+NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
+JOINED = "steps"  # the layer that joins numbers and embedded categories
+HISTORY = ("numeric", "categorical")
+ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
+SILENCE = "silence"
+LENGTH = "events"
+
+
+def integrated_gradients(
+    networks: Sequence[keras.Model],
+    reader: Reader,
+    ordinary: Reader,
+    channels: Mapping[str, list[str]],
+    horizon_index: int,
+) -> pd.DataFrame | None:
+    """[examples, channels], the names from `channels` (input -> names): see above. The logit is that of the mean
+    probability of `networks`. Each chunk of the readers answers one example. None where a network reads categories
+    otherwise than `recurrent.network` does.
+    """
+    inputs = [name for name in networks[0].input if name != "position"]
+    embeds = "categorical" in inputs and bool(channels["categorical"])
+    known = {layer.name for layer in networks[0].layers}
+    if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
+        return None
+    way = _Way(networks, _usual(ordinary, [name for name in inputs if name not in HISTORY]), embeds, horizon_index)
+    found, names = way.walk(reader), [name for given in inputs for name in channels[given]]
+    if "numeric" in inputs:
+        found = np.column_stack([found, way.begins(reader) - np.median(way.begins(ordinary))])
+        names.append(LENGTH)
+    return pd.DataFrame(found, columns=names)
+
+
+class _Way:
+    """The way from the ordinary customer to each customer."""
+
+    def __init__(
+        self, networks: Sequence[keras.Model], usual: Mapping[str, Any], embeds: bool, horizon_index: int
+    ) -> None:
+        self.inputs, self.usual, self.horizon_index = networks[0].input, usual, horizon_index
+        self.joins: list[keras.Model] = []
+        self.answers: list[tuple[list[str], keras.Model]] = []
+        for network in networks:
+            rest = {name: tensor for name, tensor in network.input.items() if name not in HISTORY}
+            if "numeric" in network.input:
+                steps = network.get_layer(JOINED).output if embeds else network.input["numeric"]
+                history = {name: network.input[name] for name in HISTORY if name in network.input}
+                self.joins.append(keras.Model(history, steps))
+                rest[JOINED] = steps
+            self.answers.append((list(rest), keras.Model(list(rest.values()), network.output["churn"])))
+        read = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.inputs.items()}
+        self.compiled = tf.function(self._at, input_signature=[read, *[tf.TensorSpec((), tf.float32)] * 2])
+
+    def walk(self, reader: Reader) -> Floats:
+        """[examples, channels]: the contributions, in the order of the network's inputs."""
+        places, weights = np.polynomial.legendre.leggauss(NODES if self.joins else NODES_OF_ROWS)
+        parts = [
+            weight * self._ask(reader, place)[1] for place, weight in zip((places + 1) / 2, weights / 2, strict=True)
+        ]
+        found = np.asarray(sum(parts))
+        if SILENCE in self.inputs:  # the last of the inputs
+            found[:, -1] = self._ask(reader, 1.0, silent=True)[0] - self._ask(reader, 1.0)[0]
+        return found
+
+    def begins(self, reader: Reader) -> Floats:
+        """[examples]: the logit of the ordinary customer with a history as long."""
+        return self._ask(reader, 0.0)[0]
+
+    def _ask(self, reader: Reader, place: float, silent: bool = False) -> tuple[Floats, Floats]:
+        logits, slopes = np.zeros(reader.examples), None
+        for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+            arrays, example = reader.read(batch)
+            logit, slope = self.compiled(
+                {name: arrays[name] for name in self.inputs}, np.float32(place), np.float32(silent)
+            )
+            if slopes is None:
+                slopes = np.zeros((reader.examples, slope.shape[1]))
+            logits[example.ravel()], slopes[example.ravel()] = logit.numpy(), slope.numpy()
+        return logits, slopes if slopes is not None else np.zeros((0, 0))
+
+    def _at(self, arrays: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[batch]: the logit at `place` of [0, 1] on the way, the silence at `silent` of [0, 1]; [batch, channels]:
+        slopes there, times the distances.
+        """
+        began, gone = [], []
+        for member in range(len(self.answers)):
+            start, end = self._ends(arrays, member)
+            gone.append({name: end[name] - start[name] for name in end})
+            at = {name: silent if name == SILENCE else place for name in end}
+            began.append({name: start[name] + at[name] * gone[-1][name] for name in end})
+        with tf.GradientTape() as tape:
+            tape.watch(began)
+            fixed = {"position": arrays["position"]} if "position" in arrays else {}
+            logits = [
+                answer([(fixed | at)[name] for name in names], training=False)[..., self.horizon_index]
+                for (names, answer), at in zip(self.answers, began, strict=True)
+            ]
+            logit = logits[0] if len(logits) == 1 else _logit_of_mean(logits)
+        slopes = tape.gradient(logit, began, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        total = [
+            self._by_channel(name, tf.add_n([slope[name] * way[name] for slope, way in zip(slopes, gone, strict=True)]))
+            for name in self._order()
+        ]
+        return tf.reshape(logit, [-1]), tf.concat(total, axis=1)
+
+    def _ends(self, arrays: dict[str, tf.Tensor], member: int) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        end = {name: arrays[name] for name in self.usual}
+        start = {name: tf.zeros_like(arrays[name]) + self.usual[name] for name in self.usual}
+        if self.joins:
+            read = {name: arrays[name] for name in self.joins[member].input}
+            end[JOINED] = self.joins[member](read)
+            start[JOINED] = self.joins[member]({name: tf.zeros_like(values) for name, values in read.items()})
+        return start, end
+
+    def _order(self) -> list[str]:
+        """What is walked, in the order of the network's inputs."""
+        walked = [name for name in self.inputs if name not in ("categorical", "position")]
+        return [JOINED if name == "numeric" else name for name in walked]
+
+    def _by_channel(self, name: str, given: tf.Tensor) -> tf.Tensor:
+        """[batch, channels]: summed over the steps, and over the numbers that stand for one category; of what is asked
+        at one cutoff, that one.
+        """
+        if name == JOINED:
+            summed = tf.reduce_sum(given, axis=1)
+            numbers = self.inputs["numeric"].shape[-1]
+            parts = [summed[:, :numbers]]
+            columns = self.inputs["categorical"].shape[-1] if "categorical" in self.inputs else 0
+            if columns:
+                embedded = summed.shape[-1] - numbers
+                parts.append(tf.reduce_sum(tf.reshape(summed[:, numbers:], [-1, columns, embedded // columns]), axis=2))
+            return tf.concat(parts, axis=1)
+        rank = len(self.inputs[name].shape)
+        if name == SILENCE:
+            return tf.reshape(given, [-1, 1])
+        return given[:, 0] if rank == 3 else given
+
+
+def _logit_of_mean(logits: list[tf.Tensor]) -> tf.Tensor:
+    mean = tf.clip_by_value(tf.add_n([tf.sigmoid(logit) for logit in logits]) / len(logits), 1e-6, 1 - 1e-6)
+    return tf.math.log(mean) - tf.math.log1p(-mean)
+
+
+def _usual(reader: Reader, names: list[str]) -> dict[str, Any]:
+    """The median of each input that is no history, [channels], or of a single number []."""
+    seen: dict[str, list[Any]] = {name: [] for name in names}
+    for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+        arrays, _ = reader.read(batch)
+        for name in names:
+            seen[name].append(arrays[name] if name == ROWS else arrays[name][:, 0])
+    return {name: np.median(np.concatenate(parts), axis=0).astype(np.float32) for name, parts in seen.items()}
