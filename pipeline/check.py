@@ -24,6 +24,7 @@ def check(settings: Settings, leaks: bool = False) -> list[Finding]:
         ("source", _source),
         ("nights", _nights),
         ("event store", _event_store),
+        ("engine", _engine),
         ("predictions", _predictions),
         ("models", _models),
         ("mlflow", _mlflow),
@@ -108,6 +109,18 @@ def _event_store(settings: Settings) -> str:
     nights = open_store(settings).nights()
     held = f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet"
     return f"{settings.events}: {held}"
+
+
+def _engine(settings: Settings) -> str:
+    from pipeline.engine import connect
+
+    backend = connect(settings)
+    try:
+        return f"{settings.run.engine} {backend.version}" + (
+            f" at {settings.spark}" if settings.run.engine == "spark" else ""
+        )
+    finally:
+        backend.disconnect()
 
 
 def _predictions(settings: Settings) -> str:

@@ -1,5 +1,5 @@
-"""The embedded engine: DuckDB in memory, in UTC, with bounded memory and a place to spill to. It never goes to the
-network.
+"""The engines. DuckDB, embedded: in memory, in UTC, with bounded memory and a place to spill to; it never goes to the
+network. Feature work runs on Spark instead where `run.engine` says so.
 """
 
 import os
@@ -11,16 +11,30 @@ from typing import Any
 
 import duckdb
 import ibis
-from ibis.backends.duckdb import Backend
+from ibis.backends.sql import SQLBackend
 
+from pipeline.errors import RecurError
 from pipeline.leftovers import owner, sweep
 from pipeline.settings import Settings
 
 MINIMUM_MEMORY = 1 << 30
 
 
-def connect(settings: Settings | None = None) -> Backend:
-    """DuckDB as an Ibis backend, for work that is written as Ibis expressions."""
+def connect(settings: Settings | None = None) -> SQLBackend:
+    """The engine that `run.engine` names as an Ibis backend, for work that is written as Ibis expressions. Raises
+    RecurError where Spark is asked for and lacks something.
+    """
+    if settings and settings.run.engine == "spark":
+        try:
+            from pipeline.spark import connect as connect_spark
+        except ModuleNotFoundError as error:
+            if error.name not in ("pyspark", "py4j"):
+                raise
+            raise RecurError(
+                'run.engine is "spark", and pyspark is not installed: .venv/bin/pip install "pyspark>=4.0.5,<4.1", or '
+                'set it to "duckdb"'
+            ) from None
+        return connect_spark(settings)
     backend = ibis.duckdb.connect(**_configuration(settings))
     backend.raw_sql("set TimeZone = 'UTC'")
     return backend
@@ -48,20 +62,26 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def _configuration(settings: Settings | None) -> dict[str, Any]:
+def spill_folder(settings: Settings | None) -> Path:
+    """Where this process may spill to; what processes that are no more left there is removed."""
     folder = settings.var if settings else Path(tempfile.gettempdir()) / "recur"
     spill = folder / "spill" / owner()  # processes that share a folder would overwrite each other's files
     spill.parent.mkdir(parents=True, exist_ok=True)
     sweep(spill.parent)
+    return spill
+
+
+def memory_limit() -> int:
+    """Bytes that an engine may take of this machine: a quarter, and no less than it needs."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(MINIMUM_MEMORY, physical // 4)
+
+
+def _configuration(settings: Settings | None) -> dict[str, Any]:
     return {
         "threads": os.cpu_count() or 1,
-        "memory_limit": f"{max(MINIMUM_MEMORY, _physical_memory() // 4) >> 20}MiB",
-        "temp_directory": str(spill),
+        "memory_limit": f"{memory_limit() >> 20}MiB",
+        "temp_directory": str(spill_folder(settings)),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-
-
-def _physical_memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -19,11 +19,15 @@ DEFAULT_FILE = "recur.toml"
 
 
 class Run(Section):
-    """Which nights there are, and the seed of everything random."""
+    """Which nights there are, what engine works on features, and the seed of everything random."""
 
     first_night: date | None = None
     """The first cutoff: what happened before it loads in one pass. By default the source's last closed day less the
     primary horizon, so that the first scores can be reviewed at the end.
+    """
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """What runs the feature work: DuckDB within the process, or Apache Spark (which needs Java and the package pyspark)
+    at `addresses.spark`. Features are the same on both.
     """
     seed: Annotated[int, Field(ge=0)] = 20171204
     """The seed of everything random."""
@@ -114,6 +118,10 @@ class Addresses(Section):
     """The predictions store, as an SQLAlchemy address."""
     mlflow: str | None = None
     """MLflow's tracking address."""
+    spark: str | None = None
+    """With `run.engine = "spark"`: the cluster's master, as `spark://host:7077`, `yarn` or `k8s://...`. By default
+    `local[*]`, this machine. A cluster must find the event store under the same path as this machine.
+    """
 
 
 class Paths(Section):
@@ -181,6 +189,11 @@ class Settings(Section):
     def mlflow(self) -> str:
         """MLflow's tracking address."""
         return _from_environment(self.addresses.mlflow, "mlflow") or f"sqlite:///{self.var / 'mlflow.db'}"
+
+    @property
+    def spark(self) -> str:
+        """The master of the Spark cluster."""
+        return _from_environment(self.addresses.spark, "spark") or "local[*]"
 
     @property
     def retrain_after(self) -> int:

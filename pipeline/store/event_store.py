@@ -5,16 +5,15 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.backends.duckdb import Backend
+from ibis.backends.sql import SQLBackend
 
-from pipeline.engine import literal
 from pipeline.errors import RecurError
 from pipeline.nights import Night, midnight
 from pipeline.paths import atomically
@@ -83,7 +82,7 @@ class EventStore:
         upto = [night for night in nights if midnight(night) <= cutoff]
         return [self.path(night) for night in [*upto, *nights[len(upto) : len(upto) + (upto[-1:] != [cutoff.date()])]]]
 
-    def as_of(self, backend: Backend, cutoff: datetime) -> ir.Table:
+    def as_of(self, backend: SQLBackend, cutoff: datetime) -> ir.Table:
         """Every row with known_time <= cutoff, and `superseded_time`: the known time (<= cutoff) of the next row of its
         event id, or null. Raises RecurError where no night is loaded.
         """
@@ -92,15 +91,13 @@ class EventStore:
             raise RecurError(f"the event store {self.folder} holds no night: run recur run, or recur ingest")
         for file in files:
             self._require_columns(file)
-        known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
-        superseded = "null::timestamptz"
+        rows = backend.read_parquet([str(file) for file in files])
+        rows = rows.filter(rows.known_time <= ibis.literal(cutoff, "timestamp('UTC', 6)"))
+        superseded = ibis.null("timestamp('UTC', 6)")
         if any(_corrections(file) != 0 for file in files):
-            superseded = "lead(known_time) over (partition by event_id order by known_time, deleted)"
-        objects = ", ".join(literal(file) for file in files)
-        name = ibis.util.gen_name("events")
-        query = f"select *, {superseded} as superseded_time from read_parquet([{objects}]) where {known}"
-        backend.raw_sql(f'create temp view "{name}" as {query}')
-        return backend.table(name)
+            in_order = ibis.window(group_by="event_id", order_by=["known_time", "deleted"])
+            superseded = rows.known_time.lead().over(in_order)
+        return rows.mutate(superseded_time=superseded)
 
     def _require_columns(self, file: Path) -> None:
         try:

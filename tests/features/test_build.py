@@ -58,7 +58,11 @@ def oracle_features(seen: pd.DataFrame, cutoff: datetime) -> dict[str, float]:
 @given(seed=st.integers(0, 10_000))
 def test_examples_aggregates_sequences_and_labels_equal_the_plain_reading(seed: int) -> None:
     rows = revisions(seed)
-    data = build(rows)
+    hold_against_the_plain_reading(build(rows), rows)
+
+
+def hold_against_the_plain_reading(data: Dataset, rows: pd.DataFrame) -> None:
+    """Every example, feature, step and label of `data`, built of `rows` at CUTOFFS, as an analyst would find it."""
     final = seen_at(rows, END)
     expected = []
     for cutoff in CUTOFFS:
@@ -151,7 +155,7 @@ def test_histories_are_shared_and_only_examples_with_late_events_have_their_own(
     assert 12 < len(unusual.offsets) - 1 < len(unusual.history) + 12
 
 
-def test_two_builds_give_the_same_bits() -> None:
+def test_two_builds_give_the_samebits() -> None:
     first, second = build(revisions(7)), build(revisions(7).sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(first.aggregates, second.aggregates, check_exact=True)
     np.testing.assert_array_equal(first.sequences.event_time, second.sequences.event_time)
@@ -162,7 +166,7 @@ def test_shards_change_no_bit() -> None:
     rows = table(revisions(5))
     whole = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
     parts = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END, events_a_shard=40)
-    assert _bits(parts) == _bits(whole)
+    assert bits(parts) == bits(whole)
 
 
 def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +176,10 @@ def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(monkeypatch: 
     everyone = table(revisions(6)).select("customer_id").distinct()
     grid = ibis.memtable({"cutoff": CUTOFFS}, schema={"cutoff": "timestamp('UTC', 6)"})
     monkeypatch.setattr("features.build.out_of_turn", lambda *_: everyone.cross_join(grid))
-    assert _bits(build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)) == _bits(fast)
+    assert bits(build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)) == bits(fast)
 
 
-def _bits(data: Dataset) -> list[object]:
+def bits(data: Dataset) -> list[object]:
     """Everything about a dataset, floats as their bytes."""
     assert data.labels is not None
     steps, labels = data.sequences, data.labels
