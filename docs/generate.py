@@ -67,6 +67,7 @@ def _sections() -> Iterator[str]:
     from models.evidence.metrics import METRICS
     from pipeline.serving.views import VIEWS
     from pipeline.settings import Settings
+    from pipeline.validation.night_rules import night_rules
     from pipeline.validation.rules import CONFLICT, row_rules
 
     yield "## Configuration: `recur.toml`"
@@ -111,6 +112,18 @@ def _sections() -> Iterator[str]:
     mapped = ["event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity"]
     rules = [*row_rules(mapped, {}), CONFLICT]
     yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.words] for rule in rules])
+    yield from [
+        "",
+        "## Night rules",
+        "",
+        "A night that breaks one of these is refused: nothing of it is loaded, and the store stays as it was. Shares "
+        "of rows set aside count by column too. The last four stand where a usual day of the four weeks before has 20 "
+        "events or more.",
+        "",
+    ]
+    many = dict.fromkeys(("rows_read", "events_accepted", "usual_a_day"), 1e9)
+    night = night_rules({**many, "mix_noise": 0.0, "amount_absent_rise": 0.0}, [], Settings().validation, True)
+    yield from _table(["what", "limit by default"], [[rule.words, rule.limits()] for rule in night])
     yield from ["", "## Views"]
     for name, view in VIEWS.items():
         yield from ["", f"### `{name}`", "", view.description, ""]

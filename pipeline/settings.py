@@ -46,6 +46,18 @@ class Validation(Section):
     """The least a night may hold, as a share of the median of the last weeks' nights."""
     max_volume_share: Annotated[float, Field(gt=1)] = 5.0
     """The most a night may hold, as a multiple of the median of the last weeks' nights."""
+    max_future_share: Share = 0.01
+    """The largest share of a night's rows whose event time may lie after the night's end."""
+    max_repeated_share: Share = 0.2
+    """The largest share of a night's rows that may say what another row of the night says."""
+    max_silent_days: Annotated[float, Field(gt=0)] = 14.0
+    """For how many days up to a night's end there may be no event, where days without one are unusual."""
+    max_mix_drift: Share = 0.5
+    """How far a night's mix of event types may lie from that of the last weeks: half the sum of the distances between
+    each type's share then and now (0: the same mix; 1: no type in common), beyond what chance makes of few events.
+    """
+    max_absent_rise: Share = 0.5
+    """By how much the share of events without an amount, a quantity or an attribute may rise above the last weeks'."""
 
 
 class Models(Section):

@@ -91,19 +91,22 @@ def _refusal(
 ) -> str:
     """One line: the night, the rule, the figures, the mend."""
     rows, value = int(profile["rows_read"]), profile[broken.figure]
+    counted = [rule for rule in rules if rule.code not in expected]
     if broken.figure == "volume_share":
-        rows = int(profile["events_accepted"])
         found = (
-            f"{rows} events are {value:.1%} of the usual {profile['usual_a_day']:.0f} a day, "
-            f"expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
+            f"{int(profile['events_accepted'])} events are {value:.1%} of the usual {profile['usual_a_day']:.0f} a "
+            f"day, expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
         )
-    elif broken.figure.endswith("_share"):
-        counted = [rule for rule in rules if rule.code not in expected]
+    elif broken.figure in {"quarantined_share", *(f"{rule.subject}_share" for rule in counted)}:
         most = max(counted, key=lambda rule: by_reason.get(rule.code, 0))
         found = (
             f"{int(profile['unexpected'])} of {rows} rows ({profile['quarantined_share']:.1%}) were set aside, "
             f"at most {broken.maximum:.1%} may be; most often ({by_reason[most.code]} rows) {most.words} ({most.code})"
         )
+    elif broken.figure.endswith(("_share", "_drift", "_rise")):
+        found = f"{broken.words}: {value:.1%}, {broken.limits('.1%')}"
+    elif broken.figure.endswith("_days"):
+        found = f"{broken.words}: {value:.1f}, {broken.limits()}"
     else:
         found = f"{broken.words}: {value:.0f} of {rows} rows"
     return f"the night {night.name} is refused and nothing of it was loaded: {found}: {broken.mend}"

@@ -12,6 +12,7 @@ from pipeline.engine import quoted
 from pipeline.sources.contract import Kind
 
 LINE, ATTRIBUTES = "line", "attributes"
+FUTURE = "event_time_in_future"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ ROW_RULES = [
     ),
     RowRule(
         "event_time",
-        "event_time_in_future",
+        FUTURE,
         "the event time lies at or after the night's end, when nobody could know of it",
         "event_time >= night_end",
     ),
