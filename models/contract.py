@@ -87,8 +87,9 @@ class Model(ABC):
 
     def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
         """`[examples, inputs]`: by how much each input moves the churn logit of each example, from that of a customer
-        as `ordinary` knows them, at the horizon of that index; a column's name is that of the aggregate or channel, and
-        may come twice. None where the model has no way of its own. Every history of `data` has one example.
+        as `ordinary` knows them, at the horizon of that index, before calibration; a column's name is that of the
+        aggregate or channel, and may come twice. None where the model has no way of its own. Every history of `data`
+        has one example.
         """
         return None
 

@@ -16,10 +16,11 @@ from pipeline.settings import Settings
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     """Removes `customer_id` and returns how many rows went, by place: `events`, `staged`, `accepted`, `quarantine`,
-    `source`, `pulled`, `scored`, `snapshots`, `predictions`. Quarantined lines that could not be taken apart go where
-    they contain the customer's id. Doing it again removes nothing.
+    `source`, `pulled`, `scored`, `snapshots`, `predictions`, `published` (the predictions as Parquet). Quarantined
+    lines that could not be taken apart go where they contain the customer's id. Doing it again removes nothing.
     """
     from pipeline import snapshot
+    from pipeline.serving import exports
     from pipeline.serving.database import erase
 
     with recorded(settings, "forget", None):
@@ -38,6 +39,7 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
         }
         removed["snapshots"] = snapshot.erase(settings, customer_id)
         removed["predictions"] = erase(settings, customer_id)
+        removed["published"] = exports.erase(settings, customer_id)
         return removed
 
 

@@ -1,7 +1,8 @@
 """Publish: the scores of one night, with their rank, band and change, in one transaction.
 
 Readers see the night before until the instant they see this one. Publishing a night again replaces it, its reviews too,
-and changes nothing else but the `risk_change` of the night after it.
+and changes nothing else but the `risk_change` of the night after it. A night that is published when a later one is
+loaded already counts as backfilled, and is never reviewed.
 """
 
 from datetime import date
@@ -13,12 +14,13 @@ from pipeline import paths
 from pipeline.errors import NothingToDo, RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
-from pipeline.serving import database
+from pipeline.serving import database, exports
 from pipeline.serving.bulk import append
 from pipeline.serving.tables import band as bands
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
 from pipeline.settings import Settings
+from pipeline.store.event_store import loaded_nights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +48,19 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
                     primary_horizon=settings.question.primary,
                     customers=int(scores["customer_id"].nunique()),
                     scored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+                    known_until=max(loaded_nights(settings), default=None),
                     **{column: str(scores[column].iloc[0]) for column in OF_THE_NIGHT},
                 )
             )
             connection.execute(insert(bands), _bands(night.score_date, scores))
             append(connection, predictions, night.score_date, scores)
-            _correct_the_night_after(connection, night.score_date)
+            after = _correct_the_night_after(connection, night.score_date)
+            gone = _let_go(connection, settings.serving.nights_kept)
+            # Before the commit: what is seen as published is never without its file.
+            exports.export(settings, night.score_date, scores)
+            if after is not None:
+                exports.export_again(settings, connection, after)
+        exports.remove(settings, gone)
         figures |= {"rows_scored": int(scores["customer_id"].nunique()), "rows_published": len(scores)}
     return figures
 
@@ -66,19 +75,22 @@ def ranked(scores: "pd.DataFrame", high_share: float, medium_share: float) -> "p
     """
     import numpy as np
 
-    ordered = scores.sort_values(
-        ["horizon_days", "churn_probability", "days_since_last_event", "customer_id"], ignore_index=True
+    by_customer = scores.sort_values("customer_id", kind="stable", ignore_index=True)  # once: text sorts slowly
+    horizon, risk, silence = (
+        by_customer[column].to_numpy() for column in ("horizon_days", "churn_probability", "days_since_last_event")
     )
-    by_horizon = ordered.groupby("horizon_days")
-    place = by_horizon.cumcount() + 1
-    count = by_horizon["customer_id"].transform("size")
-    ordered["risk_percentile"] = 100.0 * place / count
+    order = np.lexsort((silence, risk, horizon))
+    _, first, size = np.unique(horizon[order], return_index=True, return_counts=True)
+    place, count = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(first, size) + 1
+    count[order] = np.repeat(size, size)
     from_above = count - place
     # The 1e-9 keeps shares such as .1 * 30 from being one more than they say, as floats are.
     high = np.ceil(high_share * count - 1e-9)
     medium = np.ceil(min(high_share + medium_share, 1.0) * count - 1e-9)
-    ordered["risk_band"] = np.where(from_above < high, "high", np.where(from_above < medium, "medium", "low"))
-    return ordered.sort_values(["horizon_days", "customer_id"], ignore_index=True)
+    band = np.where(from_above < high, "high", np.where(from_above < medium, "medium", "low"))
+    by_customer["risk_percentile"], by_customer["risk_band"] = 100.0 * place / count, band
+    return by_customer.iloc[np.argsort(horizon, kind="stable")].reset_index(drop=True)
 
 
 def _read(path: Any) -> "pd.DataFrame":
@@ -107,17 +119,20 @@ def _neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
 
 def _change(connection: Connection, before: date | None, scores: "pd.DataFrame") -> "pd.Series[float]":
     """Each churn probability minus that of the night `before`; null for a customer who is not in it."""
+    import numpy as np
     import pandas as pd
 
-    keys = ["horizon_days", "customer_id"]
-    values = (predictions.c.horizon_days, predictions.c.customer_id, predictions.c.churn_probability)
-    rows = connection.execute(select(*values).where(predictions.c.score_date == before)).tuples().all()
-    if not rows:
-        return pd.Series(float("nan"), index=scores.index)
-    columns = zip(*rows, strict=True)  # pandas takes rows of SQLAlchemy ten times slower
-    was = pd.DataFrame(dict(zip([*keys, "was"], columns, strict=True)))
-    joined = scores[[*keys, "churn_probability"]].merge(was, on=keys, how="left", validate="one_to_one")
-    return (joined["churn_probability"] - joined["was"]).set_axis(scores.index)
+    change = pd.Series(np.nan, index=scores.index)
+    columns = predictions.c
+    for horizon, rows in scores.groupby("horizon_days")[["customer_id", "churn_probability"]]:
+        of_then = (columns.score_date == before) & (columns.horizon_days == int(str(horizon)))
+        asked = select(columns.customer_id, columns.churn_probability).where(of_then).order_by(columns.customer_id)
+        if was := connection.execute(asked).tuples().all():
+            customers, probability = zip(*was, strict=True)  # pandas takes rows of SQLAlchemy ten times slower
+            place = pd.Index(customers, dtype=object).get_indexer(pd.Index(rows["customer_id"], dtype=object))
+            then = np.where(place >= 0, np.array(probability)[place], np.nan)
+            change.loc[rows.index] = rows["churn_probability"].to_numpy() - then
+    return change
 
 
 def _bands(day: date, scores: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -129,11 +144,29 @@ def _bands(day: date, scores: "pd.DataFrame") -> list[dict[str, Any]]:
     return [{"score_date": day, **row} for row in counted.reset_index().to_dict("records")]
 
 
-def _correct_the_night_after(connection: Connection, day: date) -> None:
-    """A night that is published late, or again, is the one that its successor's changes are counted from."""
+def _let_go(connection: Connection, kept: int | None) -> list[date]:
+    """Removes the predictions of the nights before the last `kept`, as far as no horizon of theirs is still to be
+    reviewed; gives their score dates. The nights themselves stay, with their reviews and risk bands.
+    """
+    if kept is None:
+        return []
+    from pipeline.review import waiting
+
+    older = list(connection.scalars(select(nights.c.score_date).order_by(nights.c.score_date.desc()).offset(kept)))
+    held = {day for day, _ in waiting(connection)}
+    gone = [day for day in older if day not in held]
+    for day in gone:
+        connection.execute(delete(predictions).where(predictions.c.score_date == day))
+    return gone
+
+
+def _correct_the_night_after(connection: Connection, day: date) -> date | None:
+    """A night that is published late, or again, is the one that its successor's changes are counted from. Gives that
+    successor, where there is one.
+    """
     after = _neighbour(connection, day, earlier=False)
     if after is None:
-        return
+        return None
     now = predictions.alias("now")
     of_the_same = (now.c.horizon_days == predictions.c.horizon_days) & (now.c.customer_id == predictions.c.customer_id)
     was = select(now.c.churn_probability).where(now.c.score_date == day, of_the_same).scalar_subquery()
@@ -142,3 +175,4 @@ def _correct_the_night_after(connection: Connection, day: date) -> None:
         .where(predictions.c.score_date == after)
         .values(risk_change=predictions.c.churn_probability - was)
     )
+    return after

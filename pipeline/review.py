@@ -28,10 +28,10 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
     """
     with recorded(settings, "review", night) as figures:
         with database.reading(settings) as connection:
-            waiting = _waiting(connection)
-        closed = [(day, horizon) for day, horizon in waiting if _end(day, horizon) <= night.cutoff]
+            unreviewed = waiting(connection)
+        closed = [(day, horizon) for day, horizon in unreviewed if _end(day, horizon) <= night.cutoff]
         if not closed:
-            following = min((_end(day, horizon) for day, horizon in waiting), default=None)
+            following = min((_end(day, horizon) for day, horizon in unreviewed), default=None)
             next_time = f"the next closes on {following:%Y-%m-%d}" if following else "none is waiting"
             raise NothingToDo(f"no horizon of a published night has closed by {night.name} unreviewed: {next_time}")
         for day, horizon in closed:
@@ -40,8 +40,8 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
     return figures
 
 
-def _waiting(connection: Connection) -> list[tuple[date, int]]:
-    """What was published and never reviewed, in order."""
+def waiting(connection: Connection) -> list[tuple[date, int]]:
+    """What was published and never reviewed, in order; backfilled nights are not to be."""
     columns = (predictions.c.score_date, predictions.c.horizon_days)
     # A night is looked at one at a time: distinct over the whole history would read all of it.
     done = {(day, horizon) for day, horizon in connection.execute(select(reviews.c.score_date, reviews.c.horizon_days))}
@@ -57,7 +57,8 @@ def _waiting(connection: Connection) -> list[tuple[date, int]]:
 
 def _first_customers(connection: Connection) -> list[tuple[date, str]]:
     """For each published night, one customer: every customer is scored at every horizon of a night."""
-    days = list(connection.scalars(select(nights.c.score_date).order_by(nights.c.score_date)))
+    honest = nights.c.known_until.is_(None) | (nights.c.known_until <= nights.c.score_date)
+    days = list(connection.scalars(select(nights.c.score_date).where(honest).order_by(nights.c.score_date)))
     any_customer = select(predictions.c.customer_id).limit(1)
     found = [(day, connection.scalar(any_customer.where(predictions.c.score_date == day))) for day in days]
     return [(day, customer) for day, customer in found if customer is not None]

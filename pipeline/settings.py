@@ -107,7 +107,9 @@ class Evidence(Section):
 
 
 class Serving(Section):
-    """How scores are presented: risk bands from the top, and the share of customers whose reasons are written."""
+    """How scores are presented and kept: risk bands from the top, the share of customers whose reasons are written, how
+    many nights, and whether as files too.
+    """
 
     high_share: Share = 0.1
     """The share of customers, from the most at risk, in the band `high`."""
@@ -115,6 +117,14 @@ class Serving(Section):
     """The share after them in the band `medium`; the rest is `low`."""
     reasons_share: Share = 0.05
     """The share of customers, from the most at risk, whose reasons are written every night."""
+    nights_kept: Annotated[int, Field(gt=0)] | None = None
+    """The published nights whose predictions are kept; by default all. A night's predictions go only once every horizon
+    of it is reviewed; its reviews and risk bands stay for ever.
+    """
+    parquet: str | None = "published"
+    """The folder, relative to `paths.var`, that also gets each published night as Parquet, as
+    `score_date=2017-12-04/predictions.parquet`; `""` for none.
+    """
 
 
 class Addresses(Section):
@@ -189,6 +199,11 @@ class Settings(Section):
     def events(self) -> Path:
         """The event store's folder."""
         return self._resolve(_from_environment(self.addresses.events, "events") or str(self.var / "events"))
+
+    @property
+    def published(self) -> Path | None:
+        """The folder of the published nights as Parquet; None where none is asked for."""
+        return (self.var / self.serving.parquet).resolve() if self.serving.parquet else None
 
     @property
     def predictions(self) -> str:

@@ -206,10 +206,12 @@ def _make_schema(store: Engine) -> None:
         postgresql = connection.dialect.name == "postgresql"
         if postgresql:
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+        _add_columns_to_an_earlier_recurs(connection)
         tables.metadata.create_all(connection)
         _count_bands_of_an_earlier_recur(connection)
-        for name, view in VIEWS.items():
+        for name in VIEWS:
             connection.exec_driver_sql(f"drop view if exists {name}")
+        for name, view in VIEWS.items():
             connection.exec_driver_sql(f"create view {name} as {view.sql.strip()}")
             if postgresql:
                 _comment(connection, f"view {name}", view.description)
@@ -217,6 +219,17 @@ def _make_schema(store: Engine) -> None:
                     _comment(connection, f"column {name}.{column}", meaning)
         connection.execute(delete(tables.schema_version))
         connection.execute(insert(tables.schema_version).values(digest=current))
+
+
+def _add_columns_to_an_earlier_recurs(connection: Connection) -> None:
+    """Columns that tables have gained since they were made; all of these may be null."""
+    there = inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        known = {column["name"] for column in there.get_columns(table.name)} if there.has_table(table.name) else None
+        for column in table.columns if known is not None else ():
+            if column.name not in (known or ()):
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"alter table {table.name} add column {column.name} {kind}")
 
 
 def _count_bands_of_an_earlier_recur(connection: Connection) -> None:

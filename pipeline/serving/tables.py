@@ -79,8 +79,11 @@ night = Table(
     Column("run_id", String, nullable=False),
     Column("question_digest", String, nullable=False),
     Column("scored_at", Instant, nullable=False),
+    Column("known_until", Day),
 )
-"""One published night. What is true of all its predictions stands here once."""
+"""One published night. What is true of all its predictions stands here once. `known_until` is the last night that was
+loaded when this one was published: where it is later, the scores were backfilled.
+"""
 
 prediction = Table(
     "prediction",

