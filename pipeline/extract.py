@@ -1,5 +1,7 @@
 """The first step of a night: its rows, as the source has them, into one staged file."""
 
+import pyarrow.parquet as pq
+
 from pipeline import paths
 from pipeline.errors import NothingToDo
 from pipeline.nights import Night
@@ -9,11 +11,15 @@ from pipeline.sources import open_source
 from pipeline.store.event_store import loaded_nights
 
 
-def extract(settings: Settings, night: Night) -> dict[str, int]:
+def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str, int]:
     """Stages `night` and returns `rows_read`. Raises NothingToDo for a night past the source's last closed day, and for
     one whose days were loaded with a later night.
+
+    A night that was loaded before is the night as it was then: the staged file, while it is kept (`run.keep_staged`),
+    else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is what the source
+    holds of it today.
     """
-    with recorded(settings, "extract", night) as figures:
+    with recorded(settings, "extract", night) as figures, paths.alone(settings, "night"):
         source = open_source(settings)
         closed = source.span()[1]
         if night.end > closed:
@@ -25,6 +31,10 @@ def extract(settings: Settings, night: Night) -> dict[str, int]:
             raise NothingToDo(
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
             )
-        with paths.atomically(paths.staged(settings, night)) as file:
-            figures["rows_read"] = source.extract(night, file)
+        again, staged = bool(later) and not afresh, paths.staged(settings, night)
+        if again and staged.exists():
+            figures["rows_read"] = pq.read_metadata(staged).num_rows
+        else:
+            with paths.atomically(staged) as file:
+                figures["rows_read"] = source.extract(night, file, again)
         return {"rows_read": figures["rows_read"]}

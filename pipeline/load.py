@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.engine import literal, quoted, session
 from pipeline.errors import RecurError
-from pipeline.nights import Night
+from pipeline.nights import DAY, Night, midnight
 from pipeline.record import recorded
 from pipeline.settings import Settings
 from pipeline.store.event_store import ORDER, EventStore, open_store
@@ -20,7 +20,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
     """
     from pipeline.serving.database import write_quarantine
 
-    with recorded(settings, "load", night) as figures:
+    with recorded(settings, "load", night) as figures, paths.alone(settings, "night"):
         accepted, quarantine = paths.accepted(settings, night), paths.quarantine(settings, night)
         for file in (accepted, quarantine, paths.staged(settings, night)):
             if not file.exists():
@@ -45,6 +45,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
             events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
             store.write(night.score_date, events.to_arrow_reader(), int(corrections))
         write_quarantine(settings, night, by_reason)
+        _forget_old_nights(settings, store)
         outcome = {
             "rows_read": read,
             "rows_accepted": int(added),
@@ -53,6 +54,14 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
         }
         figures.update(outcome)
         return outcome
+
+
+def _forget_old_nights(settings: Settings, store: EventStore) -> None:
+    """Removes the staged and accepted rows of loaded nights past `run.keep_staged` days before the last loaded one."""
+    loaded = store.nights()
+    for old in (one for one in loaded if one < loaded[-1] - settings.run.keep_staged * DAY):
+        for file in (paths.staged, paths.accepted):
+            file(settings, Night(None, midnight(old))).unlink(missing_ok=True)
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """Where local state lies under `paths.var`: one name for each file, used by the steps that write it and read it."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -62,6 +63,16 @@ def atomically(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(settings: Settings, what: str) -> Iterator[None]:
+    """Only one process, or thread, at a time does `what`; others wait here. A killed one holds nothing up."""
+    path = settings.var / "locks" / what
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def replay(settings: Settings) -> dict[str, int]:
     brought_back = {}
     for name in sorted(before.keys() & loaded.keys()):
         night = night_ending_at(settings, midnight(loaded[name]))
-        extract(settings, night)
+        extract(settings, night, afresh=True)
         validate(settings, night)
         outcome = load(settings, night)
         brought_back[name] = before[name] - outcome["rows_quarantined"]

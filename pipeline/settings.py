@@ -31,6 +31,10 @@ class Run(Section):
     """
     seed: Annotated[int, Field(ge=0)] = 20171204
     """The seed of everything random."""
+    keep_staged: Annotated[int, Field(gt=0)] = 35
+    """How many days the staged and accepted rows of a loaded night are kept. A night that is loaded again is read from
+    them, as it was; past them, the source is asked once more where it can say what it knew then.
+    """
 
 
 class Validation(Section):
@@ -191,7 +195,7 @@ class Settings(Section):
         source = self.source
         listed = source.files or (SourceFile(path=str(source.path)),)
         return [
-            file.model_copy(update={"path": str(self._resolve(file.path)), "columns": mapped})
+            file.model_copy(update={"path": self._address(file.path), "columns": mapped})
             for file, mapped in zip(listed, source.mappings, strict=True)
         ]
 
@@ -225,6 +229,10 @@ class Settings(Section):
     @property
     def retrain_after(self) -> int:
         return self.models.retrain_after or self.question.primary
+
+    def _address(self, path: str) -> str:
+        """A file's address: as it is where it names a protocol, else a path that is read against `root`."""
+        return path if "://" in path else str(self._resolve(path))
 
     def _resolve(self, path: str) -> Path:
         return (self.root / Path(path).expanduser()).resolve()

@@ -13,7 +13,7 @@ from pipeline.errors import RecurError
 from pipeline.nights import DAY, Night
 from pipeline.settings import Settings
 from pipeline.sources.contract import Kind
-from pipeline.sources.index import sql_moment
+from pipeline.sources.parts import sql_moment
 
 PACKAGE = "lifetimes"
 FILE = Path("datasets") / "CDNOW_master.txt"
@@ -42,7 +42,7 @@ class Cdnow:
     def attributes(self) -> dict[str, Kind]:
         return {}
 
-    def extract(self, night: Night, path: Path) -> int:
+    def extract(self, night: Night, path: Path, again: bool = False) -> int:
         # A line without a day is not lost: it comes with the history, and validation sets it aside.
         within = f"coalesce(event_at < {sql_moment(night.end)}, {'true' if night.start is None else 'false'})"
         if night.start is not None:

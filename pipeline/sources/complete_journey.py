@@ -57,7 +57,7 @@ class CompleteJourney:
         numeric: dict[str, Kind] = dict.fromkeys(("items", "discount", *DEPARTMENTS, OTHER), "numeric")
         return {**numeric, "store": "categorical"}
 
-    def extract(self, night: Night, path: Path) -> int:
+    def extract(self, night: Night, path: Path, again: bool = False) -> int:
         start = "" if night.start is None else f"and transaction_timestamp >= {_naive(night.start)}"
         # Lines are summed as decimals: sums of floats would depend on the order in which threads come to them.
         spend = "sum(sales_value::decimal(18, 4))"

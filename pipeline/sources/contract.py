@@ -24,7 +24,7 @@ are ISO text in UTC where the source could read them, and stand as they were whe
 
 
 class Source(Protocol):
-    """Where events come from. The constructor raises where the source is missing, unreadable or has not the columns
+    """Where events come from. `span` and `extract` raise where the source is missing, unreadable or has not the columns
     that the configuration names.
     """
 
@@ -38,12 +38,17 @@ class Source(Protocol):
         rows are the lines of events, the last is `lines`, which validation counts and no row holds.
         """
 
-    def extract(self, night: Night, path: Path) -> int:
+    def extract(self, night: Night, path: Path, again: bool = False) -> int:
         """Writes the rows of `night` as Parquet to `path` and returns how many there are.
 
         Columns, all text save the first: `row` (their order in the source), `unreadable` (the line itself, where it
-        could not be taken apart, else null), those of `CORE_TEXTS` that the source maps, and the attributes. A row
-        belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time, in
-        whose `(start, end]` that lies, as known by `end` means known time <= end. All lines of an event belong to the
-        night of the last one.
+        could not be taken apart, else null), those of `CORE_TEXTS` that the source maps, and the attributes. A source
+        without event ids adds `earlier`: how many rows that say the same were in earlier nights.
+
+        A row belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time,
+        in whose `(start, end]` that lies, as known by `end` means known time <= end. One that came for a night already
+        taken belongs to the first night after it came. All lines of an event belong to the night of the last one.
+
+        `again`: the night was loaded before and is wanted as it was then. Raises RecurError where the source can no
+        longer say what it knew.
         """

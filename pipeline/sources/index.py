@@ -1,79 +1,175 @@
 """The index of a source in files: every row once, as mapped text beside the instant that decides its night.
 
-A row without a usable time (missing, unreadable, before February 1970, or a mistaken date far after all others) is not
-lost: it belongs to the night of the row before it, and validation sets it aside there.
+It grows with the source and is never made anew: each look at the source is a *pull*, which reads no more than the files
+that are new or have changed, into parts of their own. So a night costs what is new, however long the history. Of each
+night it is noted with which pull it was taken, so that rows that came later for past days are found by the next.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
+from pydantic import BaseModel
 
-from pipeline.engine import literal, quoted
+from pipeline.engine import literal, session
 from pipeline.errors import RecurError
 from pipeline.nights import midnight
-from pipeline.source_settings import Source
-from pipeline.sources.reader import relation, unreadable_lines
-from pipeline.sources.times import reading
+from pipeline.paths import alone, atomically
+from pipeline.settings import Settings
+from pipeline.sources.inputs import Input
+from pipeline.sources.parts import differences, plausible, set_strays_down, write_rows
 
-FIRST_TIME = datetime(1970, 2, 1, tzinfo=UTC)  # January 1970: an empty clock, or seconds taken for milliseconds
-LAST_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+INDEX_FORMAT = 3
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Input:
-    """One file: the columns that it has, which of them holds what (`mapped`: recur's name to the file's), and the
-    event times `[since, before)` whose rows are taken from it.
+class Part(BaseModel):
+    """One file of the index: what the pull `pull` read of the source's file at `address`, and the first and last moment
+    in it.
     """
 
-    path: Path
-    kind: str
-    there: list[str]
-    mapped: dict[str, str]
-    since: datetime | None = None
-    before: datetime | None = None
+    name: str
+    pull: int
+    address: str
+    first: datetime
+    last: datetime
 
 
-def write_index(
-    connection: duckdb.DuckDBPyConnection, inputs: list[Input], source: Source, names: list[str], folder: Path
-) -> dict[str, str]:
-    """Writes `rows.parquet` and `strays.parquet` (`row, unreadable, event_at, moment`, and `names` as text) to
-    `folder`; returns `first_event` and `closed`, the end of the last closed day, in ISO. Raises RecurError where a file
-    cannot be read and where none holds a time.
+class Contents(BaseModel):
+    """What the index holds. `files`: the stamp of each of the source's files as it was last read. `gone`: by pull, the
+    files of row numbers that the source no longer held. `days`: how many rows have their moment on each day.
+    `nights`: the pull with which each night was taken.
     """
-    connection.execute(f"set TimeZone = {literal(source.timezone)}")
-    parts: list[Path] = []
-    for number, one in enumerate(inputs):
-        try:
-            parts += _write_rows(connection, one, names, folder, number, parts)
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            if "state machine" in reason:  # all that the engine says of it
-                reason = "its lines end in more than one way (\\n, \\r\\n, \\r), or are no lines of text"
-            raise RecurError(f"{one.path} cannot be read: {reason}: mend or replace it") from None
-    everything = f"read_parquet([{', '.join(literal(part) for part in parts)}])"
-    connection.execute("set TimeZone = 'UTC'")
-    usable = _usable(connection, everything, inputs[0].path)
-    first, last = _extent(connection, f"{everything} where {usable}")
-    moment = "moment"
-    if source.rows_are == "lines":
-        # An event is known once its last line is: all its lines belong to that line's night.
-        of_event = "partition by nullif(trim(event_id), '')"
-        moment = f"case when trim(event_id) <> '' then max(moment) over ({of_event}) else moment end as moment"
-    rows = f"select * exclude (moment), {moment} from {everything} where {usable}"
-    connection.execute(f"copy ({rows}) to {literal(folder / 'rows.parquet')}")
-    strays = f"""
-        select stray.* exclude (moment), coalesce(good.moment, {sql_moment(first)}) as moment
-        from (select * from {everything} where not coalesce({usable}, false)) stray
-        asof left join (select row, moment from {everything} where {usable}) good on stray.row >= good.row
+
+    pull: int = 0
+    last_row: int = 0
+    files: dict[str, str] = {}
+    parts: list[Part] = []
+    gone: dict[int, list[str]] = {}
+    days: dict[date, int] = {}
+    first_event: datetime | None = None
+    nights: dict[str, int] = {}
+
+    @property
+    def closed(self) -> datetime:
+        """The end of the last closed day."""
+        return midnight(last_real_day(sorted(self.days.items())))
+
+
+class Index:
+    """The index of one mapping of the source, under `paths.var`."""
+
+    def __init__(self, settings: Settings, names: list[str]) -> None:
+        """`names` are the columns, by recur's names."""
+        self._settings, self.names = settings, names
+        key = [INDEX_FORMAT, names, settings.source.model_dump(mode="json")]
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        self.folder = settings.var / "source" / digest
+
+    def contents(self) -> Contents:
+        """What the index holds by now, without a look at the source."""
+        file = self.folder / "contents.json"
+        return Contents.model_validate_json(file.read_text("utf-8")) if file.exists() else Contents()
+
+    def pull(self, inputs: list[Input]) -> Contents:
+        """Reads what is new among `inputs`, and gives what the index holds then. Raises RecurError where a file cannot
+        be read, and where none holds a time.
+        """
+        with alone(self._settings, "source"):
+            held = self.contents()
+            fresh = [one for one in inputs if held.files.get(one.address) != one.stamp]
+            if fresh:
+                if not self.folder.exists():
+                    shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._sweep(held)
+                with session(self._settings) as connection:
+                    held.pull += 1
+                    for number, one in enumerate(fresh):
+                        self._read(connection, held, one, f"{held.pull:06d}-{number:04d}.parquet")
+                if not held.days:
+                    raise RecurError(
+                        f"{inputs[0].address} holds no row with a time from February 1970 to 2199: "
+                        "set source.path to a file with events"
+                    )
+                self._keep(held)
+        return held
+
+    def note(self, night: str) -> Contents:
+        """Notes that `night` is taken with the present pull, and gives what the index holds."""
+        with alone(self._settings, "source"):
+            held = self.contents()
+            held.nights[night] = held.pull
+            self._keep(held)
+        return held
+
+    def _sweep(self, held: Contents) -> None:
+        """Removes what a killed pull left."""
+        known = {part.name for part in held.parts} | {name for names in held.gone.values() for name in names}
+        for file in self.folder.iterdir():
+            if file.name not in known | {"contents.json"}:
+                file.unlink()
+
+    def _keep(self, held: Contents) -> None:
+        with atomically(self.folder / "contents.json") as file:
+            file.write_text(held.model_dump_json(), "utf-8")
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, held: Contents, one: Input, name: str) -> None:
+        """Reads one file into a part, and adds it to `held`."""
+        part, timezone = self.folder / name, self._settings.source.timezone
+        with one.local(self.folder) as path:
+            write_rows(connection, one, path, timezone, self.names, held.last_row, part)
+        earlier = [other for other in held.parts if other.address == one.address]
+        if earlier:
+            gone = self.folder / f"{name}.gone"  # no name of Parquet: it holds no rows of the source's
+            rows = [rows_of(self.folder, held, [other]) for other in earlier]
+            differences(connection, part, rows, self.names, gone)
+            held.gone.setdefault(held.pull, []).append(gone.name)
+        held.files[one.address] = one.stamp
+        days = connection.execute(
+            f"select moment::date, count(*) from read_parquet({literal(part)}) where {plausible('moment')} group by 1"
+        ).fetchall()
+        for day, rows_of_day in days:
+            held.days[day] = held.days.get(day, 0) + rows_of_day
+        end = midnight(last_real_day(sorted(held.days.items()))) + timedelta(days=1) if held.days else None
+        if end is not None:
+            set_strays_down(connection, part, end, max((other.last for other in held.parts), default=None))
+        [(last_row, first, last, first_event)] = connection.execute(
+            f"select max(row), min(moment) filter ({plausible('moment')}), max(moment) filter ({plausible('moment')}), "
+            f"min(event_at) filter ({plausible('event_at')} and not stray) from read_parquet({literal(part)})"
+        ).fetchall()
+        if last_row is None:
+            part.unlink()
+            return
+        held.last_row = max(held.last_row, last_row)
+        if first is None:  # not one usable time so far: read again when there is
+            del held.files[one.address]
+            part.unlink()
+            return
+        if first_event is not None:
+            held.first_event = min(_utc(first_event), held.first_event or _utc(first_event))
+        held.parts.append(Part(name=name, pull=held.pull, address=one.address, first=_utc(first), last=_utc(last)))
+
+
+def rows_of(folder: Path, held: Contents, parts: list[Part], pull: int | None = None) -> str:
+    """An SQL query of the rows of `parts`, in their order, less those that the source no longer held at `pull` (by
+    default the present one); with `pull`, the pull that brought each.
     """
-    connection.execute(f"copy ({strays}) to {literal(folder / 'strays.parquet')}")
-    for part in parts:
-        part.unlink()
-    return {"first_event": first.isoformat(), "closed": midnight(last).isoformat()}
+    upto = held.pull if pull is None else pull
+    chosen = [
+        f"select *, {number} as pull from read_parquet([{', '.join(literal(folder / part.name) for part in group)}])"
+        for number, group in groupby(parts, key=lambda part: part.pull)
+    ]
+    gone = [folder / name for number, names in held.gone.items() if number <= upto for name in names]
+    rows = " union all ".join(chosen)
+    if not gone:
+        return rows
+    return f"select * from ({rows}) where row not in (from read_parquet([{', '.join(map(literal, gone))}]))"
 
 
 def last_real_day(days: list[tuple[date, int]]) -> date:
@@ -93,81 +189,5 @@ def last_real_day(days: list[tuple[date, int]]) -> date:
     return last
 
 
-def sql_moment(moment: datetime) -> str:
-    """`moment` as an SQL timestamp without a zone, in UTC, as the index has them."""
-    return f"timestamp '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
-
-
-def _write_rows(
-    connection: duckdb.DuckDBPyConnection, one: Input, names: list[str], folder: Path, number: int, before: list[Path]
-) -> list[Path]:
-    """Every row of one file as mapped text, its times in ISO and UTC where they can be read; `event_at` and `moment`
-    typed. Rows are numbered on from those of the files `before`. Returns what was written.
-    """
-    file = relation(one.path, one.kind, one.there)
-    times = {}
-    for name in ("event_time", "known_time"):
-        if name in one.mapped:
-            where = f"{one.path}: column {one.mapped[name]}"
-            times[name] = reading(connection, file, quoted(one.mapped[name]), where)
-    moment = times.get("known_time", times["event_time"])
-    selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
-    for name in names:
-        column = quoted(one.mapped[name])
-        iso = f"({times[name]} at time zone 'UTC')::varchar || '+00'" if name in times else None
-        selected.append(f"{f'coalesce({iso}, {column})' if iso else column} as {quoted(name)}")
-    offset = _last_row(connection, before)
-    taken, left_out = folder / f"taken-{number}.parquet", folder / f"left_out-{number}.parquet"
-    rows = (
-        f"select row_number() over () + {offset} as row, null::varchar as unreadable, {', '.join(selected)} from {file}"
-    )
-    connection.execute(f"copy (select * from ({rows}) where {_in_window(one)}) to {literal(taken)} (format parquet)")
-    connection.execute(f"create or replace temp table left_out as from read_parquet({literal(taken)}) limit 0")
-    if lines := unreadable_lines(connection, one.path, one.kind):
-        numbered = [(place + offset, text) for place, text in lines]
-        connection.executemany("insert into left_out (row, unreadable) values (?, ?)", numbered)
-    connection.execute(f"copy left_out to {literal(left_out)} (format parquet)")
-    return [taken, left_out]
-
-
-def _last_row(connection: duckdb.DuckDBPyConnection, parts: list[Path]) -> int:
-    if not parts:
-        return 0
-    objects = ", ".join(literal(part) for part in parts)
-    [(last,)] = connection.execute(f"select coalesce(max(row), 0) from read_parquet([{objects}])").fetchall()
-    return int(last)
-
-
-def _in_window(one: Input) -> str:
-    """An SQL predicate: whether a row is taken from this file; one without a plausible time is, lest it be lost."""
-    outside = []
-    if one.since is not None:
-        outside.append(f"event_at < {sql_moment(one.since)}")
-    if one.before is not None:
-        outside.append(f"event_at >= {sql_moment(one.before)}")
-    if not outside:
-        return "true"
-    plausible = f"event_at >= {sql_moment(FIRST_TIME)} and event_at < {sql_moment(LAST_TIME)}"
-    return f"not coalesce({plausible} and ({' or '.join(outside)}), false)"
-
-
-def _usable(connection: duckdb.DuckDBPyConnection, everything: str, path: Path) -> str:
-    """An SQL predicate: whether a row's time can decide which night it belongs to."""
-    plausible = f"moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(LAST_TIME)}"
-    days = connection.execute(
-        f"select moment::date, count(*) from {everything} where {plausible} group by 1 order by 1"
-    ).fetchall()
-    if not days:
-        raise RecurError(
-            f"{path} holds no row with a time from February 1970 to 2199: set source.path to a file with events"
-        )
-    end = midnight(last_real_day(days)) + timedelta(days=1)
-    return f"(moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(end)})"
-
-
-def _extent(connection: duckdb.DuckDBPyConnection, rows: str) -> tuple[datetime, datetime]:
-    """The earliest plausible event time and the latest moment."""
-    plausible = f"filter (event_at >= {sql_moment(FIRST_TIME)})"
-    found = connection.execute(f"select min(event_at) {plausible}, max(moment) from {rows}").fetchone()
-    assert found is not None
-    return (found[0] or found[1]).replace(tzinfo=UTC), found[1].replace(tzinfo=UTC)
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigurationError, RecurError
 DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000
 OBJECT = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
+ROW = '"recur.row"'
 KEYS_FROM = 10_000
 """So many lines of a JSON Lines file are looked at for the names of its columns."""
 
@@ -45,12 +46,19 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
     if kind == "parquet":
         kept_as = _parquet_columns(path)
         texts = ", ".join(f"{_as_text(column, kept_as[column])} as {quoted(column)}" for column in columns)
-        return f"(select {texts} from read_parquet({literal(path)}))"
+        return f"(select file_row_number + 1 as {ROW}, {texts} from read_parquet({literal(path)}))"
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(_header(path)[0])}, "
         f"quote = '\"', escape = '\"', columns = {{{types}}}, ignore_errors = true, store_rejects = true)"
     )
+
+
+def row_number(kind: str) -> str:
+    """An SQL expression of a row's number in a `relation`, from 1 on. Parquet keeps it, so that many threads can read a
+    file; lines have to be counted.
+    """
+    return ROW if kind == "parquet" else "row_number() over ()"
 
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> list[tuple[int, str]]:

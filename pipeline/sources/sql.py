@@ -25,7 +25,7 @@ from pipeline.paths import atomically
 from pipeline.settings import Settings
 from pipeline.sources.contract import Kind
 from pipeline.sources.files import Files, attributes_of
-from pipeline.sources.index import Input
+from pipeline.sources.inputs import Input
 
 BATCH = 100_000
 INCREMENT = "incremental_by"
@@ -49,15 +49,16 @@ class Sql:
     def span(self) -> tuple[datetime, datetime]:
         return self._pulled().span()
 
-    def extract(self, night: Night, path: Path) -> int:
-        return self._pulled().extract(night, path)
+    def extract(self, night: Night, path: Path, again: bool = False) -> int:
+        return self._pulled().extract(night, path, again)
 
     def _pulled(self) -> Files:
         """All that the database holds by now, pulled once by each source object."""
         if self._files is None:
             self._pull()
             mapped = {name: name for name in self._source.names}
-            inputs = [Input(part, "parquet", list(mapped), mapped) for part in self._parts()]
+            # What was pulled never changes, save where a customer is erased from it.
+            inputs = [Input(str(part), "pulled", "parquet", mapped) for part in self._parts()]
             if not inputs:
                 raise RecurError(f"{self._where()} holds no row: set source.table to the table that holds your events")
             self._files = Files(self._settings, inputs)

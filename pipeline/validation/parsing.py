@@ -1,6 +1,7 @@
 """From a staged night's texts to typed columns and a verdict on every row, as one SQL query."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from pipeline.engine import literal, quoted
 from pipeline.nights import Night
@@ -92,7 +93,7 @@ def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind]
         typed["unit_price"] = _number("unit_price")
         typed["amount"] = f"round({_number('quantity')} * {_number('unit_price')}, 4)"
     columns = ", ".join([*texts, *(f"{expression} as {quoted(name)}" for name, expression in typed.items())])
-    end = f"{_moment(night)} as night_end"
+    end = f"{_moment(night.end)} as night_end"
     return f"select row, unreadable, {end}, {columns} from {staged} as staged"
 
 
@@ -120,23 +121,32 @@ def _time(name: str) -> str:
 
 
 def _known_time(mapped: Collection[str], night: Night) -> str:
-    """Where the source has no arrival column: the night's end; for the history before the first night, the end of the
-    event's own day.
+    """The arrival column, or the night's end for what came late by it. Where the source has none: the night's end; for
+    the history before the first night, the end of the event's own day.
     """
     if "known_time" in mapped:
-        return _time("known_time")
+        if night.start is None:
+            return _time("known_time")
+        # What arrived by the source's account before this night, and came only now, was not known before.
+        return (
+            f"case when {_time('known_time')} <= {_moment(night.start)} then {_moment(night.end)} "
+            f"else {_time('known_time')} end"
+        )
     if night.start is None:
         return f"date_trunc('day', {_time('event_time')}) + interval 1 day"
-    return _moment(night)
+    return _moment(night.end)
 
 
-def _moment(night: Night) -> str:
-    """The night's end, as an SQL timestamp without zone, in UTC."""
-    return f"timestamp '{night.end:%Y-%m-%d %H:%M:%S}'"
+def _moment(moment: datetime) -> str:
+    """An SQL timestamp without zone, in UTC."""
+    return f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'"
 
 
 def _made_id(mapped: Collection[str]) -> str:
-    """The digest of what the row says, and its occurrence number among the night's rows that say the same."""
+    """The digest of what the row says, and its number among the rows that say the same: those of earlier nights, which
+    the source counts, come first. Where the source says when a row arrived, one that arrives again is the same event.
+    """
     said = ", ".join(f"coalesce(staged.{quoted(name)}, {NOTHING})" for name in mapped if name != "known_time")
     digest = f"md5(concat_ws({UNIT}, {said}))"
-    return f"{digest} || '-' || row_number() over (partition by {digest} order by row)"
+    alike = f"{digest}, staged.known_time" if "known_time" in mapped else digest
+    return f"{digest} || '-' || (staged.earlier + row_number() over (partition by {alike} order by row))"

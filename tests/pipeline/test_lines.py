@@ -100,9 +100,10 @@ def test_expected_reasons_do_not_refuse_a_night(tmp_path):
         ingest(configure(tmp_path, {"events.csv": rows}), "2020-01-02")
     settings = configure(tmp_path, {"events.csv": rows}, validation='expected_reasons = ["customer_id_missing"]')
     assert ingest(settings, "2020-01-02")["rows_quarantined"] == 50
+    (folder := tmp_path / "mended").mkdir()
     others = [f"h{number},c,2020-01-01,1,much,x" for number in range(3)]
     settings = configure(
-        tmp_path, {"events.csv": [*rows, *others]}, validation='expected_reasons = ["customer_id_missing"]'
+        folder, {"events.csv": [*rows, *others]}, validation='expected_reasons = ["customer_id_missing"]'
     )
     with pytest.raises(RecurError, match=r"3 of 54 rows \(5.6%\) were set aside.*unit_price is no number"):
         ingest(settings, "2020-01-02")

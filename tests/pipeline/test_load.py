@@ -8,7 +8,7 @@ from pipeline.engine import connect
 from pipeline.errors import NothingToDo, RecurError
 from pipeline.load import load
 from pipeline.store.event_store import open_store
-from tests.pipeline.nights_by_hand import configure, day, ingest, night_of, write_csv
+from tests.pipeline.nights_by_hand import configure, day, ingest, night_of
 
 VERSIONED = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "known_time": "seen"}
 HEADER = "id,who,when,eur,seen"
@@ -141,10 +141,3 @@ def test_the_quarantine_is_counted_for_analysts(tmp_path):
     with reading(settings) as connection:
         rows = connection.execute(text("select reason from quarantine_summary order by reason")).scalars().all()
     assert rows == ["customer_id_missing", "event_time_unreadable"]
-
-
-def test_a_changed_source_makes_its_night_anew(tmp_path):
-    settings = configure(tmp_path, ["a,2020-01-01,1", "z,2020-01-02,1"])
-    ingest(settings, "2020-01-02")
-    write_csv(tmp_path, ["a,2020-01-01,1", "b,2020-01-01,1", "z,2020-01-02,1"])
-    assert ingest(settings, "2020-01-02")["rows_accepted"] == 2

@@ -178,13 +178,13 @@ def test_a_missing_file_is_named(tmp_path):
     settings = configure(tmp_path, ROWS)
     (tmp_path / "events.csv").unlink()
     with pytest.raises(RecurError, match=r"events.csv does not exist: set source.path"):
-        open_source(settings)
+        last_closed(settings)
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
     settings = configure(tmp_path, ROWS, columns={"customer_id": "who", "event_time": "time"})
     with pytest.raises(ConfigurationError, match=r"event_time is 'time', which .* has not: it has who, when, eur"):
-        open_source(settings)
+        last_closed(settings)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 but not really", b"\xff\xfe\x00"])
@@ -194,7 +194,7 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     kind = "csv" if content != b"PAR1 but not really" else "parquet"
     source = settings.source.model_copy(update={"kind": kind})
     with pytest.raises(RecurError, match=f"events.csv cannot be read as {kind}") as caught:
-        open_source(settings.model_copy(update={"source": source}))
+        last_closed(settings.model_copy(update={"source": source}))
     assert "\n" not in str(caught.value)
 
 

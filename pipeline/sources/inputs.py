@@ -1,0 +1,119 @@
+"""The files of a source: those that the configuration names, here or at any address that fsspec reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipeline.errors import RecurError
+from pipeline.settings import Settings
+from pipeline.source_settings import SourceFile
+
+STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
+"""What file systems call the moment of a file's last change, or the digest of what it holds."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file: its address, what tells it from an earlier one of that address (`stamp`), how it is read, which of its
+    columns hold what (`mapped`: recur's name to the file's), and the event times `[since, before)` whose rows are taken
+    from it.
+    """
+
+    address: str
+    stamp: str
+    kind: str
+    mapped: dict[str, str]
+    since: datetime | None = None
+    before: datetime | None = None
+
+    @contextmanager
+    def local(self, folder: Path) -> Iterator[Path]:
+        """The file on this machine, fetched into `folder` for as long as it is read where it lies elsewhere."""
+        if not _is_remote(self.address):
+            yield Path(self.address)
+            return
+        fetched = folder / f"fetched-{self.address.rpartition('/')[2]}"
+        system, place = _system(self.address)
+        try:
+            try:
+                system.get_file(place, str(fetched))
+            except Exception as error:  # whatever the file system of that address raises
+                raise _unreachable(self.address, error) from None
+            yield fetched
+        finally:
+            fetched.unlink(missing_ok=True)
+
+
+def inputs_of(settings: Settings) -> list[Input]:
+    """What the entries of the configuration stand for, in their order: a file each, or those that fit its pattern, by
+    name. Raises RecurError where there is none.
+    """
+    return [one for file in settings.source_files for one in _of_entry(settings, file)]
+
+
+def _of_entry(settings: Settings, file: SourceFile) -> list[Input]:
+    zone = ZoneInfo(settings.source.timezone)
+    found = _remote(file.path) if _is_remote(file.path) else _here(Path(file.path))
+    since, before = (_midnight(day, zone) for day in (file.since, file.before))
+    return [Input(address, stamp, settings.source.kind, file.columns, since, before) for address, stamp in found]
+
+
+def _here(pattern: Path) -> list[tuple[str, str]]:
+    """Addresses and stamps of the files on this machine that `pattern` names."""
+    named = pattern.is_file() or not any(mark in pattern.name for mark in "*?[")
+    found = [pattern] if named else sorted(one for one in pattern.parent.glob(pattern.name) if one.is_file())
+    if named and not pattern.is_file():
+        raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events")
+    if not found:
+        raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
+    stats = [(path, path.stat()) for path in found]
+    return [(str(path), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in stats]
+
+
+def _remote(pattern: str) -> list[tuple[str, str]]:
+    """The same at an address of fsspec."""
+    system, place = _system(pattern)
+    try:
+        wild = any(mark in place.rpartition("/")[2] for mark in "*?[")
+        found = sorted(system.glob(place)) if wild else [place]
+        facts = [(str(system.unstrip_protocol(one)), system.info(one)) for one in found]
+    except FileNotFoundError:
+        raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events") from None
+    except Exception as error:  # whatever the file system of that address raises
+        raise _unreachable(pattern, error) from None
+    if not facts:
+        raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
+    return [
+        (address, " ".join([str(info.get("size")), *(str(info[name]) for name in STAMPS if name in info)]))
+        for address, info in facts
+    ]
+
+
+def _system(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the place in it."""
+    from fsspec.core import url_to_fs
+
+    try:
+        system, place = url_to_fs(address)
+    except (ImportError, ValueError) as error:  # an unknown protocol, or one whose package is not installed
+        raise _unreachable(address, error) from None
+    system.invalidate_cache()  # a listing of yesterday does not show tonight's file
+    return system, str(place)
+
+
+def _unreachable(address: str, error: Exception) -> RecurError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return RecurError(f"{address} cannot be read: {reason}: mend source.path, or the access to it")
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _midnight(day: date | None, zone: ZoneInfo) -> datetime | None:
+    """The instant at which `day` begins in the source's time zone."""
+    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=zone)
