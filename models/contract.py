@@ -16,6 +16,7 @@ from models.outcomes import held_out_labels, ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
 View = Literal["aggregates", "sequences"]
+Range = tuple[float, float] | tuple[int, int] | list[Any]  # from, to (both included), or the values there are
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 
@@ -32,12 +33,15 @@ class Predictions:
 
 class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
-    not given have the class's defaults. Parameters are JSON values.
+    not given have the class's defaults. Parameters are JSON values. Those of `found` are what `fit` finds with
+    validation and a fit without it takes over; the others make the recipe. `space` is where tuning looks.
     """
 
     family: ClassVar[Family]
     views: ClassVar[tuple[View, ...]]
     defaults: ClassVar[dict[str, Any]] = {}
+    found: ClassVar[tuple[str, ...]] = ()
+    space: ClassVar[dict[str, Range]] = {}
 
     def __init__(self, horizons: tuple[int, ...], seed: int, **parameters: Any) -> None:
         if unknown := set(parameters) - set(self.defaults):
@@ -49,6 +53,11 @@ class Model(ABC):
         self.parameters = {**self.defaults, **parameters}
         self.calibration: Calibration | None = None
         self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round, for those that have such
+
+    @classmethod
+    def recipe_of(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Of all parameters those that make the recipe, with the defaults of those not given."""
+        return {name: parameters.get(name, default) for name, default in cls.defaults.items() if name not in cls.found}
 
     @abstractmethod
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:

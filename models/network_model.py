@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from features.dataset import Dataset, Floats, Labels
-from models.contract import Model, OnEpoch, Predictions
+from models.contract import Model, OnEpoch, Predictions, Range
 from models.outcomes import (
     VALUES,
     ValueScale,
@@ -52,6 +52,13 @@ class NetworkModel(Model):
         "weight_decay": 1.0,
         "dropout": 0.2,
         "head_units": 64,
+    }
+    found: ClassVar[tuple[str, ...]] = ("epochs",)
+    space: ClassVar[dict[str, Range]] = {
+        "learning_rate": (0.001, 0.012),
+        "weight_decay": (0.01, 5.0),
+        "dropout": (0.0, 0.6),
+        "head_units": [32, 64, 128],
     }
     values: dict[str, ValueScale]
     networks: "list[keras.Model]"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from models.evidence.comparison import compare as compare_results
 from models.evidence.metrics import clip_probabilities
 from pipeline import paths, tracking
+from pipeline.alterations import with_changes
 from pipeline.comparison_report import comparison_report
 from pipeline.errors import RecurError
 from pipeline.evidence import Evidence, read_evidence, windows
@@ -39,7 +40,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         data, meta = read_snapshot(settings, cutoff)
         evidence = read_evidence(settings, cutoff)
         try:
-            comparison = compare_results(
+            compared = compare_results(
                 evidence.results,
                 evidence.labels,
                 evidence.customer_id,
@@ -48,9 +49,13 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                 windows=windows(settings, meta, evidence),
                 margin=settings.models.margin,
                 seed=settings.run.seed,
+                seeds=evidence.seed,
+                values=evidence.values,
+                contact_cost=settings.evidence.contact_cost,
             ).to_json()
         except ValueError as error:
             raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
+        comparison = with_changes(compared, evidence, settings.run.seed)
         folder = paths.snapshot(settings, cutoff)
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
@@ -75,7 +80,9 @@ def last_comparison(settings: Settings) -> dict[str, Any]:
 
 
 def last_predictions(settings: Settings) -> Path:
-    """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`."""
+    """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`, and `seed`
+    where every recipe was fitted with several.
+    """
     return _last_folder(settings) / TEST_PREDICTIONS
 
 
@@ -87,6 +94,7 @@ def last_report(settings: Settings) -> Path:
 def _write_test_predictions(path: Path, evidence: Evidence) -> None:
     """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
     rows = len(evidence.labels)
+    several = {"seed": pa.array(evidence.seed)} if evidence.seeds > 1 else {}
     tables = [
         pa.table(
             {
@@ -97,6 +105,7 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
                 "model": pa.array([result.name] * rows),
                 "probability": pa.array(clip_probabilities(result.test_probability)),
             }
+            | several
         )
         for result in evidence.results
     ]
@@ -125,10 +134,13 @@ def _log(
         parent.figure(figure, f"plots/{name}.png")
     for model in comparison["models"]:
         child = tracking.existing_run(settings, model["run_id"])
+        figures = model["metrics"] | model["details"]
+        for kind, values in [*model["values"].items(), ("change when", model["log_loss_change"])]:
+            figures |= {f"{kind} {metric}".replace(" ", "_"): interval for metric, interval in values.items()}
         child.metrics(
             {
                 f"test_{metric}{suffix}": interval[end]
-                for metric, interval in model["metrics"].items()
+                for metric, interval in figures.items()
                 for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
             }
         )

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.dataset import Dataset
+from models.evidence.altered import ALTERED
+from models.evidence.details import DETAILS
 from models.evidence.intervals import customer_weights
 from models.evidence.metrics import METRICS, example_log_loss
 from models.evidence.paired import paired_differences
 from models.evidence.slices import Slice, members, sliced_difference
+from models.evidence.values import VALUE_METRICS
 from pipeline.evidence import Evidence
+from pipeline.fits import WITHOUT_STATE
 from pipeline.settings import Settings
 from pipeline.snapshot import seen_in_training, test_of
 
@@ -53,12 +57,39 @@ def comparison_report(
         comparison=comparison,
         remarks=meta["remarks"],
         metrics=METRICS,
+        details=DETAILS,
+        value_metrics=VALUE_METRICS,
+        altered={**ALTERED, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
+        calibration=_calibration(meta, evidence),
+        contact_cost=settings.evidence.contact_cost,
         paired=paired_differences(evidence.results, evidence.labels, weights, reference) if reference else (),
         best=best,
         windows=_windows(meta, comparison, evidence, best),
         slices=_slices(settings, data, meta, evidence, best),
         pictures={name: _inline(figure) for name, figure in pictures.items()},
     )
+
+
+def _calibration(meta: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
+    """How the base rate moved in the latest window, and by how much each model's mean prediction was moved after it."""
+    last = int(evidence.window.max(initial=0))
+    newest = evidence.window == last
+    models = []
+    for result in evidence.results:
+        fitted = evidence.calibration[result.name]
+        primary = meta["question"]["horizons"].index(meta["question"]["primary_horizon"])
+        models.append(
+            {
+                "name": result.name,
+                "kind": fitted["kind"] if fitted else "none",
+                "said": fitted["predicted"][primary] if fitted else None,
+                "came": fitted["base_rate"][primary] if fitted else None,
+                "test_said": float(np.asarray(result.test_probability)[newest].mean()),
+                "test_came": float(evidence.labels[newest].mean()),
+            }
+        )
+    churn = meta["windows"][last]["churn"]
+    return {"models": models, "churn": churn}
 
 
 def _windows(
@@ -88,7 +119,10 @@ def _slices(
     seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
     said = {result.name: result.test_probability for result in evidence.results}
     return sliced_difference(
-        members(test_of(data, meta).aggregates, np.concatenate(seen)),
+        {
+            dimension: {name: evidence.of_examples(mask) for name, mask in named.items()}
+            for dimension, named in members(test_of(data, meta).aggregates, np.concatenate(seen)).items()
+        },
         evidence.labels,
         evidence.customer_id,
         said[best[0]],

@@ -5,7 +5,6 @@ put before the gate.
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.evidence.result import Result
+from models.outcomes import VALUES
 from pipeline import paths
 from pipeline.errors import RecurError
 from pipeline.settings import Settings
@@ -21,15 +21,29 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the models said of the test examples at the primary horizon, row by row, and what happened."""
+    """What the models said of the test examples at the primary horizon, row by row, and what happened. A row is an
+    example and a seed: all examples of the first seed, then all of the next; `rows` is their number.
+    """
 
-    customer_id: np.ndarray  # [examples], strings
-    cutoff: np.ndarray  # [examples], microseconds since 1970 in UTC
-    window: np.ndarray  # [examples], counted from the oldest
-    labels: np.ndarray  # [examples], 1 where the customer churned
+    customer_id: np.ndarray  # [rows], strings
+    cutoff: np.ndarray  # [rows], microseconds since 1970 in UTC
+    window: np.ndarray  # [rows], counted from the oldest
+    seed: np.ndarray  # [rows], counted from 0
+    labels: np.ndarray  # [rows], 1 where the customer churned
+    values: dict[str, np.ndarray]  # purchases and spend that came -> [rows]
     results: tuple[Result, ...]
     fitted: dict[str, dict[str, Any]]  # name -> the parameters that its fit ended with
+    calibration: dict[str, dict[str, Any] | None]  # name -> its calibration as JSON
     curves: dict[str, dict[str, list[float]]]  # name -> measure -> value an epoch
+    altered: dict[str, pa.Table]  # name -> what it said when its histories were altered
+
+    @property
+    def seeds(self) -> int:
+        return int(self.seed.max()) + 1 if len(self.seed) else 1
+
+    def of_examples(self, values: np.ndarray) -> np.ndarray:
+        """[rows] of [examples]: the same for every seed."""
+        return np.tile(values, self.seeds)
 
 
 def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
@@ -37,40 +51,59 @@ def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
     folder = paths.snapshot(settings, cutoff)
     first: pa.Table | None = None
     results: list[Result] = []
-    fitted: dict[str, dict[str, Any]] = {}
-    curves: dict[str, dict[str, list[float]]] = {}
+    facts: dict[str, dict[str, Any]] = {"parameters": {}, "calibration": {}, "curves": {}}
+    altered: dict[str, pa.Table] = {}
     for name in settings.models.names:
         file, rows_file = folder / "results" / f"{name}.json", folder / "predictions" / f"{name}.parquet"
         if not file.exists() or not rows_file.exists():
             raise RecurError(f"{name} has no result as of {cutoff.date()} in {folder}: run `recur train` for it")
-        result, rows = json.loads(file.read_text("utf-8")), _test_rows(rows_file, settings.question.primary)
+        result, rows = json.loads(file.read_text("utf-8")), test_rows(pq.read_table(rows_file), settings)
         first = first or rows
-        if not rows.select(["customer_id", "cutoff"]).equals(first.select(["customer_id", "cutoff"])):
+        same = ["seed", "customer_id", "cutoff"]
+        if not rows.select(same).equals(first.select(same)):
             raise RecurError(f"{name} was tested on other examples than {results[0].name}: run `recur train` anew")
-        fitted[name], curves[name] = result.pop("parameters"), result.pop("curves")
-        results.append(Result(**result, test_probability=rows["churn_probability"].to_numpy()))
+        for key, known in facts.items():
+            known[name] = result.pop(key)
+        altered[name] = pq.read_table(folder / "altered" / f"{name}.parquet")
+        results.append(
+            Result(
+                **result,
+                test_probability=rows["churn_probability"].to_numpy(),
+                test_purchases=_values(rows, "expected_purchases"),
+                test_spend=_values(rows, "expected_spend"),
+            )
+        )
     assert first is not None
     return Evidence(
         customer_id=np.asarray(first["customer_id"].to_pylist(), dtype=object),
         cutoff=first["cutoff"].cast(pa.int64()).to_numpy(),
         window=first["window"].to_numpy(),
+        seed=first["seed"].to_numpy(),
         labels=first["churn"].to_numpy(),
+        values={outcome: first[outcome].to_numpy() for outcome in VALUES},
         results=tuple(results),
-        fitted=fitted,
-        curves=curves,
+        fitted=facts["parameters"],
+        calibration=facts["calibration"],
+        curves=facts["curves"],
+        altered=altered,
     )
 
 
-def _test_rows(file: Path, horizon: int) -> pa.Table:
-    table = pq.read_table(file)
-    return table.filter(pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], horizon)))
+def test_rows(table: pa.Table, settings: Settings) -> pa.Table:
+    """Of a recipe's predictions those of the test at the primary horizon, in the order of `Evidence`."""
+    kept = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], settings.question.primary))
+    return table.filter(kept)
+
+
+def _values(rows: pa.Table, name: str) -> np.ndarray | None:
+    return None if rows[name].null_count else rows[name].to_numpy()
 
 
 def windows(settings: Settings, meta: dict[str, Any], evidence: Evidence) -> list[dict[str, Any]]:
     """The test's forward windows, each `[first test cutoff, last test cutoff + primary horizon)`, and its examples."""
     horizon = timedelta(days=settings.question.primary)
     tests = [[datetime.fromisoformat(moment) for moment in slices["test"]] for slices in meta["windows"]]
-    counts = np.bincount(evidence.window, minlength=len(tests))
+    counts = np.bincount(evidence.window[evidence.seed == 0], minlength=len(tests))
     return [
         {"start": test[0], "end": test[-1] + horizon, "examples": int(count)}
         for test, count in zip(tests, counts, strict=True)

@@ -2,7 +2,9 @@
 registered, and made champion where the evidence allows it. Also the champion by hand.
 """
 
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,19 +12,22 @@ from typing import Any
 import numpy as np
 
 from features.dataset import Dataset
+from models import model_class
+from models.evidence.calibration import Calibration
 from models.evidence.intervals import customer_weights
 from models.evidence.promotion import Candidate, decide
+from models.evidence.slices import members
 from models.evidence.verdict import best_of
 from pipeline import registry, tracking
 from pipeline.compare import COMPARISON
 from pipeline.errors import NothingToDo, RecurError
-from pipeline.evidence import Evidence, read_evidence
-from pipeline.nights import Night
+from pipeline.evidence import Evidence, read_evidence, test_rows
+from pipeline.fits import fit_windows, recipe, timed_fit
+from pipeline.nights import DAY, Night
 from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded
 from pipeline.settings import Settings
-from pipeline.snapshot import microseconds, read_snapshot, slice_of, test_of, write_outcome
-from pipeline.train import recipe, timed_fit
+from pipeline.snapshot import microseconds, read_snapshot, seen_in_training, slice_of, test_of, write_outcome
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
@@ -40,10 +45,11 @@ class Reigning:
 
 def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """Take the recipe with the lowest log loss on validation, fit it on every closed example as of `cutoff`, register
-    it as challenger, and make it champion if the gate passes it on the test examples. Where it does not, and nothing
-    reigns that answers the question, the fallback is fitted and serves.
+    it as challenger, and make it champion if the gate passes it on the test examples. The reigning recipe competes too,
+    fitted on the same splits. Where the gate refuses, and nothing reigns that answers the question, the fallback is
+    fitted and serves.
 
-    Epochs and rounds are those that validation found. Gives `promoted, version, recipe, reasons`.
+    Epochs, rounds and the calibration are those that the splits found. Gives `promoted, version, recipe, reasons`.
     """
     with recorded(settings, "promote", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
@@ -53,21 +59,31 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
         if winner is None:
             raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
-        reigning = _reigning(settings, evidence, test_of(data, meta))
+        reigning = _reigning(settings, evidence, data, meta, identity(winner.name, evidence.fitted[winner.name]))
         decision = decide(
-            Candidate(winner.name, winner.name, winner.test_probability),
+            Candidate(winner.name, identity(winner.name, evidence.fitted[winner.name]), winner.test_probability),
             reigning.candidate,
             _base_rate(slice_of(data, meta, "train"), settings.question.primary),
             evidence.labels,
             customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
             margin=settings.models.margin,
+            slices=_slices(data, meta, evidence),
+            may_change=_may_change(settings, cutoff),
         )
-        version = _refit(settings, cutoff, winner.name, evidence.fitted[winner.name], data, meta["run_id"])
+        version = _refit(
+            settings,
+            cutoff,
+            winner.name,
+            evidence.fitted[winner.name],
+            evidence.calibration[winner.name],
+            data,
+            meta["run_id"],
+        )
         reasons = [reigning.words, *decision.reasons]
         if decision.promote:
             registry.crown(settings, version.number)
         elif not _answered(settings):
-            version = _refit(settings, cutoff, FALLBACK, {}, data, meta["run_id"])
+            version = _refit(settings, cutoff, FALLBACK, {}, None, data, meta["run_id"])
             registry.crown(settings, version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
@@ -108,26 +124,63 @@ def rollback(settings: Settings) -> dict[str, Any]:
     return {"version": chosen.number, "recipe": chosen.recipe, "champion": chosen.label}
 
 
-def _reigning(settings: Settings, evidence: Evidence, test: Dataset) -> Reigning:
+def identity(name: str, parameters: Mapping[str, Any]) -> str:
+    """A recipe as text: its name and all parameters but those that fitting finds."""
+    return f"{name} {json.dumps(model_class(name).recipe_of(parameters), sort_keys=True)}"
+
+
+def _reigning(settings: Settings, evidence: Evidence, data: Dataset, meta: dict[str, Any], challenger: str) -> Reigning:
     """The champion's predictions of the test examples.
 
-    The artefact itself is asked where it knew nothing past the first test cutoff. A younger one has seen outcomes of
-    the test, so its recipe stands for it, trained beside the challenger; without that nothing fair can be compared.
+    Recipes compete: the champion's stands for it, as fitted beside the others or, where it is none of them, fitted now
+    on the same splits. Where it is the challenger's own recipe, the artefact itself is asked, if it knew nothing past
+    the first test cutoff: a fresh fit must then not be worse than it.
     """
     champion = registry.champion(settings)
     if champion is None:
         return Reigning(None, "no champion reigns")
     if champion.question_digest != settings.question.digest:
         return Reigning(None, f"the champion, {champion.label}, answers another question")
-    if microseconds(champion.trained_until) <= test.cutoff.min():
+    own = identity(champion.recipe, champion.parameters)
+    test = test_of(data, meta)
+    if own == challenger and microseconds(champion.trained_until) <= test.cutoff.min():
         place = test.horizons.index(settings.question.primary)
         probability = registry.load(settings, champion).predict(test).churn_probability[:, place]
-        return Reigning(Candidate(champion.label, champion.recipe, probability), f"{champion.label} reigns")
+        return Reigning(Candidate(champion.label, own, evidence.of_examples(probability)), f"{champion.label} reigns")
     for result in evidence.results:
-        if result.name == champion.recipe:
-            candidate = Candidate(champion.label, champion.recipe, result.test_probability)
+        if identity(result.name, evidence.fitted[result.name]) == own:
+            candidate = Candidate(champion.label, own, result.test_probability)
             return Reigning(candidate, f"{champion.label} reigns, and its recipe on the same examples stands for it")
-    return Reigning(None, f"{champion.label} reigns, but has seen outcomes of the test, and its recipe is not compared")
+    parameters = model_class(champion.recipe).recipe_of(champion.parameters)
+    fits = fit_windows(settings, data, meta, champion.recipe, parameters, lambda epoch, measures: None)
+    said = test_rows(fits.predictions, settings)["churn_probability"].to_numpy()
+    words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
+    return Reigning(Candidate(champion.label, own, said), words)
+
+
+def _may_change(settings: Settings, cutoff: datetime) -> bool:
+    """Whether the recipe that reigns has reigned for a primary horizon: by the cutoff as of which its first version in
+    an unbroken row was trained.
+    """
+    reigned = [registry.version(settings, number) for number in registry.reigns(settings)]
+    if not reigned:
+        return True
+    since = reigned[-1]
+    for earlier in reversed(reigned):
+        if identity(earlier.recipe, earlier.parameters) != identity(since.recipe, since.parameters):
+            break
+        since = earlier
+    return cutoff - since.trained_until >= settings.question.primary * DAY
+
+
+def _slices(data: Dataset, meta: dict[str, Any], evidence: Evidence) -> dict[str, np.ndarray]:
+    seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
+    named = members(test_of(data, meta).aggregates, np.concatenate(seen))
+    return {
+        f"{dimension}: {name}": evidence.of_examples(mask)
+        for dimension, masks in named.items()
+        for name, mask in masks.items()
+    }
 
 
 def _answered(settings: Settings) -> bool:
@@ -143,11 +196,18 @@ def _base_rate(train: Dataset, horizon: int) -> float:
 
 
 def _refit(
-    settings: Settings, cutoff: datetime, name: str, parameters: dict[str, Any], data: Dataset, parent: str
+    settings: Settings,
+    cutoff: datetime,
+    name: str,
+    parameters: dict[str, Any],
+    calibration: dict[str, Any] | None,
+    data: Dataset,
+    parent: str,
 ) -> registry.Version:
     model = recipe(settings, name, parameters)
     with tracking.child_run(settings, f"{name} on all examples", parent, {"family": model.family}) as run:
-        seconds = timed_fit(model, data, None)
+        seconds = timed_fit(model, data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures))
+        model.calibration = Calibration.from_json(calibration) if calibration else None
         run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(data)})
         run.curves(model.curves)

@@ -86,6 +86,10 @@ class Models(Section):
     """The networks' learning rate; by default each network's own."""
     max_epochs: Annotated[int, Field(gt=0)] = 12
     """The most epochs that a network trains; validation may stop it earlier."""
+    trials: Annotated[int, Field(ge=0)] = 0
+    """The trials by which each model is tuned, the same number for all: fits on the oldest window, judged by its
+    validation slice. 0 takes the defaults, which are trial 0 of any tuning.
+    """
     margin: Annotated[float, Field(gt=0)] = 0.002
     """The difference in log loss below which two models count as equivalent."""
     retrain_after: Annotated[int, Field(gt=0)] | None = None
@@ -108,6 +112,12 @@ class Evidence(Section):
 
     windows: Annotated[int, Field(gt=0)] = 1
     """The most forward test periods, each with a training of its own; fewer where the history allows no more."""
+    seeds: Annotated[int, Field(gt=0)] = 1
+    """The fits of every recipe on each window, each from a seed of its own; every figure is over all of them."""
+    calibration: Literal["none", "platt", "beta", "isotonic"] = "platt"
+    """The map that brings every model's probabilities to what the calibration slice bears out."""
+    contact_cost: Share = 0.1
+    """The cost of approaching a customer, as a share of what a churner found is worth: what profit is reckoned by."""
 
 
 class Serving(Section):

@@ -6,16 +6,12 @@ import time
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.dataset import Dataset
-from models import MODELS, model_class
-from models.contract import Model, Predictions
-from models.evidence.metrics import example_log_loss
+from models.contract import Model
 from pipeline import paths, tracking
-from pipeline.errors import ConfigurationError
+from pipeline.fits import default_parameters, fit_windows, recipe
 from pipeline.nights import Night
 from pipeline.record import recorded
 from pipeline.settings import Settings
@@ -25,87 +21,102 @@ log = logging.getLogger("recur.train")
 
 
 def train(settings: Settings, cutoff: datetime, name: str) -> str:
-    """Fit the recipe `name` on each window's training slice, stopped by its validation slice; predict both later
-    slices; log all of it to a child run, and give that run's id. Parameters and curves are the latest window's.
-
-    Whatever is known only after a slice's end is unknown to it: see `snapshot.slice_of`.
+    """Tune the recipe `name` where `models.trials` asks for it, fit it on every window with every seed, predict the
+    later slices; log all of it to a child run, and give that run's id. Parameters, curves and calibration are those of
+    the latest window and the first seed.
     """
     with recorded(settings, f"train {name}", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
         folder = paths.snapshot(settings, cutoff)
-        model = recipe(settings, name)
-        with tracking.child_run(settings, name, meta["run_id"], {"family": model.family, "recipe": name}) as run:
-            fit_seconds, losses, tables = 0.0, [], []
-            for window in range(len(meta["windows"])):
-                known, valid, test = (slice_of(data, meta, part, window) for part in ("train", "valid", "test"))
-                model = recipe(settings, name)
-                fit_seconds += timed_fit(model, known, valid)
-                said = {"valid": (valid, model.predict(valid)), "test": (test, model.predict(test))}
-                losses.append(validation_losses(*said["valid"], settings.question.primary))
-                tables += [_predictions(window, part, *pair) for part, pair in said.items()]
-            speed = _customers_per_second(model, test)
-            all_losses = np.concatenate(losses)
-            loss = float(all_losses.mean()) if len(all_losses) else None
-            with paths.atomically(folder / "predictions" / f"{name}.parquet") as file:
-                pq.write_table(pa.concat_tables(tables), file)
-            measures = {"fit_seconds": fit_seconds, "predict_customers_per_second": speed, "valid_log_loss": loss}
+        kind = type(recipe(settings, name))
+        with tracking.child_run(settings, name, meta["run_id"], {"family": kind.family, "recipe": name}) as run:
+            parameters = default_parameters(settings, kind) | _tuned(settings, data, meta, name, kind, run)
+            fits = fit_windows(settings, data, meta, name, parameters, _on_epoch(name))
+            model, loss = fits.model, fits.valid_log_loss
+            for room, table in (("predictions", fits.predictions), ("altered", fits.altered)):
+                with paths.atomically(folder / room / f"{name}.parquet") as file:
+                    pq.write_table(table, file)
+            measures = {
+                "fit_seconds": fits.fit_seconds,
+                "predict_customers_per_second": _customers_per_second(model, fits.test),
+                "valid_log_loss": loss,
+            }
+            calibration = model.calibration.to_json() if model.calibration else None
             run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
+            run.parameters({"calibration": calibration, "budget": budget(settings, meta)})
             run.metrics(measures)
             run.curves(model.curves)
-            run.dataset("train", digest(known), len(known), folder)
+            run.dataset("train", digest(fits.train), len(fits.train), folder)
             run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
             result = {
                 "name": name,
                 "family": model.family,
                 "run_id": run.run_id,
                 "test_digest": meta["test_digest"],
+                "information": fits.known,
+                "budget": budget(settings, meta),
                 "parameters": model.parameters,
+                "calibration": calibration,
                 "curves": model.curves,
                 **measures,
             }
             with paths.atomically(folder / "results" / f"{name}.json") as file:
                 file.write_text(json.dumps(result, indent=2), "utf-8")
-        figures["rows_read"] = len(known)
+        figures["rows_read"] = len(fits.train)
         shown = "unknown" if loss is None else f"{loss:.4f}"
-        figures["message"] = f"log loss {shown} on {len(all_losses):,} validation examples"
-        log.info("%s trained on %s examples in %.1f s: %s", name, f"{len(known):,}", fit_seconds, figures["message"])
+        figures["message"] = f"log loss {shown} on validation"
+        log.info(
+            "%s trained on %s examples in %.1f s: %s",
+            name,
+            f"{len(fits.train):,}",
+            fits.fit_seconds,
+            figures["message"],
+        )
     return run.run_id
 
 
-def recipe(settings: Settings, name: str, parameters: dict[str, Any] | None = None) -> Model:
-    """An unfitted model of that name: with `parameters`, or else its defaults under the settings for networks.
+def budget(settings: Settings, meta: dict[str, Any]) -> str:
+    """What every model of a comparison may spend, in words: two runs that differ in it are not comparable."""
+    return (
+        f"{settings.models.trials} trials, {settings.models.max_epochs} epochs, {settings.evidence.seeds} seeds, "
+        f"{len(meta['windows'])} windows, calibration {settings.evidence.calibration}"
+    )
 
-    Raises ConfigurationError for a name that there is not.
+
+def _tuned(
+    settings: Settings, data: Dataset, meta: dict[str, Any], name: str, kind: type[Model], run: tracking.Run
+) -> dict[str, Any]:
+    """The best parameters of `models.trials` trials on the oldest window, so that what is tuned has seen no test. A
+    model that has nothing to tune spends none.
     """
-    if name not in MODELS:
-        raise ConfigurationError(f"models.names: there is no model {name!r}; there are {', '.join(MODELS)}")
-    kind = model_class(name)
-    if parameters is None:
-        chosen = {
-            "optimizer": settings.models.optimizer,
-            "learning_rate": settings.models.learning_rate,
-            "max_epochs": settings.models.max_epochs,
-        }
-        # Only a network has an optimizer; a boosted model's learning rate is another thing.
-        known = kind.defaults if "optimizer" in kind.defaults else {}
-        parameters = {key: value for key, value in chosen.items() if key in known and value is not None}
-    return kind(settings.question.horizons, settings.run.seed, **parameters)
+    if settings.models.trials < 2 or not kind.space:
+        return {}
+    from models.evidence.tuning import Trial, tune
+
+    def on_trial(trial: Trial) -> None:
+        tags = {"recipe": name, "state": "given up" if trial.log_loss is None else "finished"}
+        with tracking.child_run(settings, f"{name} trial {trial.number}", run.run_id, tags) as child:
+            child.parameters(trial.parameters)
+            child.metrics({"valid_log_loss": trial.log_loss})
+        log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
+
+    fixed = default_parameters(settings, kind)
+    space = {key: values for key, values in kind.space.items() if key not in fixed}
+    return tune(
+        lambda tried: recipe(settings, name, fixed | dict(tried)),
+        space,
+        kind.defaults,
+        settings.models.trials,
+        slice_of(data, meta, "train", 0),
+        slice_of(data, meta, "valid", 0),
+        settings.question.primary,
+        settings.run.seed,
+        on_trial,
+    )
 
 
-def timed_fit(model: Model, train: Dataset, valid: Dataset | None) -> float:
-    """Fit, telling of each epoch in the log; gives wall seconds."""
-    started = time.perf_counter()
-    model.fit(train, valid, lambda epoch, measures: log.debug("%s epoch %d: %s", type(model).__name__, epoch, measures))
-    return time.perf_counter() - started
-
-
-def validation_losses(valid: Dataset, predictions: Predictions, horizon: int) -> np.ndarray:
-    """The log loss of each example whose outcome is known, in nats."""
-    assert valid.labels is not None
-    place = valid.horizons.index(horizon)
-    truth = valid.labels.churn[:, place]
-    known = ~np.isnan(truth)
-    return example_log_loss(truth[known], predictions.churn_probability[known, place])
+def _on_epoch(name: str) -> Any:
+    return lambda epoch, measures: log.debug("%s epoch %d: %s", name, epoch, measures)
 
 
 def _customers_per_second(model: Model, test: Dataset) -> float:
@@ -114,24 +125,3 @@ def _customers_per_second(model: Model, test: Dataset) -> float:
     started = time.perf_counter()
     model.predict(night)
     return len(night) / (time.perf_counter() - started)
-
-
-def _predictions(window: int, name: str, data: Dataset, predictions: Predictions) -> pa.Table:
-    """One row an example and horizon, in the examples' order: what was predicted, beside what happened."""
-    assert data.labels is not None
-    tables = []
-    for place, days in enumerate(data.horizons):
-        columns = {
-            "window": pa.array(np.full(len(data), window, np.int64)),
-            "slice": pa.array([name] * len(data), pa.string()),
-            "customer_id": pa.array(data.customer_id.tolist(), pa.string()),
-            "cutoff": pa.array(data.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
-            "horizon_days": pa.array(np.full(len(data), days, np.int64)),
-            "churn": pa.array(data.labels.churn[:, place]),
-            "churn_probability": pa.array(predictions.churn_probability[:, place]),
-        }
-        for heading in ("expected_purchases", "expected_spend"):
-            values = getattr(predictions, heading)
-            columns[heading] = pa.nulls(len(data), pa.float64()) if values is None else pa.array(values[:, place])
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.dataset import Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, View
+from models.contract import Family, Model, OnEpoch, Predictions, Range, View
 from models.outcomes import held_out_labels, observed_labels, ordered_by_horizon
 
 if TYPE_CHECKING:
@@ -37,6 +37,15 @@ class LightGBM(Model):
         "max_rounds": 600,
         "patience": 50,
         "rounds": {},
+    }
+    found: ClassVar[tuple[str, ...]] = ("rounds",)
+    space: ClassVar[dict[str, Range]] = {
+        "shrinkage": (0.01, 0.1),
+        "leaves": (4, 63),
+        "min_examples_a_leaf": (20, 400),
+        "share_of_columns": (0.2, 1.0),
+        "share_of_rows": (0.4, 1.0),
+        "l2": (0.1, 100.0),
     }
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:

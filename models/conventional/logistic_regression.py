@@ -9,17 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, View
+from models.contract import Family, Model, OnEpoch, Predictions, Range, View
 from models.outcomes import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
 from models.preparation import Preparation
 
-STRENGTHS = (0.003, 0.03, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
-KNOTS = (0.25, 0.5, 0.75)  # quantiles of the training examples at which a bent column may bend
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
 
 
 class LogisticRegression(Model):
     """One regression a horizon: on the prepared aggregates, on hinges of the columns named in `bent`, and on the
-    products of those columns with one another. `strength` is chosen on validation, and kept. Purchases and spend come
+    products of those columns with one another; a column bends at the quantiles `knots` of the training examples.
+    `strength` is chosen on validation, and kept. Purchases and spend come
     from Poisson regressions on the same columns: their mean is right whatever the distribution, as long as its
     logarithm is linear in them.
     """
@@ -28,8 +28,12 @@ class LogisticRegression(Model):
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
         "strength": 0.03,
+        "knots": [0.25, 0.5, 0.75],
+        "products": True,
         "bent": ["days_since_last_event", "days_since_first_event", "events_91", "overdue", "gap_mean"],
     }
+    found: ClassVar[tuple[str, ...]] = ("strength",)
+    space: ClassVar[dict[str, Range]] = {"products": [True, False]}
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)
@@ -38,7 +42,9 @@ class LogisticRegression(Model):
             self.preparation.columns.index(name) for name in self.parameters["bent"] if name in self.preparation.columns
         ]
         self.knots = [
-            np.unique(np.quantile(self.preparation.transform(train.aggregates)[:, column], KNOTS)).tolist()
+            np.unique(
+                np.quantile(self.preparation.transform(train.aggregates)[:, column], self.parameters["knots"])
+            ).tolist()
             for column in self.bent
         ]
         rows = self._rows(train)
@@ -83,7 +89,8 @@ class LogisticRegression(Model):
         prepared = self.preparation.transform(data.aggregates).astype(np.float64)
         bent = prepared[:, self.bent]
         hinges = [np.maximum(bent[:, [place]] - knots, 0) for place, knots in enumerate(self.knots)]
-        products = [bent[:, [i]] * bent[:, [j]] for i in range(bent.shape[1]) for j in range(i)]
+        pairs = [(i, j) for i in range(bent.shape[1]) for j in range(i)] if self.parameters["products"] else []
+        products = [bent[:, [i]] * bent[:, [j]] for i, j in pairs]
         return np.hstack([prepared, *hinges, *products])
 
     def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:

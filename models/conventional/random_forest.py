@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, View
+from models.contract import Family, Model, OnEpoch, Predictions, Range, View
 from models.outcomes import VALUES, logit, observed_labels, ordered_by_horizon
 from models.preparation import Preparation
 
@@ -98,6 +98,11 @@ class RandomForest(Model):
         "min_examples_a_leaf": 30,
         "share_of_columns": 0.1,
         "share_of_rows": 0.5,
+    }
+    space: ClassVar[dict[str, Range]] = {
+        "min_examples_a_leaf": (5, 200),
+        "share_of_columns": (0.05, 0.6),
+        "share_of_rows": (0.2, 0.9),
     }
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from features.dataset import Dataset
 from models.contract import Model
-from models.evidence.occlusion import occlusion, with_own_histories
+from models.evidence.altered import with_own_histories
+from models.evidence.occlusion import occlusion
 from models.evidence.themes import group_of
 
 ORDINARY = 1_000
@@ -30,7 +31,8 @@ def attributions(
     if found is None:
         return occlusion(model, data, horizon_index, ordinary)
     groups = [group_of(column) for column in found.columns]
-    values = found.to_numpy()
+    # What a model says of itself is said before calibration, which stretches every logit alike.
+    values = found.to_numpy() * (model.calibration.slope(horizon_index) if model.calibration else 1.0)
     return pd.DataFrame({group: values[:, np.array(groups) == group].sum(axis=1) for group in dict.fromkeys(groups)})
 
 

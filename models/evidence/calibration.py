@@ -61,6 +61,11 @@ class Calibration:
         ]
         return np.column_stack(columns)
 
+    def slope(self, horizon_index: int) -> float:
+        """By how much Platt's map stretches a logit; 1 for the other kinds, which have no one slope."""
+        fitted = self.maps[horizon_index]
+        return fitted[0][1] if self.kind == "platt" and fitted else 1.0
+
     def value(self, name: str, expected: Floats) -> Floats:
         return np.asarray(expected * np.asarray(self.factors.get(name, 1.0)))
 

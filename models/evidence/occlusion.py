@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from features.dataset import Dataset, Integers, Sequences
+from features.dataset import Dataset, Sequences
 from models.contract import Model
+from models.evidence.altered import with_own_histories
 from models.evidence.metrics import Floats, clip_probabilities
 from models.evidence.themes import EVENTS, LAST_EVENT, group_of
 
@@ -96,23 +97,6 @@ def _evenly_paced(sequences: Sequences, gap: int) -> Sequences:
     from_end = np.repeat(sequences.offsets[1:], np.diff(sequences.offsets)) - 1 - np.arange(sequences.offsets[-1])
     last = np.repeat(sequences.event_time[sequences.offsets[1:] - 1], np.diff(sequences.offsets))
     return replace(sequences, event_time=last - gap * from_end)
-
-
-def with_own_histories(data: Dataset) -> Dataset:
-    """The same examples, each with a history of its own that holds the steps it sees and no others."""
-    sequences = data.sequences
-    offsets = np.concatenate([[0], np.cumsum(sequences.length)]).astype(np.int64)
-    first = sequences.offsets[sequences.history]
-    steps: Integers = np.repeat(first - offsets[:-1], sequences.length) + np.arange(offsets[-1])
-    own = Sequences(
-        offsets=offsets,
-        event_time=sequences.event_time[steps],
-        numeric={name: values[steps] for name, values in sequences.numeric.items()},
-        categorical={name: (codes[steps], values) for name, (codes, values) in sequences.categorical.items()},
-        history=np.arange(len(data), dtype=np.int64),
-        length=sequences.length,
-    )
-    return replace(data, sequences=own, labels=None)
 
 
 def _stacked(variants: list[Dataset]) -> Dataset:

@@ -1,14 +1,17 @@
 """The gate that a challenger must pass to become champion. Code reads it; every check leaves its reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from models.evidence.intervals import CustomerWeights, Interval, mean, score
+from models.evidence.intervals import CustomerWeights, Interval, customer_weights, mean, score
 from models.evidence.metrics import example_log_loss
 
 NO_SKILL_AUC = 0.5
+FEWEST_CUSTOMERS = 50  # of a slice that can fail a challenger
+SLICE_REPLICATES = 500
 MAX_CALIBRATION_ERROR = 0.1
 """Off by ten points on average, for certain: such probabilities mislead whoever reads them as probabilities."""
 
@@ -41,14 +44,18 @@ def decide(
     *,
     margin: float,
     max_calibration_error: float = MAX_CALIBRATION_ERROR,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    may_change: bool = True,
 ) -> Decision:
     """Judge `challenger` on the test examples, churn `labels [examples]`, with `constant` the base rate of training.
 
-    It must beat the constant prediction on log loss (95 % limits of the paired difference above 0), rank better than
-    chance (lower limit of the ROC AUC above 0.5), and not be clearly off its mark (lower limit of the calibration error
-    no more than `max_calibration_error`). Against a reigning champion of the same recipe it must not be worse by more
-    than `margin`; against one of another recipe the whole interval of the difference must be in its favour. What cannot
-    be told (one class only, too few customers) is not passed. Raises ValueError for what cannot be scored.
+    It must beat the constant prediction on log loss (95 % limits of the paired difference above 0), in no slice of the
+    examples (masks by name) be clearly worse than it, rank better than chance (lower limit of the ROC AUC above 0.5),
+    and not be clearly off its mark (lower limit of the calibration error no more than `max_calibration_error`). Against
+    a reigning champion of the same recipe it must not be worse by more than `margin`; against one of another recipe the
+    whole interval of the difference must be in its favour, and the recipe must not have changed within the last horizon
+    (`may_change`). What cannot be told (one class only, too few customers) is not passed. Raises ValueError for what
+    cannot be scored.
     """
     truth = np.asarray(labels, dtype=np.float64)
     loss = example_log_loss(truth, challenger.probability)
@@ -70,6 +77,8 @@ def decide(
             f"{name}'s calibration error: {_figures(calibration)}, at most {max_calibration_error:g}",
         ),
     ]
+    if slices:
+        checks.append(_floors(name, example_log_loss(truth, np.full(len(truth), constant)) - loss, slices, weights))
     if champion is not None:
         ahead = mean(example_log_loss(truth, champion.probability) - loss, weights)
         if champion.recipe == challenger.recipe:
@@ -79,10 +88,31 @@ def decide(
         else:
             words = f"{name} against the champion {champion.name}: log loss lower by {_figures(ahead)}, above 0"
             checks.append((ahead.low is not None and ahead.low > 0, words))
+            checks.append((may_change, "the recipe did not change within the last horizon"))
     return Decision(
         promote=all(passed for passed, _ in checks),
         reasons=tuple(f"{'passed' if passed else 'failed'}: {words}" for passed, words in checks),
     )
+
+
+def _floors(
+    name: str, gain: NDArray[np.float64], slices: Mapping[str, NDArray[np.bool_]], weights: CustomerWeights
+) -> tuple[bool, str]:
+    """Whether the gain over the constant prediction is clearly negative in none of the slices, and the worst."""
+    found = {}
+    for slice, mask in slices.items():
+        customers = weights.unit[mask]
+        if len(np.unique(customers)) >= FEWEST_CUSTOMERS:
+            found[slice] = mean(gain[mask], customer_weights(customers.astype(str), SLICE_REPLICATES, weights.seed))
+    if not found:
+        return True, f"{name} in slices: none holds {FEWEST_CUSTOMERS} customers"
+    worst = min(found, key=lambda slice: (_high(found[slice]), slice))
+    words = f"{name} in {len(found)} slices against the constant prediction: at worst ({worst}) log loss lower by"
+    return _high(found[worst]) >= 0, f"{words} {_figures(found[worst])}, in none clearly higher"
+
+
+def _high(interval: Interval) -> float:
+    return 0.0 if interval.high is None else interval.high
 
 
 def _figures(interval: Interval) -> str:

@@ -2,9 +2,11 @@
 
 from typing import Any, ClassVar
 
+from models.contract import Range
 from models.recurrent.sequence_model import SequenceModel
 
 
 class GRU(SequenceModel):
     cell: ClassVar[str] = "gru"
     defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None}
+    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}

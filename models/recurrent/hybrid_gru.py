@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from models.contract import Family, View
+from models.contract import Family, Range, View
 from models.recurrent.sequence_model import SequenceModel
 
 
@@ -24,3 +24,4 @@ class HybridGRU(SequenceModel):
         "chrono": None,
         "with_state": True,
     }
+    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}

@@ -1,15 +1,16 @@
 """What every recurrent model does: read each history once and be asked at every cutoff on the way."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Labels
+from features.dataset import Dataset, Labels, Sequences
 from features.encoding import Encoder, Standing
 from features.gaps import Gaps
-from models.contract import Family, View
+from models.contract import Family, Predictions, Range, View
 from models.network_model import NetworkModel
 from models.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
@@ -42,6 +43,7 @@ class SequenceModel(NetworkModel):
         "gap_weight": 0.0,
         "truncate": None,
     }
+    space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
     preparation: Preparation | None = None
     begins: list[float] | None = None  # of the survival head's stretches, in days
     log_rate: list[float] | None = None
@@ -67,6 +69,18 @@ class SequenceModel(NetworkModel):
             silence=standing.silence_days,
             gaps=gaps,
         )
+
+    def reading(self, data: Dataset, sequences: Sequences) -> Predictions:
+        """What is predicted for `data` where the recurrent layer reads `sequences` instead of the data's own, while the
+        heads are told the same of the cutoff as ever.
+        """
+        standing = Standing.of(data)
+        reader = replace(
+            self._reader(replace(data, sequences=sequences), None, training=False),
+            context=self.context(standing, data.aggregates),
+            silence=standing.silence_days,
+        )
+        return self.calibrated(self.told(self.ask(reader)))
 
     def context(self, standing: Standing, aggregates: pd.DataFrame | None) -> NDArray[np.float32]:
         """[examples, channels]: what the heads are told beside the state; `aggregates` where the model reads them."""

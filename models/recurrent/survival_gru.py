@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from models.contract import Range
 from models.recurrent.sequence_model import SequenceModel
 
 
@@ -14,3 +15,4 @@ class SurvivalGRU(SequenceModel):
     cell: ClassVar[str] = "gru"
     survives: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None, "gap_weight": 1.0}
+    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}

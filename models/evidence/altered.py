@@ -1,0 +1,79 @@
+"""Is it time? What a sequence model reads, altered so that one thing that time tells is gone: the order of the events,
+the gaps between them, or all but the last few.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from features.dataset import Dataset, Integers, Sequences
+
+LAST = 10
+ALTERED = {
+    "order shuffled": "events and gaps of each history in random order; the first and the last moment stay",
+    "gaps removed": "events evenly apart between the first and the last moment",
+    f"last {LAST} events": f"only the last {LAST} events are read",
+}
+
+
+def with_own_histories(data: Dataset) -> Dataset:
+    """The same examples, each with a history of its own that holds the steps it sees and no others; no labels."""
+    sequences = data.sequences
+    return replace(data, sequences=_steps(sequences, sequences.length), labels=None)
+
+
+def altered(data: Dataset, seed: int) -> Iterator[tuple[str, Sequences]]:
+    """Each name of `ALTERED` with what is to be read instead of the sequences of `data`, whose examples must own their
+    histories (`with_own_histories`), one history an example in their order.
+    """
+    sequences = data.sequences
+    names = iter(ALTERED)
+    yield next(names), _shuffled(sequences, np.random.default_rng(seed))
+    yield next(names), _even(sequences)
+    yield next(names), _steps(sequences, np.minimum(sequences.length, LAST))
+
+
+def _steps(sequences: Sequences, last: Integers) -> Sequences:
+    """Of each example's visible steps the `last` ones, as a history of its own."""
+    offsets = np.concatenate([[0], np.cumsum(last)]).astype(np.int64)
+    first = sequences.last_step + 1 - last
+    return _taken(
+        replace(sequences, offsets=offsets, history=np.arange(len(last), dtype=np.int64), length=last),
+        sequences,
+        np.repeat(first - offsets[:-1], last) + np.arange(offsets[-1]),
+    )
+
+
+def _shuffled(sequences: Sequences, random: np.random.Generator) -> Sequences:
+    history = np.repeat(np.arange(len(sequences.length)), sequences.length)
+    order = np.lexsort((random.random(len(history)), history))
+    gaps = np.diff(sequences.event_time, prepend=0)
+    first = sequences.offsets[:-1]
+    later = np.ones(len(history), bool)
+    later[first] = False
+    places = np.flatnonzero(later)
+    gaps[places] = gaps[places[np.lexsort((random.random(len(places)), history[places]))]]
+    gaps[first] = 0
+    run = np.cumsum(gaps)
+    time = np.repeat(sequences.event_time[first] - run[first], sequences.length) + run
+    return replace(_taken(sequences, sequences, order), event_time=time)
+
+
+def _even(sequences: Sequences) -> Sequences:
+    first, last = sequences.offsets[:-1], sequences.last_step
+    span = sequences.event_time[last] - sequences.event_time[first]
+    rank = np.arange(len(sequences.event_time)) - np.repeat(first, sequences.length)
+    share = rank / np.repeat(np.maximum(sequences.length - 1, 1), sequences.length)
+    moved = (np.repeat(span, sequences.length) * share).astype(np.int64)
+    return replace(sequences, event_time=np.repeat(sequences.event_time[first], sequences.length) + moved)
+
+
+def _taken(like: Sequences, source: Sequences, steps: Integers) -> Sequences:
+    """`like` with the steps of `source` at these places."""
+    return replace(
+        like,
+        event_time=source.event_time[steps],
+        numeric={name: values[steps] for name, values in source.numeric.items()},
+        categorical={name: (codes[steps], values) for name, (codes, values) in source.categorical.items()},
+    )
