@@ -64,7 +64,10 @@ def reference() -> str:
 def _sections() -> Iterator[str]:
     from features.aggregates import definitions
     from models import MODELS, model_class
+    from models.evidence.altered import ALTERED
+    from models.evidence.details import DETAILS
     from models.evidence.metrics import METRICS
+    from models.evidence.values import VALUE_METRICS
     from pipeline.serving.views import VIEWS
     from pipeline.settings import Settings
     from pipeline.validation.night_rules import night_rules
@@ -89,6 +92,13 @@ def _sections() -> Iterator[str]:
         yield f"- **`{name}`** ({cls.family}; reads {' and '.join(cls.views)}): {summary}"
     yield from ["", "## Metrics", ""]
     yield from _table(["metric", "meaning"], [[f"`{name}`", words] for name, words in METRICS.items()])
+    for told, names in (
+        ("Beside them, in the report, in MLflow and in `details` of the comparison:", DETAILS),
+        ("For expected purchases and spend, in `values`:", VALUE_METRICS),
+        ("By how much log loss changes when a sequence model's histories are altered, in `log_loss_change`:", ALTERED),
+    ):
+        yield from ["", told, ""]
+        yield from _table(["figure", "meaning"], [[f"`{name}`", words] for name, words in names.items()])
     yield from [
         "",
         "## Aggregates",

@@ -36,11 +36,11 @@ class Scored:
             "family": self.result.family,
             "run_id": self.result.run_id,
             "metrics": _json(self.metrics),
+            "fit_seconds": float(self.result.fit_seconds),
+            "predict_customers_per_second": float(self.result.predict_customers_per_second),
             "details": _json(self.details),
             "values": {outcome: _json(metrics) for outcome, metrics in self.values.items()},
             "log_loss_by_seed": list(self.seeds),
-            "fit_seconds": float(self.result.fit_seconds),
-            "predict_customers_per_second": float(self.result.predict_customers_per_second),
         }
 
 
@@ -60,10 +60,10 @@ class Comparison:
         return {
             "question_digest": self.question_digest,
             "test_digest": self.test_digest,
-            "budget": self.budget,
             "windows": [dict(window) for window in self.windows],
             "models": [model.to_json() for model in self.models],
             "verdict": self.verdict.to_json(),
+            "budget": self.budget,
         }
 
 

@@ -86,9 +86,9 @@ def decide(
             words = f"{name} against the champion of the same recipe: log loss lower by {_figures(ahead)}"
             checks.append((fresh, f"{words}, not worse than {margin:g}"))
         else:
+            checks.append((may_change, "the recipe did not change within the last horizon"))
             words = f"{name} against the champion {champion.name}: log loss lower by {_figures(ahead)}, above 0"
             checks.append((ahead.low is not None and ahead.low > 0, words))
-            checks.append((may_change, "the recipe did not change within the last horizon"))
     return Decision(
         promote=all(passed for passed, _ in checks),
         reasons=tuple(f"{'passed' if passed else 'failed'}: {words}" for passed, words in checks),

@@ -62,7 +62,8 @@ def tune(
         return log_loss(churn, model.predict(valid).churn_probability[:, [place]])
 
     def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        on_trial(Trial(trial.number, trial.params, trial.value))
+        finished = trial.state == optuna.trial.TrialState.COMPLETE
+        on_trial(Trial(trial.number, trial.params, trial.value if finished else None))
 
     study.optimize(fit, n_trials=trials, callbacks=[tell])
     return dict(study.best_params)

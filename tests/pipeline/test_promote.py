@@ -1,6 +1,8 @@
 """The gate is read: who reigns, what the challenger must show, and how a person overrules it."""
 
 import json
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,21 +14,21 @@ from pipeline.compare import compare
 from pipeline.errors import RecurError
 from pipeline.evidence import read_evidence
 from pipeline.nights import DAY
-from pipeline.promote import promote, promote_version, rollback
+from pipeline.promote import _may_change, promote, promote_version, rollback
 from pipeline.settings import Settings
 from pipeline.snapshot import read_snapshot
 from tests.pipeline.conftest import World
-from tests.pipeline.trained_world import FIRST, LATER, NAMES, run_training
+from tests.pipeline.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training
 
 FAMILIES = ("recurrent", "hybrid", "neural", "conventional")
 
 
-def with_recency_alone(settings: Settings) -> Settings:
-    return settings.model_copy(update={"models": settings.models.model_copy(update={"names": ("recency",)})})
+def with_models(settings: Settings, *names: str) -> Settings:
+    return settings.model_copy(update={"models": settings.models.model_copy(update={"names": names})})
 
 
-def outcome_of(world: World) -> dict[str, object]:
-    outcome: dict[str, object] = json.loads((paths.snapshot(world.settings, FIRST) / "promotion.json").read_text())
+def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
+    outcome: dict[str, Any] = json.loads((paths.snapshot(world.settings, cutoff) / "promotion.json").read_text())
     return outcome
 
 
@@ -58,6 +60,7 @@ def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: W
     loaded = registry.load(settings, champion)
     again = type(loaded)(loaded.horizons, loaded.seed, **champion.parameters)
     again.fit(data, None)
+    again.calibration = loaded.calibration
     np.testing.assert_array_equal(loaded.predict(data).churn_probability, again.predict(data).churn_probability)
 
 
@@ -95,22 +98,56 @@ def test_where_nothing_reigns_and_nothing_passes_the_recency_rule_serves(own_wor
     assert "recency rule serves" in outcome["reasons"][-1]
 
 
-def test_a_young_champion_is_judged_by_its_recipe_and_an_old_one_itself(own_world: World) -> None:
+def test_the_same_recipe_is_renewed_and_the_artefact_that_knows_no_test_is_the_measure(own_world: World) -> None:
     settings = own_world.settings
     outcome = promote(settings, FIRST)
     assert "its recipe on the same examples stands for it" in outcome["reasons"][0]
     assert outcome["promoted"], "the same recipe on the same examples is not worse than itself"
-    run_training(with_recency_alone(settings), LATER)
-    later = json.loads((paths.snapshot(settings, LATER) / "promotion.json").read_text())
+    champion = registry.champion(settings)
+    assert champion is not None
+    run_training(with_models(settings, champion.recipe), LATER)
+    later = outcome_of(own_world, LATER)
     assert later["reasons"][0].endswith("reigns")
-    assert any("against the champion" in reason for reason in later["reasons"])
+    assert any("against the champion of the same recipe" in reason for reason in later["reasons"])
+
+
+def test_a_reigning_recipe_that_is_not_among_the_models_is_fitted_on_the_same_splits(own_world: World) -> None:
+    settings = own_world.settings
+    champion = registry.champion(settings)
+    assert champion is not None
+    (other,) = set(NAMES) - {champion.recipe}
+    run_training(with_models(settings, other), LATER)
+    later = outcome_of(own_world, LATER)
+    assert "fitted once more on the same splits" in later["reasons"][0]
+    assert any(f"{other} against the champion {champion.label}" in reason for reason in later["reasons"])
+
+
+def test_a_recipe_changes_once_a_horizon_at_the_most(own_world: World) -> None:
+    settings = own_world.settings
+    assert _may_change(settings, FIRST + PRIMARY * DAY)
+    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY)
+    promote(settings, FIRST)
+    renewed = registry.champion(settings)
+    assert renewed is not None
+    assert len(registry.reigns(settings)) == 2
+    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY), "a renewal is no change, and shortens no wait"
+
+
+def test_the_champion_carries_the_calibration_of_the_splits(trained_world: World) -> None:
+    settings = trained_world.settings
+    champion = registry.champion(settings)
+    assert champion is not None
+    calibration = registry.load(settings, champion).calibration
+    assert calibration is not None
+    assert calibration.to_json() == read_evidence(settings, FIRST).calibration[champion.recipe]
+    assert calibration.kind == "platt"
 
 
 def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: World) -> None:
     settings = own_world.settings
     other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
-    run_training(with_recency_alone(other), FIRST)
-    assert "answers another question" in outcome_of(own_world)["reasons"][0]  # type: ignore[index]
+    run_training(with_models(other, "recency"), FIRST)
+    assert "answers another question" in outcome_of(own_world)["reasons"][0]
     champion = registry.champion(other)
     assert champion is not None
     assert champion.question_digest == other.question.digest

@@ -31,13 +31,23 @@ def compared(results=RESULTS, labels=LABELS, customers=CUSTOMERS, windows=WINDOW
 
 def test_the_json_object_is_the_promised_one():
     document = json.loads(json.dumps(compared().to_json(), allow_nan=False))
-    assert list(document) == ["question_digest", "test_digest", "windows", "models", "verdict"]
+    assert list(document) == ["question_digest", "test_digest", "windows", "models", "verdict", "budget"]
     assert document["windows"] == [
         {"start": "2017-11-06T00:00:00+00:00", "end": "2017-12-04T00:00:00+00:00", "examples": EXAMPLES}
     ]
     assert [model["name"] for model in document["models"]] == ["recency", "gru", "hybrid_gru"]
     for model in document["models"]:
-        assert list(model) == ["name", "family", "run_id", "metrics", "fit_seconds", "predict_customers_per_second"]
+        assert list(model) == [
+            "name",
+            "family",
+            "run_id",
+            "metrics",
+            "fit_seconds",
+            "predict_customers_per_second",
+            "details",
+            "values",
+            "log_loss_by_seed",
+        ]
         assert list(model["metrics"]) == list(METRICS)
         for interval in model["metrics"].values():
             assert list(interval) == ["value", "low", "high"]
@@ -66,6 +76,32 @@ def test_figures_agree_with_scikit_learn_and_with_the_verdict():
     verdict = document["verdict"]
     assert (verdict["best_recurrent"], verdict["best_conventional"]) == ("gru", "recency")
     assert verdict["difference"] == pytest.approx(losses["recency"] - losses["gru"], abs=1e-9)
+
+
+def test_the_figures_of_several_seeds_are_means_over_them():
+    tiled = [replace(result, test_probability=np.tile(result.test_probability, 2)) for result in RESULTS]
+    tiled[1] = replace(tiled[1], test_probability=np.concatenate([TRUTH, TRUTH**2]))
+    seeds = np.repeat([0, 1], EXAMPLES)
+    document = compared(tiled, np.tile(LABELS, 2), np.tile(CUSTOMERS, 2), seeds=seeds).to_json()
+    each = [log_loss(LABELS, TRUTH), log_loss(LABELS, np.clip(TRUTH**2, 1e-7, 1))]
+    assert document["models"][1]["log_loss_by_seed"] == pytest.approx(each)
+    assert document["models"][1]["metrics"]["log_loss"]["value"] == pytest.approx(np.mean(each))
+    twice, once = document["models"][0]["metrics"], compared().to_json()["models"][0]["metrics"]
+    assert all(twice[name] == pytest.approx(once[name]) for name in METRICS), "the same fit twice is no more evidence"
+
+
+@pytest.mark.parametrize("unequal", [{"information": "others"}, {"budget": "more"}])
+def test_a_run_that_knew_or_spent_otherwise_is_refused(unequal):
+    with pytest.raises(ValueError, match=r"hybrid_gru \(run run-3\) .*: train both again"):
+        compared([*RESULTS[:2], replace(RESULTS[2], **unequal)])
+
+
+def test_expected_values_are_scored_where_a_model_has_them():
+    came = GENERATOR.gamma(1.0, size=EXAMPLES)
+    results = [RESULTS[0], replace(RESULTS[1], test_spend=came + 1)]
+    models = compared(results, values={"spend": came}).to_json()["models"]
+    assert models[0]["values"] == {}
+    assert models[1]["values"]["spend"]["mae"]["value"] == pytest.approx(1.0)
 
 
 def test_the_same_evidence_gives_the_same_comparison():

@@ -19,8 +19,8 @@ def candidate(probability, name="gru", recipe="gru-64"):
     return Candidate(name, recipe, probability)
 
 
-def decided(challenger, champion=None, constant=BASE_RATE, labels=LABELS, weights=WEIGHTS):
-    return decide(challenger, champion, constant, labels, weights, margin=0.002)
+def decided(challenger, champion=None, constant=BASE_RATE, labels=LABELS, weights=WEIGHTS, **more):
+    return decide(challenger, champion, constant, labels, weights, margin=0.002, **more)
 
 
 def failures(decision):
@@ -85,6 +85,27 @@ def test_another_recipe_must_be_clearly_better():
     hardly = decided(candidate(TRUTH, "lightgbm", "lightgbm-31"), candidate(TRUTH))
     assert not hardly.promote
     assert len(failures(hardly)) == 1
+
+
+def test_the_recipe_changes_once_a_horizon_at_the_most():
+    blurred = 1 / (1 + np.exp(-(LOGIT + np.random.default_rng(3).normal(0, 1.5, EXAMPLES))))
+    challenger = candidate(TRUTH, "lightgbm", "lightgbm-31")
+    refused = decided(challenger, candidate(blurred), may_change=False)
+    assert not refused.promote
+    assert failures(refused) == ["failed: the recipe did not change within the last horizon"]
+    assert decided(candidate(TRUTH), candidate(blurred), may_change=False).promote, "the same recipe may be renewed"
+
+
+def test_a_slice_that_fares_worse_than_the_constant_refuses_the_challenger():
+    rows = np.arange(EXAMPLES)
+    spoilt = np.where(rows < 80, 1 - TRUTH, TRUTH)
+    slices = {"new": rows < 80, "old": rows >= 80, "tiny": rows < 10}
+    refused = decided(candidate(spoilt), slices=slices)
+    assert not refused.promote
+    assert len(failures(refused)) == 1
+    assert "2 slices" in failures(refused)[0]
+    assert "at worst (new)" in failures(refused)[0]
+    assert decided(candidate(TRUTH), slices=slices).promote
 
 
 def test_what_cannot_be_told_is_not_passed():

@@ -1,0 +1,51 @@
+"""Tuning: the defaults first, no more trials than were allowed, the best on validation taken."""
+
+import pytest
+
+from models import MODELS, model_class
+from models.evidence.tuning import tune
+from tests.models.worlds import HORIZON, halves, steady_world
+
+
+def test_the_best_of_the_trials_is_taken_and_each_is_told():
+    kind, told = model_class("random_forest"), []
+    fixed = {"trees": 8}
+    best = tune(
+        lambda tried: kind((HORIZON,), 5, **fixed | dict(tried)),
+        kind.space,
+        kind.defaults,
+        4,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert [trial.number for trial in told] == [0, 1, 2, 3]
+    assert told[0].parameters == {name: kind.defaults[name] for name in kind.space}
+    assert best == min(told, key=lambda trial: trial.log_loss).parameters
+
+
+def test_a_trial_that_falls_behind_is_given_up():
+    kind, told = model_class("feed_forward"), []
+    tune(
+        lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
+        {"learning_rate": [0.01, 1e-7]},
+        {"learning_rate": 0.01},
+        8,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert len(told) == 8
+    assert any(trial.log_loss is None for trial in told)
+    assert all(trial.log_loss is not None for trial in told if trial.parameters["learning_rate"] == 0.01)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_what_is_tuned_are_parameters_that_fitting_does_not_find(name):
+    kind = model_class(name)
+    assert set(kind.space) <= set(kind.defaults) - set(kind.found)
+    assert kind.recipe_of(dict.fromkeys(kind.found, 3)) == {
+        k: v for k, v in kind.defaults.items() if k not in kind.found
+    }
