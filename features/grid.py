@@ -6,10 +6,12 @@ event is looked at once, to say which segment it lies in, however many cutoffs a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
+from numpy.typing import NDArray
 
 SECONDS_A_DAY = 86_400
 
@@ -33,6 +35,12 @@ class Grid:
     def segment(self, time: ir.Value, boundary_itself: bool = True) -> ir.IntegerValue:
         """How many boundaries are at or before `time`; without `boundary_itself`, how many are before it."""
         return self._between(time, 0, len(self.boundaries), boundary_itself)
+
+    def segments(self, microseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same in arrays: the segment of each time, in microseconds since 1970 in UTC."""
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        bounds = [(boundary - epoch) // timedelta(microseconds=1) for boundary in self.boundaries]
+        return np.searchsorted(np.array(bounds, np.int64), microseconds, side="right")
 
     def _between(self, time: ir.Value, low: int, high: int, boundary_itself: bool) -> ir.IntegerValue:
         # A balanced tree of comparisons: a handful an event, where an inequality join would cost one a boundary.

@@ -5,16 +5,19 @@ that history. A late or corrected event breaks this for the cutoffs before it wa
 get a history of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from features.dataset import Sequences
+from features.dataset import Floats, Integers, Sequences
 
 ORDER = ("customer_id", "event_time", "event_id")
 
@@ -47,83 +50,99 @@ def pointers(history: ir.Table) -> ir.Table:
     return rows.select("customer_id", "cutoff", "length", shares=shares.fill_null(False))
 
 
+@dataclass(frozen=True)
 class Histories:
-    """Gathers histories, part by part, into the arrays of `Sequences`.
+    """Histories as flat columns, one after the other, and whose they are."""
 
-    Each part is a table of events in order, whose runs of equal `keys` are histories.
-    """
+    owners: pa.Array  # [histories]
+    lengths: Integers  # [histories]
+    time: Integers  # [steps], microseconds since 1970 in UTC
+    numeric: dict[str, Floats]  # name -> [steps]
+    categorical: dict[str, tuple[NDArray[np.int32], list[str]]]  # name -> (codes [steps], values)
 
-    def __init__(self, attributes: Mapping[str, str]) -> None:
-        self.customers: list[pa.Array] = []
-        self._lengths: list[np.ndarray] = []
-        self._time: list[np.ndarray] = []
+    @classmethod
+    def of(cls, events: pa.Table, owners: pa.Array, starts: Integers, attributes: Mapping[str, str]) -> Self:
+        """From events in order; `starts` are the positions where the histories of `owners` begin."""
         numeric = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric")]
         categorical = ["event_type", *(name for name, kind in attributes.items() if kind == "categorical")]
-        self._numeric: dict[str, list[np.ndarray]] = {name: [] for name in numeric}
-        self._categorical: dict[str, list[tuple[np.ndarray, list[str]]]] = {name: [] for name in categorical}
+        return cls(
+            owners=owners,
+            lengths=np.diff(starts, append=events.num_rows),
+            time=_microseconds(events["event_time"]),
+            numeric={name: pc.fill_null(events[name], np.nan).to_numpy().astype(np.float64) for name in numeric},
+            categorical={name: _codes(events[name]) for name in categorical},
+        )
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns of an event that are kept, apart from its customer."""
-        return ["event_time", *self._numeric, *self._categorical]
+    def only(self, histories: NDArray[np.bool_], steps: NDArray[np.bool_]) -> "Histories":
+        """Those of `histories`, and of their steps those of `steps`, which keeps a beginning of each."""
+        of_step = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        kept = steps & histories[of_step]
+        return Histories(
+            owners=self.owners.filter(pa.array(histories)),
+            lengths=np.bincount(of_step[kept], minlength=len(self.lengths))[histories],
+            time=self.time[kept],
+            numeric={name: values[kept] for name, values in self.numeric.items()},
+            categorical={name: _that_occur(codes[kept], values) for name, (codes, values) in self.categorical.items()},
+        )
 
-    def add(self, events: pa.Table, keys: tuple[str, ...]) -> pa.Array:
-        """Appends a part; returns the last key of each of its histories."""
-        customers, starts = _runs(events, keys)
-        self._lengths.append(np.diff(starts, append=events.num_rows))
-        self._time.append(_microseconds(events["event_time"]))
-        for name, values in self._numeric.items():
-            values.append(pc.fill_null(events[name], np.nan).to_numpy().astype(np.float64))
-        for name, parts in self._categorical.items():
-            parts.append(_codes(events[name]))
-        self.customers.append(customers)
-        return customers
+    def then(self, others: "Histories") -> "Histories":
+        """These, and `others` after them."""
+        return Histories(
+            owners=pa.concat_arrays([self.owners, others.owners.cast(self.owners.type)]),
+            lengths=np.concatenate([self.lengths, others.lengths]),
+            time=np.concatenate([self.time, others.time]),
+            numeric={name: np.concatenate([values, others.numeric[name]]) for name, values in self.numeric.items()},
+            categorical={name: one_code([coded, others.categorical[name]]) for name, coded in self.categorical.items()},
+        )
 
-    def sequences(self, history: np.ndarray, length: np.ndarray) -> Sequences:
-        """All parts together, and each example's pointer: its history and how many of its events it sees."""
-        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+    def sequences(self, history: Integers, length: Integers) -> Sequences:
+        """With each example's pointer: its history and how many of its events it sees."""
         return Sequences(
-            offsets=np.cumsum(lengths, dtype=np.int64),
-            event_time=_joined(self._time),
-            numeric={name: _joined(parts) for name, parts in self._numeric.items()},
-            categorical={name: _one_code(parts) for name, parts in self._categorical.items()},
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths, dtype=np.int64)]),
+            event_time=self.time,
+            numeric=self.numeric,
+            categorical=self.categorical,
             history=history,
             length=length,
         )
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """The parts end to end; they are let go, since both at once would be twice the memory."""
-    whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    parts.clear()
-    return whole
+def histories_columns(attributes: Mapping[str, str]) -> list[str]:
+    """The columns of an event that histories keep, apart from its customer."""
+    return ["event_time", "amount", "quantity", "event_type", *attributes]
 
 
-def _runs(table: pa.Table, keys: tuple[str, ...]) -> tuple[pa.Array, np.ndarray]:
-    """The values of the last key at, and the positions of, the starts of the runs of equal keys."""
-    if table.num_rows == 0:
-        return pa.array([], table[keys[-1]].type), np.zeros(0, np.int64)
-    changes = np.zeros(table.num_rows, bool)
-    changes[0] = True
+def starts_of_runs(events: pa.Table, keys: tuple[str, ...]) -> Integers:
+    """The positions where one of `keys` differs from the event before, the first included."""
+    changes = np.zeros(events.num_rows, bool)
+    changes[:1] = True
     for key in keys:
-        column = table[key].combine_chunks()
+        column = events[key].combine_chunks()
         changes[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-    starts = np.flatnonzero(changes)
-    return table[keys[-1]].combine_chunks().take(starts), starts
+    return np.flatnonzero(changes)
 
 
-def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
+def _microseconds(column: pa.ChunkedArray) -> Integers:
     return np.asarray(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     """Codes into the sorted list of values that occur; sorted, so that the same values have the same codes."""
     values = sorted(pc.unique(column.drop_null()).to_pylist())
     codes = pc.fill_null(pc.index_in(column, pa.array(values, column.type)), -1)
     return codes.to_numpy().astype(np.int32), values
 
 
-def _one_code(parts: list[tuple[np.ndarray, list[str]]]) -> tuple[np.ndarray, list[str]]:
+def _that_occur(codes: NDArray[np.int32], values: list[str]) -> tuple[NDArray[np.int32], list[str]]:
+    """The same codes into those of their values that occur."""
+    there = np.bincount(codes + 1, minlength=len(values) + 1)[1:] > 0
+    if there.all():
+        return codes, values
+    place = np.append(np.cumsum(there) - 1, -1).astype(np.int32)
+    return place[codes], [value for value, occurs in zip(values, there, strict=True) if occurs]
+
+
+def one_code(parts: Sequence[tuple[NDArray[np.int32], list[str]]]) -> tuple[NDArray[np.int32], list[str]]:
     """Codes of several parts, each into its own sorted values, as codes into the sorted values of all."""
     values = sorted({value for _, its_values in parts for value in its_values})
     place = {value: code for code, value in enumerate(values)}

@@ -1,5 +1,6 @@
 """The dataset against a plain-pandas reading, and against changes that must not matter."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import ibis
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 from features.aggregates import definitions
 from features.build import build_dataset
 from features.dataset import Dataset
+from features.examples import MONEY
+from features.from_segments import floats, integers
+from features.grid import Grid
 from features.question import Question
+from features.segments import before, by_segment
+from features.sequences import ORDER, starts_of_runs
+from features.sums import money_units, sums_by_segment
 from tests.features.worlds import ATTRIBUTES, END, START, revisions, seen_at, table
 
 QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
@@ -166,7 +173,32 @@ def test_shards_change_no_bit() -> None:
     rows = table(revisions(5))
     whole = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
     parts = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END, events_a_shard=40)
-    assert bits(parts) == bits(whole)
+    assert len(parts.sequences.offsets) == len(whole.sequences.offsets)
+    assert bits(replace(parts, sequences=whole.sequences)) == bits(whole)
+    assert [_visible_steps(parts, row) for row in range(len(parts))] == [
+        _visible_steps(whole, row) for row in range(len(whole))
+    ]
+
+
+def test_sums_in_arrays_equal_those_of_the_engine() -> None:
+    events, grid = table(revisions(8)), Grid.of(CUTOFFS, (7, 28), (14,))
+    columns = ["customer_id", "event_time", "amount", "quantity", "items"]
+    steps = before(events, grid.boundaries[-1]).order_by(list(ORDER)).select(columns).to_pyarrow()
+    found = sums_by_segment(steps, starts_of_runs(steps, ("customer_id",)), grid, ATTRIBUTES)
+    expected = by_segment(events, grid, ATTRIBUTES).to_pyarrow()
+    assert found.column_names == expected.column_names
+    assert found["customer_id"].to_pylist() == expected["customer_id"].to_pylist()
+    for name in found.column_names[1:]:
+        reading = integers if name.startswith("sum_") or name == "gap_squares" else floats
+        np.testing.assert_array_equal(reading(found[name]), reading(expected[name]), name)
+
+
+@given(st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9).map(lambda units: units / 1e4 + 5e-5))
+@settings(max_examples=50, deadline=None)
+def test_money_is_rounded_as_the_engine_rounds_it(value: float) -> None:
+    column = ibis.memtable({"amount": [value]}).amount
+    engine = column.cast(MONEY).cast("float64").to_pyarrow()[0].as_py()
+    assert money_units(np.array([value])).tolist() == [round(engine * 10_000)]
 
 
 def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
