@@ -54,15 +54,8 @@ class Grid:
         )
 
 
-@dataclass(frozen=True)
 class Days:
-    """A segment each day in UTC, numbered from 1970; nothing at or after `until`, a midnight, is looked at."""
+    """A segment each day in UTC, numbered from 1970."""
 
-    until: datetime
-
-    @property
-    def boundaries(self) -> tuple[datetime, ...]:
-        return (self.until,)
-
-    def segment(self, time: ir.Value) -> ir.IntegerValue:
-        return (time.epoch_seconds().cast("int64") // SECONDS_A_DAY).cast("int32")
+    def segments(self, microseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+        return microseconds // (SECONDS_A_DAY * 1_000_000)

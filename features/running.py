@@ -1,7 +1,7 @@
 """Sums of events by customer and day that go on from night to night: what the aggregates need of a past that is not
 read again.
 
-They are those of `features.segments`, a segment a day, since nights end at midnight and windows are whole days. Days
+They are those of `features.sums`, a segment a day, since nights end at midnight and windows are whole days. Days
 before every window are folded into one row a customer, so that a customer costs no more rows than the days it was there
 in the longest window, and one. Sums are integers (money in ten-thousandths), so that they are exact in any order.
 """
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from features.aggregates import SECONDS_A_DAY, WINDOWS, definitions, named
 from features.dataset import Integers
 from features.from_segments import examples, floats, integers
-from features.grid import Grid
+from features.grid import Days, Grid
 from features.question import Question
 from features.segments import NO_MORE
+from features.sums import sums_by_segment
 
 LONGEST = max(WINDOWS)  # days
 SMALLEST, GREATEST, LATEST = ("first",), ("last", "amount_max", "gap_max"), ("amount_last", "gap_last")
@@ -31,27 +32,34 @@ Columns = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Running:
-    """`days` holds the columns of `by_segment`, in order of (customer, day); `seen[attribute]` the last day of each
-    value of a categorical attribute, in order of (customer, value). `customer` is a position in a list of customers
-    that is kept elsewhere, in ascending order of their ids.
+    """`days` holds the columns of `sums_by_segment`, in order of (customer, day); `seen[attribute]` the last day of
+    each value of a categorical attribute, in order of (customer, value). `customer` is a position in a list of
+    customers that is kept elsewhere, in ascending order of their ids.
     """
 
     days: Columns
     seen: dict[str, pa.Table]  # customer int64, value string, day int64
 
     @classmethod
-    def of(cls, sums: pa.Table, values: Mapping[str, pa.Table], customers: pa.Array) -> Self:
-        """From the table of `by_segment` and those of `values_by_day`, of customers among `customers`."""
-        days: Columns = {"customer": place(sums["customer_id"], customers), "day": integers(sums["segment"])}
+    def of(
+        cls,
+        steps: pa.Table,
+        starts: Integers,
+        customer: Integers,
+        attributes: Mapping[str, str],
+        previous: Integers | None = None,
+    ) -> Self:
+        """Of the events `steps`, as `sums_by_segment` reads them; `customer` [starts] is whose they are."""
+        sums = sums_by_segment(steps, starts, Days(), attributes, previous)
+        run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(steps)))
+        own = pc.index_in(sums["customer_id"], steps["customer_id"].take(pa.array(starts)))
+        days: Columns = {"customer": customer[own.to_numpy()], "day": integers(sums["segment"])}
+        not_whole = (*GREATEST[1:], *LATEST, *_latest(sums.column_names))
         for name in sums.column_names[2:]:
-            whole = name.startswith("sum_") or name not in (*GREATEST[1:], *LATEST, *_latest(sums.column_names))
-            days[name] = integers(sums[name]) if whole else floats(sums[name])
+            days[name] = floats(sums[name]) if name in not_whole else integers(sums[name])
+        day = Days().segments(np.asarray(steps["event_time"].cast(pa.int64())))
         return cls(
-            days,
-            {
-                name: table.set_column(0, "customer", pa.array(place(table["customer_id"], customers)))
-                for name, table in values.items()
-            },
+            days, {name: _last_days(steps[name], customer[run], day) for name in named(attributes, "categorical")}
         )
 
     def moved(self, to: Integers) -> Self:
@@ -65,26 +73,20 @@ class Running:
             values[name] = kept if (places >= 0).all() else kept.filter(pa.array(places >= 0))
         return type(self)({**days, "customer": to[days["customer"]]}, values)
 
-    def with_more(self, more: "Running", cutoff: datetime) -> Self:
-        """Both together as of `cutoff`, what lies before every window folded. In a customer, the days of `more` follow
-        those that are here, or are the last of them once more.
-        """
-        since = day_of(cutoff) - LONGEST
+    def with_more(self, more: "Running") -> Self:
+        """Both together. In a customer, the days of `more` follow those that are here, or are the last of them."""
         together = {name: np.concatenate([column, more.days[name]]) for name, column in self.days.items()}
         order = np.argsort(together["customer"], kind="stable")
-        if len(more.days["customer"]):
-            together = {name: column[order] for name, column in together.items()}
-        values = {}
-        for name, table in self.seen.items():
-            both = pa.concat_tables([table, more.seen[name].select(table.column_names).cast(table.schema)])
-            latest = both.filter(pc.greater_equal(both["day"], since))
-            found = latest.group_by(["customer", "value"]).aggregate([("day", "max")])
-            values[name] = (
-                found.rename_columns(["customer", "value", "day"])
-                .sort_by([("customer", "ascending"), ("value", "ascending")])
-                .combine_chunks()
-            )
-        return type(self)(_folded(together, since), values)
+        seen = {name: _joined(table, more.seen[name]) for name, table in self.seen.items()}
+        return type(self)({name: column[order] for name, column in together.items()}, seen)
+
+    def folded(self, cutoff: datetime) -> Self:
+        """The same, as long as nothing is asked of a time before `cutoff`: what lies before every window is one row a
+        customer, and values last seen before are forgotten.
+        """
+        since = day_of(cutoff) - LONGEST
+        seen = {name: table.filter(pc.greater_equal(table["day"], since)) for name, table in self.seen.items()}
+        return type(self)(_folded(self.days, since), seen)
 
     def aggregates(
         self, cutoff: datetime, question: Question, attributes: Mapping[str, str]
@@ -127,6 +129,24 @@ def day_of(moment: datetime) -> int:
 def place(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
     """The places of `values` in `among`, -1 where they are not."""
     return np.asarray(pc.index_in(values, among).cast(pa.int64()).fill_null(-1))
+
+
+def _last_days(values: pa.ChunkedArray, customer: Integers, day: Integers) -> pa.Table:
+    """The last day of each value of each customer, in order."""
+    columns = [pa.array(customer), values.cast(pa.string()).combine_chunks(), pa.array(day)]
+    held = pa.table(columns, names=["customer", "value", "day"]).filter(pc.is_valid(values))
+    return _latest_of(held)
+
+
+def _joined(table: pa.Table, more: pa.Table) -> pa.Table:
+    """The later day of each value in either."""
+    both = pa.concat_tables([table, more.select(table.column_names).cast(table.schema)])
+    return _latest_of(both)
+
+
+def _latest_of(seen: pa.Table) -> pa.Table:
+    found = seen.group_by(["customer", "value"]).aggregate([("day", "max")]).rename_columns(seen.column_names)
+    return found.sort_by([("customer", "ascending"), ("value", "ascending")])
 
 
 def _folded(days: Columns, since: int) -> Columns:

@@ -12,18 +12,16 @@ import ibis.expr.types as ir
 
 from features.aggregates import SECONDS_A_DAY, named
 from features.examples import MONEY, current
-from features.grid import Days, Grid
+from features.grid import Grid
 
 NO_MORE = 1 << 30  # the segment of the event after the last
 
 
-def by_segment(events: ir.Table, grid: Grid | Days, attributes: Mapping[str, str]) -> ir.Table:
+def by_segment(events: ir.Table, grid: Grid, attributes: Mapping[str, str]) -> ir.Table:
     """One row for each customer and segment that holds a current event, in their order: sums and extremes over it.
 
     `amount_last` and `gap_last` are of the segment's last event; a gap counts in the segment of the event that ends it.
-    Money is summed over decimals, so that the same rows give the same bits whatever the engine's threads do. Where
-    `events` go on from earlier ones, `read_until` of theirs is the second of their customer's last event before, or
-    null.
+    Money is summed over decimals, so that the same rows give the same bits whatever the engine's threads do.
     """
     measured = ["amount", "quantity", *named(attributes, "numeric")]
     known = _known(events, grid)
@@ -33,12 +31,11 @@ def by_segment(events: ir.Table, grid: Grid | Days, attributes: Mapping[str, str
         "event_id",
         segment=grid.segment(known.event_time),
         second=known.event_time.epoch_seconds().cast("int64"),
-        earlier=known.read_until if "read_until" in known.columns else ibis.null("int64"),
         **{name: known[name].cast(MONEY) for name in measured},
     )
     in_order = ibis.window(group_by="customer_id", order_by=["event_time", "event_id"])
     steps = steps.mutate(
-        previous=ibis.coalesce(steps.second.lag().over(in_order), steps.earlier),
+        previous=steps.second.lag().over(in_order),
         following=ibis.coalesce(steps.segment.lead().over(in_order), ibis.literal(NO_MORE, "int32")),
     )
     steps = steps.mutate(gap=steps.second - steps.previous)
@@ -75,18 +72,10 @@ def values_by_segment(events: ir.Table, grid: Grid, attribute: str) -> ir.Table:
     return held.select("customer_id", "segment", following=following)
 
 
-def values_by_day(events: ir.Table, days: Days, attribute: str) -> ir.Table:
-    """`customer_id, value, day`: the last day of each value of a categorical attribute, in order."""
-    known = _known(events, days)
-    steps = known.filter(known[attribute].notnull())
-    steps = steps.select("customer_id", value=steps[attribute], day=days.segment(steps.event_time).cast("int64"))
-    return steps.group_by(["customer_id", "value"]).aggregate(day=steps.day.max()).order_by(["customer_id", "value"])
-
-
 def before(events: ir.Table, moment: datetime) -> ir.Table:
     """The current events with event time < `moment`."""
     return current(events).filter(events.event_time < ibis.literal(moment, "timestamp('UTC', 6)"))
 
 
-def _known(events: ir.Table, grid: Grid | Days) -> ir.Table:
+def _known(events: ir.Table, grid: Grid) -> ir.Table:
     return before(events, grid.boundaries[-1])

@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 
 from features.aggregates import SECONDS_A_DAY, named
 from features.dataset import Floats, Integers
+from features.encoding import NEVER
 from features.from_segments import MONEY_UNITS, floats
-from features.grid import Grid
+from features.grid import Days, Grid
 
 SECOND = 1_000_000  # microseconds
 
 
-def sums_by_segment(steps: pa.Table, starts: Integers, grid: Grid, attributes: Mapping[str, str]) -> pa.Table:
+def sums_by_segment(
+    steps: pa.Table,
+    starts: Integers,
+    grid: Grid | Days,
+    attributes: Mapping[str, str],
+    previous: Integers | None = None,
+) -> pa.Table:
     """`steps` are current events before the grid's end, in order of (customer_id, event_time, event_id); `starts` where
-    each customer's begin. Money is in ten-thousandths, as integers.
+    each customer's begin. Money is in ten-thousandths, as integers. Where customers had events before these, `previous`
+    [starts] is the time of their last one, in microseconds since 1970 in UTC, NEVER for who had none.
     """
     time = np.asarray(steps["event_time"].cast(pa.int64()))
     second = time // SECOND
@@ -30,12 +38,18 @@ def sums_by_segment(steps: pa.Table, starts: Integers, grid: Grid, attributes: M
     opens = first_step.copy()
     opens[1:] |= segment[1:] != segment[:-1]
     rows = np.flatnonzero(opens)
-    ends = np.append(rows[1:], len(time)) - 1
+    ends = np.append(rows, len(time))[1:] - 1
     day = second // SECONDS_A_DAY
     new_day = first_step.copy()
     new_day[1:] |= day[1:] != day[:-1]
     gap = np.diff(second, prepend=second[:1])
     gap[first_step] = 0
+    if previous is not None:
+        goes_on = previous != NEVER
+        steps_on, earlier = starts[goes_on], previous[goes_on] // SECOND
+        gap[steps_on] = second[steps_on] - earlier
+        new_day[steps_on] = day[steps_on] != earlier // SECONDS_A_DAY
+        first_step[steps_on] = False
     # A customer's first step ends no gap; a gap of 0 seconds is one.
     gap_or_null = np.where(first_step, np.nan, gap)
     amount = floats(steps["amount"])

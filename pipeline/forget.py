@@ -16,10 +16,12 @@ from pipeline.settings import Settings
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     """Removes `customer_id` and returns how many rows went, by place: `events`, `staged`, `accepted`, `quarantine`,
-    `source`, `pulled`, `scored`, `snapshots`, `predictions`, `published` (the predictions as Parquet). Quarantined
-    lines that could not be taken apart go where they contain the customer's id. Doing it again removes nothing.
+    `source`, `pulled`, `scored`, `carried`, `snapshots`, `predictions`, `published` (the predictions as Parquet).
+    Quarantined lines that could not be taken apart go where they contain the customer's id. Doing it again removes
+    nothing.
     """
     from pipeline import snapshot
+    from pipeline.carried import erasure
     from pipeline.serving import exports
     from pipeline.serving.database import erase
 
@@ -37,6 +39,7 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
             place: sum(_erase_from(file, customer_id) for file in sorted(folder.glob("**/*.parquet")))
             for place, folder in folders.items()
         }
+        removed["carried"] = erasure.erase(settings, customer_id)  # once the events are gone
         removed["snapshots"] = snapshot.erase(settings, customer_id)
         removed["predictions"] = erase(settings, customer_id)
         removed["published"] = exports.erase(settings, customer_id)

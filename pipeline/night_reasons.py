@@ -1,8 +1,11 @@
 """Why those most at risk on a night are so: which customers have reasons written, and what these say."""
 
 import math
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from features.dataset import Dataset, Floats, Integers
 from models.contract import Model, Predictions
@@ -10,28 +13,52 @@ from models.evidence.attributions import attributions
 from models.evidence.reasons import figures, reasons
 from pipeline.settings import Settings
 
+ORDINARY = 5_000  # customers against whom the others are held
 
-def reasons_of_a_night(settings: Settings, model: Model, data: Dataset, predictions: Predictions) -> list[str | None]:
+
+class Said(Protocol):
+    """What a model says of everybody eligible, in order of customer_id; the silence in days."""
+
+    @property
+    def customers(self) -> pa.Array: ...
+    @property
+    def silence(self) -> Floats: ...
+    @property
+    def predictions(self) -> Predictions: ...
+
+
+def reasons_of_a_night(
+    settings: Settings, model: Model, said: Said, read: Callable[[pa.Array], Dataset]
+) -> list[str | None]:
     """The reasons, in words, of the share `serving.reasons_share` most at risk at the primary horizon, whether new to
-    it tonight or not; None for the others.
+    it tonight or not; None for the others. `read` gives the examples of some customers, in their order.
     """
     place = settings.question.horizons.index(settings.question.primary)
-    risk, silence = predictions.churn_probability[:, place], data.aggregates["days_since_last_event"].to_numpy()
-    rows = most_at_risk(risk, silence, data.customer_id, settings.serving.reasons_share)
-    words: list[str | None] = [None] * len(data)
+    rows = most_at_risk(said.predictions.churn_probability[:, place], said.silence, settings.serving.reasons_share)
+    words: list[str | None] = [None] * len(said.customers)
     if len(rows):
-        told = reasons_of(model, data.select(rows), place, data)
+        usual = ordinary(len(words))
+        both = np.union1d(rows, usual)
+        data = read(said.customers.take(pa.array(both)))
+        told = reasons_of(
+            model, data.select(np.searchsorted(both, rows)), place, data.select(np.searchsorted(both, usual))
+        )
         for row, sentences in zip(rows.tolist(), told, strict=True):
             words[row] = sentences
     return words
 
 
-def most_at_risk(risk: Floats, silence: Floats, customer_id: np.ndarray, share: float) -> Integers:
+def ordinary(customers: int) -> Integers:
+    """The positions of those who stand for everybody: of up to ORDINARY customers all, else so many, evenly."""
+    return np.unique(np.linspace(0, customers - 1, min(customers, ORDINARY)).round().astype(np.int64))
+
+
+def most_at_risk(risk: Floats, silence: Floats, share: float) -> Integers:
     """The positions, ascending, of the share most at risk. They stand in the order of the published rank: probability,
-    then silence, then the id.
+    then silence, then the id, which is that of the positions.
     """
     wanted = math.ceil(share * len(risk) - 1e-9)
-    order = np.lexsort((customer_id.astype(str), silence, risk))[::-1]
+    order = np.lexsort((np.arange(len(risk)), silence, risk))[::-1]
     return np.sort(order[:wanted]).astype(np.int64)
 
 

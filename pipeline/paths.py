@@ -43,6 +43,11 @@ def scored(settings: Settings, night: Night) -> Path:
     return settings.var / "scored" / f"{night.name}.parquet"
 
 
+def not_scored(settings: Settings, night: Night) -> Path:
+    """The customers that were known on a night and not eligible, each with the reason."""
+    return settings.var / "not_scored" / f"{night.name}.parquet"
+
+
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, durably, when the block ends without an error. What a killed

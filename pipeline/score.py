@@ -1,17 +1,23 @@
 """Score a night: ask the champion about every customer eligible at the cutoff, and why those most at risk are so."""
 
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.aggregates import SECONDS_A_DAY
 from features.build import build_dataset
-from features.dataset import Dataset
-from models.contract import Predictions
+from features.dataset import Dataset, Floats, Integers
+from features.segments import before
+from models.contract import Model, Predictions
+from models.recurrent.sequence_model import SequenceModel
 from pipeline import paths, registry
-from pipeline.engine import connect
+from pipeline.carried.events import Events, as_revisions
+from pipeline.engine import connect, session
 from pipeline.errors import NothingToDo, RecurError
 from pipeline.night_reasons import reasons_of_a_night
 from pipeline.nights import Night
@@ -19,6 +25,9 @@ from pipeline.record import recorded
 from pipeline.settings import Settings
 from pipeline.snapshot import require_loaded
 from pipeline.store.event_store import open_store
+
+if TYPE_CHECKING:
+    from pipeline.carried.keeper import Answers
 
 SCHEMA = pa.schema(
     [
@@ -35,10 +44,25 @@ SCHEMA = pa.schema(
         ("question_digest", pa.string()),
     ]
 )
+NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", pa.float64()), ("reason", pa.string())])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of everybody eligible at a cutoff, in order of customer_id, and who else is known: customers
+    with the days from their last event to the cutoff.
+    """
+
+    customers: pa.Array
+    silence: Floats
+    predictions: Predictions
+    others: pa.Array
+    others_silence: Floats
 
 
 def score(settings: Settings, night: Night) -> dict[str, Any]:
-    """Write `paths.scored`: one row a customer eligible at the night's cutoff and horizon, by customer and horizon.
+    """Write `paths.scored`: one row a customer eligible at the night's cutoff and horizon, by customer and horizon; and
+    `paths.not_scored`: one row any other known customer, with the reason.
 
     Features use events with event time < cutoff and known time <= cutoff. Raises NothingToDo without a champion, and
     RecurError where the champion knew anything past the cutoff or answers another question, or the night is not loaded.
@@ -47,18 +71,29 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     with recorded(settings, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
         champion = guarded_champion(settings, night.cutoff)
-        data = asked(settings, night.cutoff)
-        rows = SCHEMA.empty_table()
-        if len(data):
-            model = registry.load(settings, champion)
-            predictions = model.predict(data)
-            words = reasons_of_a_night(settings, model, data, predictions)
-            rows = _rows(data, predictions, words, champion)
+        require_loaded(open_store(settings), night.cutoff)
+        model = registry.load(settings, champion)
+        said = answered(settings, champion, model, night.cutoff)
+        words = reasons_of_a_night(settings, model, said, lambda customers: asked(settings, night.cutoff, customers))
+        with paths.atomically(paths.not_scored(settings, night)) as file:
+            pq.write_table(_not_scored(settings, said), file)
         with paths.atomically(path) as file:
-            pq.write_table(rows, file)
-        figures["rows_scored"] = len(data)
+            pq.write_table(_rows(settings, said, words, champion), file)
+        figures["rows_scored"] = len(said.customers)
         figures["message"] = champion.label
-    return {"rows_scored": len(data), "model_version": champion.number, "model_name": champion.recipe}
+    return {"rows_scored": len(said.customers), "model_version": champion.number, "model_name": champion.recipe}
+
+
+def answered(settings: Settings, champion: registry.Version, model: Model, cutoff: datetime) -> Scored:
+    """A model with a state goes on from the carried one; every other reads the aggregates of the whole past."""
+    if isinstance(model, SequenceModel) and model.has_state:
+        from pipeline.carried.keeper import Keeper
+
+        return _together(list(Keeper(settings, champion, model).answers(cutoff)), cutoff)
+    data = asked(settings, cutoff)
+    customers = pa.array(data.customer_id.tolist(), pa.string())
+    others, silence = silent(settings, cutoff)
+    return Scored(customers, data.aggregates["days_since_last_event"].to_numpy(), model.predict(data), others, silence)
 
 
 def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
@@ -81,10 +116,17 @@ def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
     return champion
 
 
-def asked(settings: Settings, cutoff: datetime) -> Dataset:
-    """Every customer eligible at `cutoff`, by what was known then, without labels."""
+def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = None) -> Dataset:
+    """Every customer eligible at `cutoff`, or those of `customers` who are, by what was known then, without labels."""
     store = open_store(settings)
     require_loaded(store, cutoff)
+    if customers is not None:
+        with session(settings) as connection:
+            theirs = as_revisions(Events(connection, store, cutoff).of_customers(customers), cutoff)
+            connection.register("arrived", theirs)
+            connection.execute("create temp table theirs as select * from arrived")
+            events = ibis.duckdb.from_connection(connection).table("theirs")
+            return build_dataset(events, [cutoff], settings.question, store.attributes)
     backend = connect(settings)
     try:
         return build_dataset(store.as_of(backend, cutoff), [cutoff], settings.question, store.attributes)
@@ -92,29 +134,70 @@ def asked(settings: Settings, cutoff: datetime) -> Dataset:
         backend.disconnect()
 
 
-def _rows(data: Dataset, predictions: Predictions, words: list[str | None], champion: registry.Version) -> pa.Table:
+def silent(settings: Settings, cutoff: datetime) -> tuple[pa.Array, Floats]:
+    """The customers known at `cutoff` who had no event in the days that the question asks for, in order, and the days
+    since their last one.
+    """
+    store, backend = open_store(settings), connect(settings)
+    try:
+        events = before(store.as_of(backend, cutoff), cutoff)
+        last = events.group_by("customer_id").aggregate(second=events.event_time.max().epoch_seconds())
+        since = int(cutoff.timestamp()) - settings.question.active_within * SECONDS_A_DAY
+        found = last.filter(last.second < since).order_by("customer_id").to_pyarrow()
+    finally:
+        backend.disconnect()
+    silence = (int(cutoff.timestamp()) - found["second"].to_numpy()) / SECONDS_A_DAY
+    return found["customer_id"].cast(pa.string()).combine_chunks(), silence
+
+
+def _together(parts: "list[Answers]", cutoff: datetime) -> Scored:
+    at = int(cutoff.timestamp())
+
+    def silence(last: list[Integers]) -> Floats:
+        return (at - np.concatenate(last) // 1_000_000) / SECONDS_A_DAY
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(part.predictions, name) for part in parts])
+
+    return Scored(
+        customers=pa.concat_arrays([part.customers for part in parts]),
+        silence=silence([part.last for part in parts]),
+        predictions=Predictions(*(column(field.name) for field in fields(Predictions))),
+        others=pa.concat_arrays([part.others for part in parts]),
+        others_silence=silence([part.others_last for part in parts]),
+    )
+
+
+def _rows(settings: Settings, said: Scored, words: list[str | None], champion: registry.Version) -> pa.Table:
     """A row a customer and horizon, in that order. The reasons are of the primary horizon and stand in all its rows."""
-    horizons, customers = len(data.horizons), len(data)
+    horizons, customers = settings.question.horizons, len(said.customers)
+    of_customer = pa.array(np.repeat(np.arange(customers), len(horizons)))
 
-    def spread(values: Any) -> np.ndarray:
-        return np.repeat(np.asarray(values, dtype=object), horizons)
-
-    def flat(values: np.ndarray | None) -> pa.Array:
-        return (
-            pa.nulls(customers * horizons, pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
-        )
+    def flat(values: Floats | None) -> pa.Array:
+        rows = len(of_customer)
+        return pa.nulls(rows, pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
 
     frame = {
-        "customer_id": pa.array(spread(data.customer_id).tolist(), pa.string()),
-        "horizon_days": pa.array(np.tile(np.asarray(data.horizons, np.int64), customers)),
-        "churn_probability": flat(predictions.churn_probability),
-        "expected_purchases": flat(predictions.expected_purchases),
-        "expected_spend": flat(predictions.expected_spend),
-        "reasons": pa.array(spread(words).tolist(), pa.string()),
-        "days_since_last_event": pa.array(np.repeat(data.aggregates["days_since_last_event"].to_numpy(), horizons)),
-        "model_name": pa.array([champion.recipe] * customers * horizons),
-        "model_version": pa.array([str(champion.number)] * customers * horizons),
-        "run_id": pa.array([champion.run_id] * customers * horizons),
-        "question_digest": pa.array([champion.question_digest] * customers * horizons),
+        "customer_id": said.customers.take(of_customer),
+        "horizon_days": pa.array(np.tile(np.asarray(horizons, np.int64), customers)),
+        "churn_probability": flat(said.predictions.churn_probability),
+        "expected_purchases": flat(said.predictions.expected_purchases),
+        "expected_spend": flat(said.predictions.expected_spend),
+        "reasons": pa.array(words, pa.string()).take(of_customer),
+        "days_since_last_event": pa.array(said.silence).take(of_customer),
+        "model_name": pa.repeat(champion.recipe, len(of_customer)),
+        "model_version": pa.repeat(str(champion.number), len(of_customer)),
+        "run_id": pa.repeat(champion.run_id, len(of_customer)),
+        "question_digest": pa.repeat(champion.question_digest, len(of_customer)),
     }
-    return pa.table(frame, schema=SCHEMA).sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])
+    table = pa.table(frame, schema=SCHEMA)
+    order = [settings.question.horizons.index(days) for days in sorted(horizons)]
+    if order != sorted(order):
+        table = table.sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])
+    return table
+
+
+def _not_scored(settings: Settings, said: Scored) -> pa.Table:
+    reason = f"no event in the {settings.question.active_within} days before the cutoff"
+    columns = [said.others, pa.array(said.others_silence), pa.repeat(reason, len(said.others))]
+    return pa.table(columns, schema=NOT_SCORED)

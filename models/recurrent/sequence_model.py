@@ -90,6 +90,11 @@ class SequenceModel(NetworkModel):
         assert aggregates is not None
         return np.hstack([known, self.preparation.transform(aggregates)])
 
+    @property
+    def has_state(self) -> bool:
+        """Whether the heads read a customer's state, which `stepping.Stepper` can carry."""
+        return bool(self.parameters.get("with_state", True))
+
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         from models.recurrent.network import Survival, Widths, build_network
 

@@ -90,16 +90,17 @@ class EventStore:
         if not files:
             raise RecurError(f"the event store {self.folder} holds no night: run recur run, or recur ingest")
         for file in files:
-            self._require_columns(file)
+            self.require_columns(file)
         rows = backend.read_parquet([str(file) for file in files])
         rows = rows.filter(rows.known_time <= ibis.literal(cutoff, "timestamp('UTC', 6)"))
         superseded = ibis.null("timestamp('UTC', 6)")
-        if any(_corrections(file) != 0 for file in files):
+        if any(corrections(file) != 0 for file in files):
             in_order = ibis.window(group_by="event_id", order_by=["known_time", "deleted"])
             superseded = rows.known_time.lead().over(in_order)
         return rows.mutate(superseded_time=superseded)
 
-    def _require_columns(self, file: Path) -> None:
+    def require_columns(self, file: Path) -> None:
+        """Raises RecurError where an object cannot be read, or has not the columns of the configuration."""
         try:
             there = pq.read_schema(file)
         except (pa.ArrowInvalid, OSError) as error:
@@ -129,7 +130,8 @@ def loaded_nights(settings: Settings) -> list[date]:
     return EventStore(settings.events, {}).nights()
 
 
-def _corrections(file: Path) -> int | None:
+def corrections(file: Path) -> int | None:
+    """How many rows of an object replace an earlier row of their event id; None where it is not known."""
     text = (pq.read_metadata(file).metadata or {}).get(CORRECTIONS)
     return None if text is None else int(text)
 

@@ -1,0 +1,1 @@
+"""Scoring from carried state: each customer's hidden state, kept from night to night."""

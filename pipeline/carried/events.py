@@ -1,0 +1,143 @@
+"""What the event store holds for one cutoff, as carried state asks for it: a night's rows, whose past they change, and
+the current events of some customers.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.engine import literal, quoted
+from pipeline.nights import midnight
+from pipeline.store.event_store import ORDER, TIME, EventStore, corrections
+
+SAMPLED = 64  # one row of so many tells how customers lie among the rows
+Objects = Mapping[str, str]
+
+
+class Events:
+    """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff` and
+    they delete nothing; in a night's rows, and in those of `current`, some may happen at or after the cutoff.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: EventStore, cutoff: datetime) -> None:
+        self._connection, self.cutoff = connection, cutoff
+        self._files = store.files(cutoff)
+        for file in self._files:
+            store.require_columns(file)
+        self.schema = schema(store)
+        self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
+        self._corrected = [file for file in self._files if corrections(file) != 0]
+
+    def objects(self) -> dict[str, str]:
+        """The store's objects that `cutoff` knows, by score date, each with a digest of what it holds."""
+        return {file.stem: digest(file) for file in self._files}
+
+    def since(self, earlier: datetime) -> pa.Table:
+        """The rows of the nights in `(earlier, cutoff]` that delete nothing, in order; corrected ones too."""
+        files = self._nights_after(earlier)
+        if not files:
+            return self.schema.empty_table()
+        return self._asked(f"select {self._own()} from {_read(files)} where {self._known} and not deleted")
+
+    def changed(self, earlier: datetime) -> pa.Array:
+        """The customers of whom a row of the nights in `(earlier, cutoff]` corrects or deletes what was said before,
+        and those of whom it was said.
+        """
+        files = [file for file in self._nights_after(earlier) if file in self._corrected]
+        if not files:
+            return pa.array([], pa.string())
+        found = self._connection.sql(
+            f"with ids as (select distinct event_id from {_read(files)}), "
+            f"told as (select event_id, customer_id, count(*) over (partition by event_id) as times "
+            f"from {_read(self._files)} semi join ids using (event_id) where {self._known}) "
+            "select distinct customer_id from told where times > 1 order by 1"
+        )
+        return pc.cast(found.to_arrow_table()["customer_id"], pa.string()).combine_chunks()
+
+    def of_customers(self, customers: pa.Array) -> pa.Table:
+        """The current events of `customers`, in order."""
+        if not len(customers):
+            return self.schema.empty_table()
+        self._connection.register("asked", pa.table({"customer_id": customers}))
+        return self._current("customer_id in (select customer_id from asked)")
+
+    def between(self, first: str | None, following: str | None) -> pa.Table:
+        """The current events of the customers in `[first, following)`, None being no end, in order."""
+        ends = [("customer_id >= ", first), ("customer_id < ", following)]
+        return self._current(" and ".join(f"{end}{literal(text)}" for end, text in ends if text is not None) or "true")
+
+    def boundaries(self, events: int) -> list[str]:
+        """Customers from each of which to the next there are about `events` rows; the first is not among them."""
+        query = (
+            f"select customer_id from {_read(self._files, ', file_row_number = true')} "
+            f"where file_row_number % {SAMPLED} = 0 and {self._known} order by 1"
+        )
+        ids = self._connection.sql(query).to_arrow_table()["customer_id"]
+        every = max(events // SAMPLED, 1)
+        return sorted(set(ids.take(list(range(every, len(ids) - every // 2, every))).to_pylist()))
+
+    def _current(self, whose: str) -> pa.Table:
+        columns, own = self._own(), f"from {_read(self._files)} where {self._known} and {whose}"
+        if not self._corrected:
+            return self._asked(f"select {columns} {own} and not deleted")
+        # What replaces a row may be another customer's, and lies in an object that corrects.
+        return self._asked(
+            f"with own as (select *, true as theirs {own}), "
+            f"others as (select *, false as theirs from {_read(self._corrected)} semi join own using (event_id) "
+            f"where {self._known} and not ({whose})), "
+            "told as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as replaced "
+            "from (select * from own union all by name select * from others)) "
+            f"select {columns} from told where replaced is null and theirs and not deleted"
+        )
+
+    def _asked(self, query: str) -> pa.Table:
+        ordered = ", ".join(ORDER[:3])
+        found = self._connection.sql(f"{query} order by {ordered}").to_arrow_table()
+        return found.cast(self.schema).combine_chunks()
+
+    def _own(self) -> str:
+        return ", ".join(quoted(name) for name in self.schema.names)
+
+    def _nights_after(self, earlier: datetime) -> list[Path]:
+        return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
+
+
+def schema(store: EventStore) -> pa.Schema:
+    """The columns of an event that is known to be current."""
+    return pa.schema([field for field in store.schema if field.name not in ("known_time", "deleted")])
+
+
+def as_revisions(events: pa.Table, cutoff: datetime) -> pa.Table:
+    """Current events in the form of `EventStore.as_of`, as if all were known at `cutoff`."""
+    columns = {
+        "known_time": pa.repeat(pa.scalar(cutoff, TIME), len(events)),
+        "deleted": pa.repeat(False, len(events)),
+        "superseded_time": pa.nulls(len(events), TIME),
+    }
+    for name, values in columns.items():
+        events = events.append_column(name, values)
+    return events
+
+
+def before(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:
+    """The events before `cutoff`, and those at or after it."""
+    happened = pc.less(events["event_time"], pa.scalar(cutoff, TIME))
+    return events.filter(happened), events.filter(pc.invert(happened))
+
+
+def _read(files: Sequence[Path], options: str = "") -> str:
+    return f"read_parquet([{', '.join(literal(file) for file in files)}]{options})"
+
+
+def digest(file: Path) -> str:
+    """Of the footer: it tells size, place and ends of every column in the object."""
+    with file.open("rb") as opened:
+        opened.seek(-8, 2)
+        length = int.from_bytes(opened.read(4), "little")
+        opened.seek(-8 - length, 2)
+        return hashlib.blake2b(opened.read(length), digest_size=16).hexdigest()

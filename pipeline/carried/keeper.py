@@ -1,0 +1,195 @@
+"""The carried state of a champion's customers: made from every history once, moved on by the events of a night, asked.
+
+A customer is read anew where a night brings anything that sorts before what was read, or that corrects or deletes it;
+all others go on from their state. A block is made of what its origin and the event store hold and of nothing else, so
+that a night scored again is the same, and a run that was killed goes on at its first block that is not whole.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.aggregates import named
+from features.dataset import Integers
+from features.encoding import NEVER, Standing
+from features.running import Running, place
+from features.sequences import Histories, starts_of_runs
+from models.contract import Predictions
+from models.recurrent.sequence_model import SequenceModel
+from models.recurrent.stepping import Stepper
+from pipeline.carried import generations
+from pipeline.carried.block import Block, slices
+from pipeline.carried.events import Events, before
+from pipeline.carried.generations import Generation, Plan
+from pipeline.engine import session
+from pipeline.registry import Version
+from pipeline.settings import Settings
+from pipeline.snapshot import require_loaded
+from pipeline.store.event_store import open_store
+
+EVENTS_A_BLOCK = 4_000_000
+NOBODY = pa.array([], pa.string())
+OnBlock = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One block's, in order of customer_id: of those eligible at the cutoff, and who is not, with the time of the last
+    event. Times are in microseconds since 1970 in UTC.
+    """
+
+    customers: pa.Array
+    last: Integers
+    predictions: Predictions
+    others: pa.Array
+    others_last: Integers
+
+
+class Keeper:
+    """Of one model. `answers` is all that scoring asks of it."""
+
+    def __init__(
+        self, settings: Settings, version: Version, model: SequenceModel, events_a_block: int = EVENTS_A_BLOCK
+    ) -> None:
+        self._settings, self._version, self._stepper = settings, version, Stepper(model)
+        self._store, self._events_a_block = open_store(settings), events_a_block
+        self._attributes = self._store.attributes
+        self._categorical = named(self._attributes, "categorical") if "aggregates" in model.views else None
+        self._folder = generations.of_version(settings, version)
+
+    def answers(self, cutoff: datetime, on_block: OnBlock | None = None) -> Iterator[Answers]:
+        """What the model says at `cutoff`, block by block, from events with event time < cutoff and known time <=
+        cutoff. `on_block(done, blocks)` is told of progress. Raises RecurError where the night is not loaded.
+        """
+        require_loaded(self._store, cutoff)
+        with session(self._settings) as connection:
+            generation = self._generation(Events(connection, self._store, cutoff), on_block)
+        for number in generation.plan.blocks:
+            yield self._ask(self._read(generation.folder, number), cutoff)
+
+    def _generation(self, events: Events, on_block: OnBlock | None) -> Generation:
+        """That of the cutoff of `events`, made if it is not there."""
+        objects = events.objects()
+        for there in generations.whole(self._folder):
+            if there.cutoff == events.cutoff and there.plan.objects == objects:
+                return there
+        origin = generations.origin(self._folder, events.cutoff, objects)
+        name = origin.folder.name if origin else None
+        plan = generations.resumed(self._folder, events.cutoff, objects, name)
+        if plan is None:
+            starts = origin.plan.starts if origin else events.boundaries(self._events_a_block)
+            plan = Plan(objects, starts, name)
+        building = generations.begin(self._folder, events.cutoff, plan)
+        make = self._night(events, origin) if origin else self._anew(events, plan)
+        for number in plan.blocks:
+            if not Block.is_whole(building, number):
+                make(number).write(building, number)
+            if on_block:
+                on_block(number + 1, len(plan.blocks))
+        return generations.finish(self._settings, building, plan)
+
+    def _anew(self, events: Events, plan: Plan) -> Callable[[int], Block]:
+        """Blocks from whole histories."""
+        ends = [None, *plan.starts, None]
+
+        def make(number: int) -> Block:
+            read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
+            return self._moved(Block.empty(self._stepper.width, pending), read, NOBODY, events.cutoff)
+
+        return make
+
+    def _night(self, events: Events, origin: Generation) -> Callable[[int], Block]:
+        """Blocks from those of `origin` and the nights since."""
+        held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
+        waiting = [block.pending for block in held if len(block.pending)]
+        rows = events.since(origin.cutoff)
+        if waiting:
+            rows = pa.concat_tables([rows, *waiting]).sort_by(
+                [("customer_id", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")]
+            )
+        fresh, later = before(rows.combine_chunks(), events.cutoff)
+        late = [_late(part, block) for part, block in zip(slices(fresh, origin.plan.starts), held, strict=True)]
+        anew = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
+        again, later_again = before(events.of_customers(anew), events.cutoff)
+        read = pa.concat_tables([_without(fresh, anew), again])
+        read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
+        pending = pa.concat_tables([_without(later, anew), later_again]).sort_by("customer_id")
+        parts = list(zip(slices(read, origin.plan.starts), slices(pending, origin.plan.starts), strict=True))
+
+        def make(number: int) -> Block:
+            read, pending = parts[number]
+            return self._moved(replace(self._read(origin.folder, number), pending=pending), read, anew, events.cutoff)
+
+        return make
+
+    def _moved(self, block: Block, events: pa.Table, anew: pa.Array, cutoff: datetime) -> Block:
+        """`block` moved on by `events`, in order, each customer's after all that was read of it before; those in `anew`
+        are begun anew, and go where nothing is left of them.
+        """
+        events = events.combine_chunks()
+        starts = starts_of_runs(events, ("customer_id",))
+        who = events["customer_id"].combine_chunks().take(pa.array(starts))
+        gone = pc.is_in(block.customers, anew)
+        customers = pa.concat_arrays([block.customers.filter(pc.invert(gone)), who]).unique()
+        customers = customers.take(pc.sort_indices(customers))
+        if customers.equals(block.customers) and not gone.true_count:
+            moved = replace(block, **{name: getattr(block, name).copy() for name in ("events", "first", "last")})
+        else:
+            moved = block.among(customers, anew)
+        rows = place(who, customers)
+        histories = Histories.of(events, who, starts, self._attributes)
+        sequences = histories.sequences(np.arange(len(who)), histories.lengths)
+        states, previous = moved.states[rows], moved.last[rows]
+        new = previous == NEVER
+        states[new] = self._stepper.start(int(new.sum()))
+        after = moved.states.copy()
+        after[rows] = self._stepper.advance(states, sequences, previous)
+        lengths = np.diff(sequences.offsets)
+        moved.events[rows] += lengths
+        moved.first[rows] = np.where(new, sequences.event_time[sequences.offsets[:-1]], moved.first[rows])
+        moved.last[rows] = sequences.event_time[sequences.offsets[1:] - 1]
+        running = None
+        if self._categorical is not None:
+            more = Running.of(events, starts, rows, self._attributes, previous)
+            running = (moved.running.with_more(more) if moved.running else more).folded(cutoff)
+        return replace(moved, states=after, running=running)
+
+    def _ask(self, block: Block, cutoff: datetime) -> Answers:
+        at = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64))
+        active_within = timedelta(days=self._settings.question.active_within) // timedelta(microseconds=1)
+        asked, aggregates = np.flatnonzero(block.last >= at - active_within), None
+        if block.running is not None:
+            asked, aggregates = block.running.aggregates(cutoff, self._settings.question, self._attributes)
+        last = block.last[asked]
+        standing = Standing(np.full(len(asked), at), block.first[asked], last, block.events[asked])
+        others = np.ones(len(block.customers), bool)
+        others[asked] = False
+        return Answers(
+            customers=block.customers.take(pa.array(asked)),
+            last=last,
+            predictions=self._stepper.ask(block.states[asked], standing, aggregates),
+            others=block.customers.filter(pa.array(others)),
+            others_last=block.last[others],
+        )
+
+    def _read(self, folder: Path, number: int, whole: bool = True) -> Block:
+        """Without `whole`, without the sums."""
+        return Block.read(folder, number, self._categorical if whole else None)
+
+
+def _late(events: pa.Table, block: Block) -> pa.Array:
+    """The customers of `events`, in order, whose first one does not come after all that was read of them."""
+    first = events.take(pa.array(starts_of_runs(events, ("customer_id",))))
+    row = place(first["customer_id"], block.customers)
+    time = first["event_time"].cast(pa.int64()).to_numpy()
+    late = (row >= 0) & (time <= block.last[row]) if len(block.last) else np.zeros(len(row), bool)
+    return first["customer_id"].combine_chunks().filter(pa.array(late))
+
+
+def _without(events: pa.Table, customers: pa.Array) -> pa.Table:
+    return events.filter(pc.invert(pc.is_in(events["customer_id"], customers)))
