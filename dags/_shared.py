@@ -22,11 +22,36 @@ EVENTS = Asset("recur_events")
 TRAINING_POOL = "training"
 """One slot: networks that train side by side would not fit into memory."""
 
+
+def tell_of_a_failure(context: Any) -> None:
+    """An Airflow callback: a task that failed for good is told to `addresses.alerts`."""
+    from pipeline.alerts import tell
+
+    task, error = context["ti"], " ".join(str(context.get("exception")).split())
+    tell(load_settings(), f"recur: {task.dag_id}, {task.task_id} failed: {error}")
+
+
+def tell_of_a_review(context: Any) -> None:
+    """An Airflow callback: a review that asks for a training or a look is told to `addresses.alerts`. The training
+    itself is due with the next night.
+    """
+    from pipeline.alerts import tell
+
+    found = context["ti"].xcom_pull(task_ids=context["ti"].task_id) or {}
+    if found.get("decision", "fine") != "fine":
+        tell(load_settings(), f"recur: {found['decision']}: {found['why']}")
+
+
 DAG_ARGUMENTS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
     "start_date": datetime(2000, 1, 1, tzinfo=UTC),
-    "default_args": {"owner": "recur", "retries": 1, "retry_delay": timedelta(minutes=1)},
+    "default_args": {
+        "owner": "recur",
+        "retries": 1,
+        "retry_delay": timedelta(minutes=1),
+        "on_failure_callback": tell_of_a_failure,
+    },
     "params": {
         "cutoff": Param(
             None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, get_current_context, task
 
-from dags._shared import DAG_ARGUMENTS, EVENTS, current_cutoff, run_step
+from dags._shared import DAG_ARGUMENTS, EVENTS, current_cutoff, run_step, tell_of_a_review
 
 
 @dag(schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"), doc_md=__doc__, **DAG_ARGUMENTS)
@@ -40,9 +40,11 @@ def nightly_predictions() -> None:
         """Put the night's scores before the analysts, in one transaction."""
         return run_step("publish")
 
-    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, on_success_callback=tell_of_a_review)
     def review() -> dict[str, Any]:
-        """Hold predictions whose horizon has closed against what happened; also when there was nothing to publish."""
+        """Hold predictions whose horizon has closed against what happened, also when there was nothing to publish; look
+        for drift; decide what is to be done, which its callback tells.
+        """
         return run_step("review")
 
     loaded, published = load(), publish()

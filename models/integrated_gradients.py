@@ -2,7 +2,8 @@
 
 On the straight way from an ordinary customer to the customer, each input is given its gradient, meaned over the way,
 times the distance that it goes: what they are given adds up to the difference of the two logits. An ordinary step of a
-history is training's mean (0 in every numeric channel, category unknown); of what is known at the cutoff, and of
+history is training's mean (0 in every numeric channel, category unknown), but the first, before which there is no gap,
+like every first step, keeps its own; of what is known at the cutoff, and of
 aggregates, the median of the ordinary customers is ordinary.
 
 The ordinary customer keeps the length of the customer's own history, for a network cannot read half a step. What the
@@ -30,6 +31,7 @@ NODES = 16  # places on the way at which the gradient is taken: Gauss and Legend
 NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
+GAP = "gap"
 ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
 SILENCE = "silence"
 LENGTH = "events"
@@ -51,7 +53,9 @@ def integrated_gradients(
     known = {layer.name for layer in networks[0].layers}
     if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
         return None
-    way = _Way(networks, _usual(ordinary, [name for name in inputs if name not in HISTORY]), embeds, horizon_index)
+    usual = _usual(ordinary, [name for name in inputs if name not in HISTORY])
+    gap = [name == GAP for name in channels.get("numeric", [])]
+    way = _Way(networks, usual, embeds, gap, horizon_index)
     found, names = way.walk(reader), [name for given in inputs for name in channels[given]]
     if "numeric" in inputs:
         found = np.column_stack([found, way.begins(reader) - np.median(way.begins(ordinary))])
@@ -63,9 +67,14 @@ class _Way:
     """The way from the ordinary customer to each customer."""
 
     def __init__(
-        self, networks: Sequence[keras.Model], usual: Mapping[str, Any], embeds: bool, horizon_index: int
+        self,
+        networks: Sequence[keras.Model],
+        usual: Mapping[str, Any],
+        embeds: bool,
+        gap: list[bool],
+        horizon_index: int,
     ) -> None:
-        self.inputs, self.usual, self.horizon_index = networks[0].input, usual, horizon_index
+        self.inputs, self.usual, self.gap, self.horizon_index = networks[0].input, usual, gap, horizon_index
         self.joins: list[keras.Model] = []
         self.answers: list[tuple[list[str], keras.Model]] = []
         for network in networks:
@@ -136,8 +145,10 @@ class _Way:
         start = {name: tf.zeros_like(arrays[name]) + self.usual[name] for name in self.usual}
         if self.joins:
             read = {name: arrays[name] for name in self.joins[member].input}
-            end[JOINED] = self.joins[member](read)
-            start[JOINED] = self.joins[member]({name: tf.zeros_like(values) for name, values in read.items()})
+            ordinary = {name: tf.zeros_like(values) for name, values in read.items()}
+            numeric = read["numeric"]
+            ordinary["numeric"] = tf.concat([tf.where(self.gap, numeric[:, :1], 0.0), ordinary["numeric"][:, 1:]], 1)
+            end[JOINED], start[JOINED] = self.joins[member](read), self.joins[member](ordinary)
         return start, end
 
     def _order(self) -> list[str]:

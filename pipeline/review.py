@@ -1,43 +1,60 @@
-"""Review: published predictions held against what really happened, once their horizon has closed."""
+"""Review: published predictions held against what really happened, once their horizon has closed, whole and in parts;
+what can be said before; and what is to be done.
+"""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import Connection, delete, insert, select
 
 from pipeline.errors import NothingToDo
 from pipeline.nights import Night, midnight
+from pipeline.outcomes import Outcomes, outcomes
 from pipeline.record import recorded
 from pipeline.serving import database
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
 from pipeline.serving.tables import review as reviews
+from pipeline.serving.tables import review_of_segment
 from pipeline.settings import Settings
 
-REPLICATES = 1000
+if TYPE_CHECKING:
+    from models.evidence.intervals import Interval
+
+REPLICATES, OF_A_SEGMENT = 1000, 300
+LEAST_CUSTOMERS, MOST_MEMBERS = 30, 12
+"""Parts of fewer customers tell nothing; of an attribute's values, so many of the most frequent are shown apart."""
+TREATMENT = "treatment"
 
 
 def review(settings: Settings, night: Night) -> dict[str, Any]:
     """Reviews every published score date and horizon that has closed (`score_date + horizon <= night.cutoff`) and has
-    no review yet.
+    no review yet; watches the night's own scores; decides what is to be done.
 
     A customer churned who has no event in `[cutoff, cutoff + horizon)`, as the events are known at `night.cutoff`.
-    Gives `reviewed`, a list of (score date, horizon in days). Raises NothingToDo where there is none, saying when there
-    will be.
+    Gives `reviewed`, a list of (score date, horizon in days), `decision` and `why`. Raises NothingToDo where nothing
+    has closed and nothing is to be done, saying when the next will close.
     """
+    from pipeline.upkeep import decide_upkeep
+    from pipeline.watch import watch
+
     with recorded(settings, "review", night) as figures:
         with database.reading(settings) as connection:
             unreviewed = waiting(connection)
         closed = [(day, horizon) for day, horizon in unreviewed if _end(day, horizon) <= night.cutoff]
-        if not closed:
+        for day, horizon in closed:
+            _review_one(settings, night, day, horizon)
+        watch(settings, night)
+        upkeep = decide_upkeep(settings, night)
+        figures["message"] = f"{upkeep.decision}: {upkeep.why}"
+        if not closed and upkeep.decision == "fine":
             following = min((_end(day, horizon) for day, horizon in unreviewed), default=None)
             next_time = f"the next closes on {following:%Y-%m-%d}" if following else "none is waiting"
             raise NothingToDo(f"no horizon of a published night has closed by {night.name} unreviewed: {next_time}")
-        for day, horizon in closed:
-            _review_one(settings, night, day, horizon)
-        figures["reviewed"] = closed
-    return figures
+        figures |= {"reviewed": closed, "decision": upkeep.decision, "why": upkeep.why}
+    return {name: figures[name] for name in ("reviewed", "decision", "why")}
 
 
 def waiting(connection: Connection) -> list[tuple[date, int]]:
@@ -65,8 +82,6 @@ def _first_customers(connection: Connection) -> list[tuple[date, str]]:
 
 
 def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> None:
-    from models.evidence.intervals import customer_weights, mean, score
-
     with database.reading(settings) as connection:
         rows = connection.execute(
             select(predictions.c.customer_id, predictions.c.churn_probability)
@@ -75,47 +90,58 @@ def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> No
         ).all()
     customers = np.array([customer for customer, _ in rows], dtype=object)
     probability = np.array([value for _, value in rows], dtype=np.float64)
-    came = _customers_with_events(settings, night, midnight(day), _end(day, horizon))
-    churn = np.array([customer not in came for customer in customers], dtype=np.float64)
-    weights = customer_weights(customers, REPLICATES, settings.run.seed)
-    outcome = {
+    happened = outcomes(settings, night, midnight(day), _end(day, horizon))
+    churn = np.array([customer not in happened.came for customer in customers], dtype=np.float64)
+    key = {"score_date": day, "horizon_days": horizon}
+    whole = _rows(_measured(customers, churn, probability, REPLICATES, settings.run.seed), len(rows))
+    parts = [
+        key | {"segment": segment, "member": member} | row
+        for (segment, member), part in _parts(settings, customers, happened).items()
+        for row in _rows(
+            _measured(customers[part], churn[part], probability[part], OF_A_SEGMENT, settings.run.seed), int(part.sum())
+        )
+    ]
+    now = datetime.now(UTC)
+    with database.writing(settings) as connection:
+        for table in (reviews, review_of_segment):
+            connection.execute(delete(table).where(table.c.score_date == day, table.c.horizon_days == horizon))
+        connection.execute(insert(reviews), [key | {"reviewed_at": now} | row for row in whole])
+        if parts:
+            connection.execute(insert(review_of_segment), parts)
+
+
+def _measured(
+    customers: np.ndarray, churn: np.ndarray, probability: np.ndarray, replicates: int, seed: int
+) -> "dict[str, Interval]":
+    from models.evidence.intervals import customer_weights, mean, score
+
+    weights = customer_weights(customers, replicates, seed)
+    return {
         "base_rate": mean(churn, weights),
         "mean_predicted": mean(probability, weights),
         **score(churn, probability, weights),
     }
-    now = datetime.now(UTC)
-    with database.writing(settings) as connection:
-        connection.execute(delete(reviews).where(reviews.c.score_date == day, reviews.c.horizon_days == horizon))
-        connection.execute(
-            insert(reviews),
-            [
-                {
-                    "score_date": day,
-                    "horizon_days": horizon,
-                    "metric": metric,
-                    "value": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "customers": len(rows),
-                    "reviewed_at": now,
-                }
-                for metric, interval in outcome.items()
-            ],
-        )
 
 
-def _customers_with_events(settings: Settings, night: Night, start: datetime, end: datetime) -> set[str]:
-    """Who had an event in `[start, end)`, as known at the night's cutoff."""
-    import ibis
+def _rows(measured: "Mapping[str, Interval]", customers: int) -> list[dict[str, Any]]:
+    return [
+        {"metric": metric, "value": one.value, "low": one.low, "high": one.high, "customers": customers}
+        for metric, one in measured.items()
+    ]
 
-    from features.examples import current
-    from pipeline.engine import connect
-    from pipeline.store.event_store import open_store
 
-    events = current(open_store(settings).as_of(connect(settings), night.cutoff))
-    moment = "timestamp('UTC', 6)"
-    within = (events.event_time >= ibis.literal(start, moment)) & (events.event_time < ibis.literal(end, moment))
-    return set(events.filter(within).select("customer_id").distinct().to_pyarrow()["customer_id"].to_pylist())
+def _parts(settings: Settings, customers: np.ndarray, happened: Outcomes) -> dict[tuple[str, str], np.ndarray]:
+    """The parts of a night's customers, each a mask: treated or not, where any was, and the segments."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    if happened.treated:
+        treated = np.array([customer in happened.treated for customer in customers], dtype=bool)
+        found = {(TREATMENT, "treated"): treated, (TREATMENT, "not treated"): ~treated}
+    for name in settings.review.segments:
+        values = np.array([happened.segments[name].get(customer, "none") for customer in customers], dtype=object)
+        members, counts = np.unique(values.astype(str), return_counts=True)
+        most = sorted(zip(-counts, members, strict=True))[:MOST_MEMBERS]
+        found |= {(name, str(member)): values == member for _, member in most}
+    return {part: mask for part, mask in found.items() if mask.sum() >= LEAST_CUSTOMERS}
 
 
 def _end(day: date, horizon: int) -> datetime:

@@ -141,6 +141,25 @@ class Serving(Section):
     """
 
 
+class Review(Section):
+    """How past scores are looked back at, and when something is to be done."""
+
+    segments: tuple[str, ...] = ()
+    """Categorical attributes by which reviews are also shown apart, each as its customers' last event before the cutoff
+    has it.
+    """
+    treatments: tuple[str, ...] = ("campaign",)
+    """Event types that are treatments, as a campaign mailed: customers who received one within the horizon are shown
+    apart. In the bundled data a campaign reaches its households on the day it begins.
+    """
+    max_drift: Annotated[float, Field(gt=0)] = 0.25
+    """The population stability index of an input or of the scores, against training, from which to alert."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.02
+    """By so much may the log loss of past scores, beyond chance, lie above that of the test before a training is due;
+    and the share that churned beside the one predicted before an alert.
+    """
+
+
 class Addresses(Section):
     """The stores. Without an address, all state lies under `paths.var`. `$NAME` is read from the environment, so that
     no secret stands in the file.
@@ -154,6 +173,10 @@ class Addresses(Section):
     """The predictions store, as an SQLAlchemy address."""
     mlflow: str | None = None
     """MLflow's tracking address."""
+    alerts: str | None = None
+    """Where failed tasks and reviews that ask for something are told: an address that takes a POST of JSON with `text`,
+    as the webhooks of chat programs do.
+    """
     spark: str | None = None
     """With `run.engine = "spark"`: the cluster's master, as `spark://host:7077`, `yarn` or `k8s://...`. By default
     `local[*]`, this machine. A cluster must find the event store under the same path as this machine.
@@ -177,6 +200,7 @@ class Settings(Section):
     models: Models = Models()
     evidence: Evidence = Evidence()
     serving: Serving = Serving()
+    review: Review = Review()
     addresses: Addresses = Addresses()
     paths: Paths = Paths()
     root: Path = Field(default=Path(), exclude=True)
@@ -235,6 +259,11 @@ class Settings(Section):
     def spark(self) -> str:
         """The master of the Spark cluster."""
         return _from_environment(self.addresses.spark, "spark") or "local[*]"
+
+    @property
+    def alerts(self) -> str | None:
+        """Where alerts are posted; None where nowhere."""
+        return _from_environment(self.addresses.alerts, "alerts")
 
     @property
     def retrain_after(self) -> int:

@@ -33,12 +33,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def training_due(settings: Settings, cutoff: datetime) -> bool:
-    """Whether `cutoff` is late enough after the last finished training of this question: by default more than the
-    primary horizon, else at least `models.retrain_after` days. True where there was none.
+    """Whether `cutoff` is late enough after the last finished training of this question (by default more than the
+    primary horizon, else at least `models.retrain_after` days), or the last review asked for one. True where there was
+    none.
     """
+    from pipeline.upkeep import retraining_asked
+
     finished = _finished(settings)
     wait = settings.models.retrain_after or settings.question.primary + 1
-    return not finished or cutoff - finished[-1] >= wait * DAY
+    if not finished or cutoff - finished[-1] >= wait * DAY:
+        return True
+    return cutoff > finished[-1] and retraining_asked(settings, finished[-1])
 
 
 def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:

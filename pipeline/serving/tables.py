@@ -131,6 +131,42 @@ review = Table(
     Column("reviewed_at", Instant, nullable=False),
 )
 
+review_of_segment = Table(
+    "review_of_segment",
+    metadata,
+    Column("score_date", Day, ForeignKey("night.score_date", ondelete="CASCADE"), primary_key=True),
+    Column("horizon_days", Integer, primary_key=True, autoincrement=False),
+    Column("segment", String, primary_key=True),
+    Column("member", String, primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("value", Float(53)),
+    Column("low", Float(53)),
+    Column("high", Float(53)),
+    Column("customers", Integer, nullable=False),
+)
+
+watched = Table(
+    "watched",
+    metadata,
+    Column("score_date", Day, ForeignKey("night.score_date", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", Float(53)),
+    Column("reference", Float(53)),
+)
+"""What can be said of a night's scores before its horizon closes: drift of inputs and scores, expected metrics."""
+
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("score_date", Day, primary_key=True),
+    Column("decision", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("model_name", String, nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+)
+
 comparison = Table(
     "comparison",
     metadata,

