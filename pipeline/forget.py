@@ -1,48 +1,64 @@
 """Erases one customer from everything that recur keeps. The source is not recur's: what it still holds of the customer
-comes back with the next night that holds it.
+comes back with the next night that holds it, or when a night is taken from it again.
 """
 
 import json
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.paths import atomically
+from pipeline.leftovers import sweep_below
+from pipeline.paths import alone, atomically
 from pipeline.record import recorded
 from pipeline.settings import Settings
 
+Eraser = Callable[[Settings, str], int]
+
+
+def _by(module: str) -> Eraser:
+    """`<module>.erase(settings, customer_id)`, imported when it is called."""
+    return lambda settings, customer_id: int(import_module(module).erase(settings, customer_id))
+
+
+def _from_files(folder: str) -> Eraser:
+    """The Parquet files under `paths.var`'s `folder`."""
+    return lambda settings, customer_id: sum(
+        _erase_from(file, customer_id) for file in sorted((settings.var / folder).glob("**/*.parquet"))
+    )
+
+
+ERASERS: dict[str, Eraser] = {
+    "source": _from_files("source"),
+    "pulled": _from_files("pulled"),
+    "staged": _from_files("staged"),
+    "accepted": _from_files("accepted"),
+    "quarantine": _from_files("quarantine"),
+    "events": _by("pipeline.store.erasure"),
+    "scored": _from_files("scored"),
+    "carried": _by("pipeline.carried.erasure"),  # once the events are gone
+    "snapshots": _by("pipeline.snapshot"),
+    "predictions": _by("pipeline.serving.database"),
+    "published": _by("pipeline.serving.exports"),
+}
+"""Every place that holds something of a customer, in the way of the data, with what erases one from it and returns how
+many rows went. Whatever else comes to keep something of customers is a line here.
+"""
+
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
-    """Removes `customer_id` and returns how many rows went, by place: `events`, `staged`, `accepted`, `quarantine`,
-    `source`, `pulled`, `scored`, `carried`, `snapshots`, `predictions`, `published` (the predictions as Parquet).
-    Quarantined lines that could not be taken apart go where they contain the customer's id. Doing it again removes
-    nothing.
+    """Removes `customer_id` and returns how many rows went, by place. Quarantined lines that could not be taken apart
+    go where they contain the customer's id. `pipeline_runs` keeps that it was done and of how many rows, not of whom.
+    Doing it again removes nothing; after a kill, doing it again removes what is left.
     """
-    from pipeline import snapshot
-    from pipeline.carried import erasure
-    from pipeline.serving import exports
-    from pipeline.serving.database import erase
-
-    with recorded(settings, "forget", None):
-        folders = {
-            "events": settings.events,
-            "staged": settings.var / "staged",
-            "accepted": settings.var / "accepted",
-            "quarantine": settings.var / "quarantine",
-            "source": settings.var / "source",
-            "pulled": settings.var / "pulled",
-            "scored": settings.var / "scored",
-        }
-        removed = {
-            place: sum(_erase_from(file, customer_id) for file in sorted(folder.glob("**/*.parquet")))
-            for place, folder in folders.items()
-        }
-        removed["carried"] = erasure.erase(settings, customer_id)  # once the events are gone
-        removed["snapshots"] = snapshot.erase(settings, customer_id)
-        removed["predictions"] = erase(settings, customer_id)
-        removed["published"] = exports.erase(settings, customer_id)
+    with recorded(settings, "forget", None) as figures, alone(settings, "night"):
+        for folder in {settings.var, settings.events}:
+            sweep_below(folder)
+        removed = {place: erase(settings, customer_id) for place, erase in ERASERS.items()}
+        figures["message"] = f"{sum(removed.values())} rows of one customer erased"
         return removed
 
 
@@ -50,26 +66,24 @@ def _erase_from(path: Path, customer_id: str) -> int:
     """Rewrites one file without the customer, a row group at a time, if it holds any row of theirs."""
     with pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)
-        removed = sum(_concerned(file.read_row_group(group), customer_id).count(True) for group in groups)
+        removed = sum(pc.sum(_concerned(file.read_row_group(group), customer_id)).as_py() or 0 for group in groups)
         if removed:
             schema, codec = file.schema_arrow, file.metadata.row_group(0).column(0).compression
             with atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression=codec) as writer:
                 for group in groups:
                     table = file.read_row_group(group)
-                    writer.write_table(table.filter(pa.array([not it for it in _concerned(table, customer_id)])))
-    return removed
+                    writer.write_table(table.filter(pc.invert(_concerned(table, customer_id))))
+    return int(removed)
 
 
-def _concerned(table: pa.Table, customer_id: str) -> list[bool]:
+def _concerned(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:
     """For each row, whether it is about the customer."""
     if "row" in table.schema.names and table.schema.field("row").type == pa.string():  # a quarantined row, as JSON
-        return [_names(json.loads(row), customer_id) for row in table["row"].to_pylist()]
-    same = pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id)
-    named: list[bool] = same.fill_null(False).to_pylist()
+        return pa.array([_names(json.loads(row), customer_id) for row in table["row"].to_pylist()], pa.bool_())
+    own = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id), False)
     if "unreadable" not in table.schema.names:
-        return named
-    lines = pc.match_substring(table["unreadable"], customer_id).fill_null(False).to_pylist()
-    return [own or line for own, line in zip(named, lines, strict=True)]
+        return own
+    return pc.or_(own, pc.fill_null(pc.match_substring(table["unreadable"], customer_id), False))
 
 
 def _names(row: dict[str, str | None], customer_id: str) -> bool:

@@ -144,18 +144,27 @@ def write_comparison(settings: Settings, cutoff: datetime, comparison: Mapping[s
 
 
 def erase(settings: Settings, customer_id: str) -> int:
-    """Removes every prediction of `customer_id` and returns how many there were. SQLite overwrites what it frees, and
-    its write-ahead log is emptied, so that no copy stays in the file.
+    """Removes every prediction of `customer_id` and returns how many there were. The table is written anew, since what
+    was freed earlier, as by nights that were published again, may still hold them; on SQLite the write-ahead log is
+    then emptied. PostgreSQL's own log and backups are its administrator's. Raises RecurError where a reader holds on to
+    an earlier state.
     """
     with writing(settings) as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")
         of_customer = tables.prediction.c.customer_id == customer_id
         rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
     store = engine(settings)
-    if store.dialect.name == "sqlite":
-        with _in_words_of(store.url), store.connect().execution_options(recur_autocommit=True) as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    if store.dialect.name == "postgresql":
+        apart = store.execution_options(isolation_level="AUTOCOMMIT")
+        with _in_words_of(store.url), apart.connect() as connection:
+            connection.exec_driver_sql("VACUUM FULL prediction")
+        return rows
+    with _in_words_of(store.url), store.connect().execution_options(recur_autocommit=True) as connection:
+        connection.exec_driver_sql("VACUUM")
+        [(busy, *_)] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if busy:
+        raise RecurError(
+            f"a reader of {in_words(store.url)} still holds an earlier state: close what reads it, and do this again"
+        )
     return rows
 
 

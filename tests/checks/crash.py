@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 STEPS = ("extract", "validate", "load", "score", "publish")
-BAD_ROWS = ["bad1,,{day} 10:00:00,5,a", "bad2,c001,{day} 11:00:00,much,a"]
+BAD_ROWS = ["bad1,,{day} 10:00:00,5,a", "bad2,cust-001,{day} 11:00:00,much,a"]
 NOT_COMPARED = ("logs",)
 LIMIT_SECONDS = 120
 

@@ -83,7 +83,7 @@ def test_nothing_at_or_after_the_cutoff_changes_a_score(own_world: World) -> Non
     before = scores_of(own_world.settings, night(NEXT))
     later = own_world.events["event_time"] >= pd.Timestamp(NEXT)
     changed = own_world.events.assign(amount=own_world.events["amount"].where(~later, 9999.0))
-    write_night(own_world.settings, changed[changed["customer_id"] != "c001"], NEXT, LATER)
+    write_night(own_world.settings, changed[changed["customer_id"] != "cust-001"], NEXT, LATER)
     pd.testing.assert_frame_equal(scores_of(own_world.settings, night(NEXT)), before, check_exact=True)
 
 

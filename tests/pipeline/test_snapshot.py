@@ -134,7 +134,7 @@ def test_nothing_that_happens_at_or_after_the_cutoff_changes_the_snapshot(
     later = fresh_world.events["event_time"] >= pd.Timestamp(FIRST)
     changed = fresh_world.events.assign(
         amount=fresh_world.events["amount"].where(~later, 999.0),
-        customer_id=fresh_world.events["customer_id"].where(~later, "c000"),
+        customer_id=fresh_world.events["customer_id"].where(~later, "cust-000"),
     )
     write_night(fresh_world.settings, changed, FIRST, NEXT)
     write_night(fresh_world.settings, changed, NEXT, LATER)

@@ -26,6 +26,7 @@ TOML = f"""
 [source]
 kind = "csv"
 path = "events.csv"
+default_event_type = "purchase"
 categorical = ["shop"]
 [source.columns]
 customer_id = "who"
@@ -57,7 +58,12 @@ def made_up_events(customers: int = 150, seed: int = 5) -> pd.DataFrame:
             while day < min(spell_end, until):
                 moment = START + timedelta(seconds=int(day * 86_400))
                 rows.append(
-                    (f"c{customer:03d}", moment, round(float(random.lognormal(3, 0.5)), 2), random.choice(["a", "b"]))
+                    (
+                        f"cust-{customer:03d}",
+                        moment,
+                        round(float(random.lognormal(3, 0.5)), 2),
+                        random.choice(["a", "b"]),
+                    )
                 )
                 day += random.exponential(4)
             day += random.exponential(30)
