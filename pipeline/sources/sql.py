@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
-from pipeline.paths import atomically
+from pipeline.paths import alone, atomically
 from pipeline.settings import Settings
 from pipeline.sources.contract import Kind
 from pipeline.sources.files import Files, attributes_of
@@ -42,6 +42,7 @@ class Sql:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._source = settings, settings.source
         self._files: Files | None = None
+        self._reaches: dict[str, Any] = {}  # by the name of a part
 
     def attributes(self) -> dict[str, Kind]:
         return attributes_of(self._source)
@@ -55,7 +56,8 @@ class Sql:
     def _pulled(self) -> Files:
         """All that the database holds by now, pulled once by each source object."""
         if self._files is None:
-            self._pull()
+            with alone(self._settings, "pull"):
+                self._pull()
             mapped = {name: name for name in self._source.names}
             # What was pulled never changes, save where a customer is erased from it.
             inputs = [Input(str(part), "pulled", "parquet", mapped) for part in self._parts()]
@@ -66,6 +68,7 @@ class Sql:
 
     def _pull(self) -> None:
         engine = _engine(self._settings)
+        self._recall()
         reach = self._reach()
         low = None if reach is None else _less(reach, self._source.overlap)
         try:
@@ -75,6 +78,7 @@ class Sql:
                 streamed = connection.execution_options(stream_results=True, yield_per=BATCH).execute(statement)
                 for batch in streamed.partitions(BATCH):
                     self._keep([tuple(row) for row in batch], known)
+            self._note()
         except NoSuchTableError:
             raise ConfigurationError(f"source.table: there is no {self._where()}") from None
         except SQLAlchemyError as error:
@@ -122,24 +126,39 @@ class Sql:
         before = self._reach()
         reach = max(reaches) if reaches else before
         made = pa.table(columns, names=names).replace_schema_metadata({REACH: _to_json(reach)})
-        with atomically(self._folder() / f"{len(self._parts()):08d}.parquet") as file:
+        name = f"{len(self._reaches):08d}.parquet"
+        with atomically(self._folder() / name) as file:
             pq.write_table(made, file)
+        self._reaches[name] = reach
 
     def _known_from(self, low: Any) -> Counter[Row]:
         """The rows of earlier pulls that may come again: those of files that reach to `low`, or, without a column to
         go by, all.
         """
         known: Counter[Row] = Counter()
-        for part in self._parts():
-            reach = _reach_of(part)
+        for name, reach in self._reaches.items():
             if low is None or reach is None or reach >= low:
-                known.update(zip(*(one.to_pylist() for one in pq.read_table(part).columns), strict=True))
+                part = pq.read_table(self._folder() / name)
+                known.update(zip(*(one.to_pylist() for one in part.columns), strict=True))
         return known
 
     def _reach(self) -> Any:
         """How far the files reach; None where there is none or nothing to go by."""
-        reaches = [reach for part in self._parts() if (reach := _reach_of(part)) is not None]
-        return max(reaches) if reaches else None
+        return max((reach for reach in self._reaches.values() if reach is not None), default=None)
+
+    def _recall(self) -> None:
+        """Learns how far each part reaches: from the list that the last pull left, and from the parts that it had not
+        come to list. So no night opens all parts of those before.
+        """
+        listed = self._folder() / "reaches.json"
+        told = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
+        for part in self._parts():
+            said = told.get(part.name)
+            self._reaches[part.name] = _reach_of(part) if said is None else _from_json(said)
+
+    def _note(self) -> None:
+        with atomically(self._folder() / "reaches.json") as file:
+            file.write_text(json.dumps({name: _to_json(reach) for name, reach in self._reaches.items()}), "utf-8")
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder().glob("????????.parquet"))
@@ -209,7 +228,11 @@ def _to_json(reach: Any) -> str:
 
 
 def _reach_of(part: Path) -> Any:
-    content = json.loads((pq.read_metadata(part).metadata or {}).get(REACH, b"null"))
+    return _from_json((pq.read_metadata(part).metadata or {}).get(REACH, b"null"))
+
+
+def _from_json(text: str | bytes) -> Any:
+    content = json.loads(text)
     if isinstance(content, dict):
         return datetime.fromisoformat(content["time"]) if "time" in content else date.fromisoformat(content["day"])
     return content
