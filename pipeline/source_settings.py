@@ -6,10 +6,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CORE_COLUMNS = ("event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity", "unit_price")
+CORE_COLUMNS = (
+    "event_id",
+    "customer_id",
+    "event_time",
+    "known_time",
+    "event_type",
+    "amount",
+    "quantity",
+    "unit_price",
+    "deleted",
+)
 BUNDLED = ("complete_journey", "cdnow")
 LINES = "lines"
-RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "deleted", "cutoff", "night", "reason")
+RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "cutoff", "night", "reason")
 
 
 class Section(BaseModel):
@@ -81,7 +91,8 @@ class Source(Section):
     columns: dict[str, str] = {}
     """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
     `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
-    amount) where there are such; further names become attributes.
+    amount), `deleted` (whether the row takes its event back: yes or no, or the time when it was) where there are such;
+    further names become attributes.
     """
     categorical: tuple[str, ...] = ()
     """The attributes that are text; the others are numbers."""
@@ -129,6 +140,8 @@ class Source(Section):
                 'rows_are = "lines" goes with no columns.known_time: lines that arrive apart could be additions or '
                 "corrections; leave known_time out, or let the source group them"
             )
+        if "deleted" in self.names and "event_id" not in self.names:
+            raise ValueError("columns.deleted needs columns.event_id, which says what event a row takes back")
         if "unit_price" in self.names and ("quantity" not in self.names or "amount" in self.names):
             raise ValueError("columns.unit_price needs columns.quantity, and goes with no columns.amount")
         if self.event_types and "event_type" in self.names:

@@ -17,6 +17,7 @@ CORE_TEXTS = (
     "amount",
     "quantity",
     "unit_price",
+    "deleted",
 )
 """The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
 are ISO text in UTC where the source could read them, and stand as they were where it could not.

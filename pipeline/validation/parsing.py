@@ -11,6 +11,7 @@ from pipeline.validation.rules import CONFLICT, RowRule
 
 SAID = ("customer_id", "event_time", "event_type", "amount", "quantity")
 UNIT, NOTHING = "chr(31)", "chr(30)"  # ASCII's own separators: they part the values of a row, and stand for null
+YES, NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 MONEY = "decimal(18, 4)"  # sums of decimals do not depend on the order in which threads come to them
 
 
@@ -32,9 +33,10 @@ def judged(
     # Only a correction has the same event id and another known time, so rows that share both must agree.
     key = "event_id, known_time" if "known_time" in mapped else "event_id"
     names = ["customer_id", "event_type"] if source.rows_are == "lines" else [*SAID, *attributes]
-    content = f"hash(row({', '.join(quoted(name) for name in names)}))"
+    # One that takes its event back need not repeat what that said.
+    content = f"case when not deleted then hash(row({', '.join(quoted(name) for name in names)})) end"
     alike = f"over (partition by {key}, reason is null)"
-    conflict = f"reason is null and min({content}) {alike} <> max({content}) {alike}"
+    conflict = f"reason is null and not deleted and min({content}) {alike} <> max({content}) {alike}"
     return f"""
         select * exclude (reason, event_id_conflict),
             case when {CONFLICT.predicate} then {literal(CONFLICT.code)} else reason end as reason
@@ -48,7 +50,7 @@ def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
     """
     accepted = f"(select * from {judged} where reason is null)"
     times = [f"{name} at time zone 'UTC' as {name}" for name in ("event_time", "known_time")]
-    own = ["event_id", "customer_id", *times, "event_type", "amount", "quantity", "false as deleted"]
+    own = ["event_id", "customer_id", *times, "event_type", "amount", "quantity", "deleted"]
     columns = ", ".join([*own, *(quoted(name) for name in attributes), "source_rows"])
     if source.rows_are == "lines":
         return f"select {columns} from ({_grouped(accepted, attributes)})"
@@ -56,18 +58,22 @@ def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
 
 
 def _grouped(lines: str, attributes: Mapping[str, Kind]) -> str:
-    """The lines of each event as one row; their customer and type are one already, as `CONFLICT` has seen to."""
+    """The lines of each event as one row; their customer and type are one already, as `CONFLICT` has seen to. Lines
+    that were taken back do not count; an event all of whose lines were is taken back itself.
+    """
     summed = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric" and name != LINES)]
     texts = [name for name, kind in attributes.items() if kind == "categorical"]
+    stand = "filter (not deleted)"
     measures = [
         "any_value(customer_id) as customer_id",
         "any_value(event_type) as event_type",
-        "min(event_time) as event_time",
+        f"coalesce(min(event_time) {stand}, min(event_time)) as event_time",
         "max(known_time) as known_time",
         "count(*) as source_rows",
-        f"count(*)::double as {LINES}",
-        *(f"sum({quoted(name)}::{MONEY})::double as {quoted(name)}" for name in summed),
-        *(f"arg_min({quoted(name)}, row) as {quoted(name)}" for name in texts),
+        "bool_and(deleted) as deleted",
+        f"(count(*) {stand})::double as {LINES}",
+        *(f"(sum({quoted(name)}::{MONEY}) {stand})::double as {quoted(name)}" for name in summed),
+        *(f"arg_min({quoted(name)}, row) {stand} as {quoted(name)}" for name in texts),
     ]
     return f"select event_id, {', '.join(measures)} from {lines} group by event_id"
 
@@ -87,6 +93,7 @@ def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind]
         "known_time": _known_time(mapped, night),
         "event_type": _text("event_type") if "event_type" in mapped else _made_type(source),
         **{name: _number(name) if name in mapped else "null::double" for name in ("amount", "quantity")},
+        "deleted": _flag("deleted") if "deleted" in mapped else "false",
         **{name: _number(name) if kind == "numeric" else _text(name) for name, kind in attributes.items()},
     }
     if "unit_price" in mapped:
@@ -103,6 +110,15 @@ def _text(name: str) -> str:
 
 def _number(name: str) -> str:
     return f"try_cast({_text(name)} as double)"
+
+
+def _flag(name: str) -> str:
+    """Whether a yes or a no is written, or a time, which means yes; null where neither is."""
+    text = f"lower({_text(name)})"
+    return (
+        f"case when {text} is null or {text} in ({', '.join(map(literal, NO))}) then false "
+        f"when {text} in ({', '.join(map(literal, YES))}) or try_cast({text} as timestamptz) is not null then true end"
+    )
 
 
 def _made_type(source: Source) -> str:

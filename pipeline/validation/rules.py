@@ -67,6 +67,7 @@ ROW_RULES = [
     RowRule("known_time", "known_time_unreadable", "the known time is missing or unreadable", "known_time is null"),
     RowRule("event_type", "event_type_missing", "no event type is given", "event_type is null"),
     RowRule("event_id", "event_id_missing", "no event id is given", "event_id is null"),
+    RowRule("deleted", "deleted_unreadable", "deleted is neither yes nor no, nor a time", "deleted is null"),
 ]
 
 TEXT_RULE = RowRule(

@@ -190,3 +190,18 @@ def test_files_that_map_differently_are_refused(tmp_path):
     (tmp_path / "recur.toml").write_text(text, "utf-8")
     with pytest.raises(ConfigurationError, match=r"columns.size is mapped for some of \[\[source.files\]\]"):
         load_settings(tmp_path / "recur.toml")
+
+
+def test_lines_that_were_taken_back_do_not_count(tmp_path):
+    rows = [
+        HEADER + ",gone",
+        "1,a,2020-01-01,1,2,x,",
+        "1,a,2020-01-01,1,3,x,yes",
+        "2,b,2020-01-01,1,4,x,yes",
+        END + ",",
+    ]
+    settings = configure(tmp_path, {"events.csv": rows}, edit=('shop = "shop"\n', 'shop = "shop"\ndeleted = "gone"\n'))
+    assert ingest(settings, "2020-01-02")["rows_accepted"] == 3
+    found = stored(settings, "2020-01-02")
+    assert found.amount.fillna(0).to_dict() == {"1": 2, "2": 0}
+    assert found.deleted.to_dict() == {"1": False, "2": True}

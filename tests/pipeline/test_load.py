@@ -8,7 +8,7 @@ from pipeline.engine import connect
 from pipeline.errors import NothingToDo, RecurError
 from pipeline.load import load
 from pipeline.store.event_store import open_store
-from tests.pipeline.nights_by_hand import configure, day, ingest, night_of
+from tests.pipeline.nights_by_hand import configure, day, ingest, night_of, write_csv
 
 VERSIONED = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "known_time": "seen"}
 HEADER = "id,who,when,eur,seen"
@@ -141,3 +141,37 @@ def test_the_quarantine_is_counted_for_analysts(tmp_path):
     with reading(settings) as connection:
         rows = connection.execute(text("select reason from quarantine_summary order by reason")).scalars().all()
     assert rows == ["customer_id_missing", "event_time_unreadable"]
+
+
+DELETIONS = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "deleted": "gone"}
+
+
+def test_a_row_that_takes_its_event_back(tmp_path):
+    rows = [
+        "1,a,2020-01-01 08:00,5,no",
+        "2,b,2020-01-01 08:00,6,",
+        "3,c,2020-01-01 08:00,7,maybe",
+        "9,z,2020-01-09,1,0",
+    ]
+    settings = configure(tmp_path, rows, "id,who,when,eur,gone", columns=DELETIONS)
+    assert ingest(settings, "2020-01-02")["rows_quarantined"] == 1
+    write_csv(tmp_path, [*rows, "1,a,2020-01-01 08:00,,2020-01-02 10:00"], "id,who,when,eur,gone")
+    assert ingest(settings, "2020-01-03") == {
+        "rows_read": 1,
+        "rows_accepted": 1,
+        "rows_quarantined": 0,
+        "rows_already_known": 0,
+    }
+    before, after = as_of(settings, "2020-01-02"), as_of(settings, "2020-01-03")
+    assert before.event_id.tolist() == ["1", "2"]
+    assert not before.deleted.any()
+    assert after.event_id.tolist() == ["1", "1", "2"]
+    assert after[after.superseded_time.isna()].deleted.tolist() == [True, False]
+
+
+def test_an_event_and_its_deletion_in_one_night(tmp_path):
+    rows = ["1,a,2020-01-01 08:00,5,0", "1,a,2020-01-01 08:00,,1", "2,b,2020-01-01 08:00,6,0", "9,z,2020-01-09,1,0"]
+    settings = configure(tmp_path, rows, "id,who,when,eur,gone", columns=DELETIONS)
+    assert ingest(settings, "2020-01-02")["rows_accepted"] == 3
+    found = as_of(settings, "2020-01-02")
+    assert found[found.superseded_time.isna() & ~found.deleted].event_id.tolist() == ["2"]
