@@ -1,13 +1,16 @@
-"""The full build of features from an event store, beside DuckDB's bare sort, pandas and Featuretools.
+"""The full build of features from an event store, written as shards, beside DuckDB's bare sort, pandas, Featuretools
+and pytorch-lifestream.
 
-`--events N` sets the size (customers are a fiftieth of it), `--small N` the size at which pandas is met, `--tiny N` the
-one at which Featuretools is, `--featuretools PYTHON` an interpreter that has it. Each run is a process of its own, and
-importing is not counted.
+`--events N` sets the size (customers are a fiftieth of it); `--large N` a size that is built once, to see speed and
+memory grow; `--curve A,B,...` sizes for the plot of cost against size; `--pandas A,B,...` the sizes at which pandas is
+met, as far as it finishes; `--featuretools A,B,...` and `--lifestream N` those of the other two, which get environments
+of their own (0 leaves one out). Each run is a process of its own, and importing is not counted.
 """
 
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,86 +22,158 @@ from importlib import import_module
 from pathlib import Path
 
 import benchmarks.results
+from benchmarks.environments import environment, versions
 
 EVENTS_A_CUSTOMER, DAYS, CUTOFFS, THREADS, MEMORY = 50, 730, 12, 2, "2GB"
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=DAYS)
-WINDOWS = (7, 14, 28, 56, 91)
 GRID = [END - timedelta(days=28 + 7 * weeks) for weeks in reversed(range(CUTOFFS))]
+SECONDS_A_PEER = 600  # that a peer may take for one run before a size counts as not finished
+LIBRARIES = {
+    "featuretools": ["featuretools", "pandas<3", "pyarrow", "setuptools<81"],
+    "lifestream": ["torch==2.13.0", "pytorch-lifestream", "pandas<3", "pyarrow"],
+}
+OURS = (sys.executable, "ours")
+Run = dict[str, float]
 
 
 def main(arguments: list[str]) -> None:
     options = argparse.ArgumentParser(prog="feature-build")
     options.add_argument("--events", type=int, default=20_000_000)
-    options.add_argument("--small", type=int, default=500_000)
-    options.add_argument("--tiny", type=int, default=10_000)
-    options.add_argument("--featuretools", default="")
+    options.add_argument("--large", type=int, default=0)
+    options.add_argument("--curve", type=_sizes, default=[1_000_000, 2_000_000, 5_000_000, 10_000_000])
+    options.add_argument("--pandas", type=_sizes, default=[500_000, 2_000_000, 5_000_000])
+    options.add_argument("--featuretools", type=_sizes, default=[10_000, 50_000])
+    options.add_argument("--lifestream", type=int, default=500_000)
     options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--scratch", type=Path, help="where the events are made, a hundred bytes each")
     options.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = options.parse_args(arguments)
     if asked.one:
         print(json.dumps(_measured(ONE[asked.one[0]], Path(asked.one[1]))))
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        large, small, tiny = (_store(folder, events) for events in (asked.events, asked.small, asked.tiny))
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", "sort", "ours_small", "pandas")}
-        for _ in range(asked.runs):
-            for name, file in (("ours", large), ("sort", large), ("ours_small", small), ("pandas", small)):
-                found[name].append(_one(sys.executable, name.removesuffix("_small"), file))
-                print(f"{name}: {found[name][-1]['seconds']:.1f} s", flush=True)
-        if asked.featuretools:
-            for name, python in (("ours_tiny", sys.executable), ("featuretools", asked.featuretools)):
-                found[name] = [_one(python, name.removesuffix("_tiny"), tiny) for _ in range(asked.runs)]
-    seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in found.items()}
+    with tempfile.TemporaryDirectory(dir=asked.scratch) as scratch:
+        _compared(asked, Path(scratch))
 
-    def ratio(peer: str, ours: str) -> float:
-        pairs = zip(found[peer], found[ours], strict=True)
-        return statistics.median(one["seconds"] / other["seconds"] for one, other in pairs)
 
-    peers = {
-        "bare_sort": {"events_per_second": asked.events / seconds["sort"]},
-        "pandas": {"events_per_second": asked.small / seconds["pandas"]},
-    }
-    ratios = {"of_bare_sort": ratio("sort", "ours"), "pandas": ratio("pandas", "ours_small")}
-    others = {}
-    if asked.featuretools:
-        peers["featuretools"] = {"events_per_second": asked.tiny / seconds["featuretools"]}
-        ratios["featuretools"] = ratio("featuretools", "ours_tiny")
-        show = "from importlib.metadata import version; print(version('featuretools'))"
-        others["featuretools"] = subprocess.check_output([asked.featuretools, "-c", show], text=True).strip()
-    benchmarks.results.write(
-        "feature-build",
-        {
-            "events": asked.events,
-            "customers": asked.events // EVENTS_A_CUSTOMER,
-            "cutoffs": CUTOFFS,
-            "windows": len(WINDOWS),
-            "pandas_events": asked.small,
-            "featuretools_events": asked.tiny,
-        },
-        {
-            "events_per_second": asked.events / seconds["ours"],
-            "seconds": seconds["ours"],
-            "examples": found["ours"][0]["examples"],
-            "peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["ours"]),
-        },
-        peers,
-        ratios,
-        others,
+def _compared(asked: argparse.Namespace, folder: Path) -> None:
+    """Every size with its peers, interleaved, and what was found written down."""
+    figures, peers, ratios, others = {}, {}, {}, {}
+    found = _interleaved(
+        {"ours": (sys.executable, "ours"), "sort": (sys.executable, "sort")}, asked.events, asked.runs, folder
     )
+    curve = {asked.events: found["ours"]}
+    seconds = _median(found["ours"])
+    figures |= {
+        "events_per_second": asked.events / seconds,
+        "seconds": seconds,
+        "examples": found["ours"][0]["examples"],
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["ours"]),
+    }
+    peers["bare_sort"] = {"events_per_second": asked.events / _median(found["sort"])}
+    ratios["of_bare_sort"] = _ratio(found["sort"], found["ours"])
+    for name, sizes in (
+        ("pandas", asked.pandas),
+        ("featuretools", asked.featuretools),
+        ("lifestream", [asked.lifestream]),
+    ):
+        python = sys.executable if name == "pandas" else environment(name, LIBRARIES[name]) if any(sizes) else None
+        if python is None:
+            print(f"{name}: left out", flush=True)
+            continue
+        others |= versions(python, LIBRARIES.get(name, [])[:2])
+        for size in filter(None, sizes):
+            found = _interleaved({"ours": OURS, name: (python, name)}, size, asked.runs, folder)
+            if not found[name]:
+                print(f"{name}: does not finish {size:,} events", flush=True)
+                break
+            curve[size] = found["ours"]
+            figures[f"{name}_events"] = size
+            peers[name] = {"events_per_second": size / _median(found[name])}
+            ratios[name] = ratios[f"{name}_{size}"] = _ratio(found[name], found["ours"])
+    for size in filter(None, [*asked.curve, asked.large]):
+        if size not in curve:
+            curve[size] = _interleaved({"ours": OURS}, size, 1, folder)["ours"]
+    for size, runs in sorted(curve.items()):
+        figures[f"events_per_second_{size}"] = size / _median(runs)
+        figures[f"peak_memory_bytes_{size}"] = max(run["peak_memory_bytes"] for run in runs)
+    if asked.large:
+        ratios["large_of_events"] = figures[f"events_per_second_{asked.large}"] / figures["events_per_second"]
+    sizes = {"events": asked.events, "customers": asked.events // EVENTS_A_CUSTOMER, "cutoffs": CUTOFFS, "windows": 5}
+    file = benchmarks.results.write("feature-build", sizes, figures, peers, ratios, others)
+    _plot(curve, file.with_suffix(".png"))
 
 
-def _one(python: str, name: str, file: Path) -> dict[str, float]:
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
+
+
+def _median(runs: list[Run]) -> float:
+    return statistics.median(run["seconds"] for run in runs)
+
+
+def _ratio(peer: list[Run], ours: list[Run]) -> float:
+    """How many times the peer's seconds ours are: the median over interleaved runs."""
+    return statistics.median(one["seconds"] / other["seconds"] for one, other in zip(peer, ours, strict=True))
+
+
+def _interleaved(who: dict[str, tuple[str, str]], events: int, runs: int, folder: Path) -> dict[str, list[Run]]:
+    """`runs` runs of each in turn on the same events; none of a peer that fails or takes too long."""
+    file, found = _store(folder, events), {name: [] for name in who}
+    failed = set()
+    for _ in range(runs):
+        for name, (python, work) in who.items():
+            if failed:
+                continue
+            run = _one(python, work, file)
+            if run is None:
+                failed.add(name)
+                continue
+            found[name].append(run)
+            print(
+                f"{name}, {events:,} events: {run['seconds']:.2f} s, {run['peak_memory_bytes'] / 1e9:.2f} GB",
+                flush=True,
+            )
+    file.unlink()
+    return {name: [] if name in failed else results for name, results in found.items()}
+
+
+def _plot(curve: dict[int, list[Run]], file: Path) -> None:
+    """Seconds a million events, and peak memory, against size."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sizes = sorted(curve)
+    figure, (cost, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    cost.plot(sizes, [_median(curve[size]) / size * 1e6 for size in sizes], marker="o")
+    cost.set(xscale="log", xlabel="events", ylabel="seconds a million events", ylim=0)
+    peaks = [max(run["peak_memory_bytes"] for run in curve[size]) / 1e9 for size in sizes]
+    memory.plot(sizes, peaks, marker="o")
+    memory.set(xscale="log", xlabel="events", ylabel="peak memory, GB", ylim=0)
+    figure.suptitle(f"Full feature build, {CUTOFFS} cutoffs, {THREADS} threads")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def _one(python: str, name: str, file: Path) -> Run | None:
     command = [python, "-m", "benchmarks", "feature-build", "--one", name, str(file)]
     if python != sys.executable:  # without this environment, so without this package's imports
         command = [python, str(Path(__file__).with_name("peers.py")), name, str(file), json.dumps(_cutoffs())]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    try:
+        limit = None if name in ("ours", "sort") else SECONDS_A_PEER
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=limit).stdout
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        if name in ("ours", "sort"):
+            raise
+        print(f"{name}: {type(error).__name__}", flush=True)
+        return None
     return dict(json.loads(answer.splitlines()[-1]))
 
 
 def _measured(work: Callable[[Path], int], file: Path) -> dict[str, float]:
-    for module in ("duckdb", "pandas", "features.build"):
+    for module in ("duckdb", "pandas", "ibis.backends.duckdb", "features.build", "pipeline.dataset_files"):
         import_module(module)
     began = time.monotonic()
     examples = work(file)
@@ -134,17 +209,21 @@ def _store(folder: Path, events: int) -> Path:
 def _ours(file: Path) -> int:
     import ibis
 
-    from features.build import build_dataset
+    from features.build import build_shards
     from features.question import Question
+    from pipeline.dataset_files import write_dataset
 
     engine = ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=f"{file.parent}/spill")
     engine.raw_sql("set TimeZone = 'UTC'")
-    known = f"known_time <= timestamptz '{END:%Y-%m-%d}'"
-    engine.raw_sql(
-        f"create temp view events as select *, null::timestamptz as superseded_time from read_parquet('{file}') "
-        f"where {known}"
-    )
-    return len(build_dataset(engine.table("events"), GRID, Question(), {}, END))
+    events = engine.read_parquet(str(file))
+    events = events.filter(events.known_time <= ibis.literal(END, "timestamp('UTC', 6)"))
+    events = events.mutate(superseded_time=ibis.null("timestamp('UTC', 6)"))  # as the store says of a night without any
+    examples, out = 0, file.with_suffix(".features")
+    for number, shard in enumerate(build_shards(events, GRID, Question(), {}, END)):
+        write_dataset(out / f"{number:05d}", shard)
+        examples += len(shard)
+    shutil.rmtree(out)
+    return examples
 
 
 def _sort(file: Path) -> int:

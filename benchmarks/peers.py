@@ -1,4 +1,5 @@
-"""The same features as their users write them: in pandas, and in Featuretools (run by an interpreter that has it).
+"""The same work as its users write it: features in pandas and in Featuretools, sequences in pytorch-lifestream (the two
+run by an interpreter that has them).
 
 It imports nothing of this project, so that it runs in a peer's own environment.
 """
@@ -6,6 +7,7 @@ It imports nothing of this project, so that it runs in a peer's own environment.
 import json
 import sys
 import time
+from importlib import import_module
 
 import pandas as pd
 
@@ -81,9 +83,28 @@ def featuretools_features(file: str, cutoffs: list[str]) -> int:
     return len(asked)
 
 
-if __name__ == "__main__":
-    began = time.monotonic()
-    made = {"pandas": pandas_features, "featuretools": featuretools_features}[sys.argv[1]](
-        sys.argv[2], json.loads(sys.argv[3])
+def lifestream_sequences(file: str, cutoffs: list[str]) -> int:
+    """A record of arrays a customer, categories encoded, as pytorch-lifestream's networks read them."""
+    from ptls.preprocessing import PandasDataPreprocessor
+
+    preprocessor = PandasDataPreprocessor(
+        col_id="customer_id",
+        col_event_time="event_time",
+        event_time_transformation="dt_to_timestamp",
+        cols_category=["event_type"],
+        cols_numerical=["amount", "quantity"],
+        return_records=True,
     )
+    events = pd.read_parquet(file)
+    events["event_time"] = events["event_time"].dt.tz_localize(None)
+    return len(preprocessor.fit_transform(events))
+
+
+IMPORTS = {"featuretools": "featuretools", "lifestream": "ptls.preprocessing"}
+WORK = {"pandas": pandas_features, "featuretools": featuretools_features, "lifestream": lifestream_sequences}
+
+if __name__ == "__main__":
+    import_module(IMPORTS[sys.argv[1]])
+    began = time.monotonic()
+    made = WORK[sys.argv[1]](sys.argv[2], json.loads(sys.argv[3]))
     print(json.dumps({"seconds": time.monotonic() - began, "examples": made, "peak_memory_bytes": 0}))

@@ -222,6 +222,13 @@ def bits(data: Dataset) -> list[object]:
     return [data.customer_id.tolist(), *(array.tobytes() for array in arrays), codes, columns]
 
 
+@pytest.mark.parametrize("rows", [revisions(3).head(0), revisions(3).assign(known_time=pd.Timestamp(END))])
+def test_where_nothing_was_known_nobody_is_asked(rows: pd.DataFrame) -> None:
+    data = build(rows)
+    assert len(data) == 0
+    assert list(data.aggregates.columns) == list(definitions(["items"], ["store"]))
+
+
 def test_every_aggregate_has_a_definition_in_words() -> None:
     data = build(revisions(2))
     assert list(data.aggregates.columns) == list(definitions(["items"], ["store"]))
