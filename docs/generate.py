@@ -63,6 +63,7 @@ def reference() -> str:
 
 def _sections() -> Iterator[str]:
     from features.aggregates import definitions
+    from features.question import Question
     from models import MODELS, model_class
     from models.evidence.altered import ALTERED
     from models.evidence.details import DETAILS
@@ -106,11 +107,14 @@ def _sections() -> Iterator[str]:
         "As of the cutoff; all lengths in days, windows `[cutoff - N days, cutoff)`.",
         "",
     ]
-    features = definitions(["items"], ["store"])
+    question = Question(event_types=("return",), calendar=True)
+    features = definitions(["items"], ["store"], question)
     yield from _table(["feature", "definition"], [[f"`{name}`", words] for name, words in features.items()])
     yield from [
         "",
-        "What is shown for the attributes `items` and `store` is there for every attribute of a source.",
+        "What is shown for the attributes `items` and `store` is there for every attribute of a source. What is shown "
+        "for the event type `return`, and `days_since_activity`, is there for the types that `[question]` names in "
+        "`activity`, `ends_with` or `event_types`; the calendar of the cutoff where `[question] calendar` asks for it.",
         "",
     ]
     yield from [

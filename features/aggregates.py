@@ -9,15 +9,21 @@ from collections.abc import Mapping, Sequence
 import ibis
 import ibis.expr.types as ir
 
-from features.examples import MONEY, history
+from features import calendar, comparisons
+from features.examples import MONEY, history, is_activity
+from features.grid import SECONDS_A_DAY
+from features.question import Question
 
 WINDOWS = (7, 14, 28, 56, 91)
 ATTRIBUTE_WINDOWS = (28, 91)
-SECONDS_A_DAY = 86_400
 
 
-def definitions(numeric: Sequence[str], categorical: Sequence[str]) -> dict[str, str]:
-    """Every feature's definition in words, in the order of the columns, for these attributes."""
+def definitions(
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    question: Question = Question(),  # noqa: B008 (frozen)
+) -> dict[str, str]:
+    """Every feature's definition in words, in the order of the columns, for these attributes and this question."""
     words = {
         "days_since_last_event": "days from the last event to the cutoff",
         "days_since_first_event": "days from the first event to the cutoff",
@@ -31,20 +37,28 @@ def definitions(numeric: Sequence[str], categorical: Sequence[str]) -> dict[str,
         "gap_std": "standard deviation (of the population) of the days between consecutive events",
         "gap_max": "longest gap between consecutive events, in days",
         "gap_last": "days between the last two events",
-        "overdue": "days since the last event, divided by the mean gap",
-        "events_trend": "events of the last 28 days minus events of the 28 days before",
+        "amount_mean_91": "mean amount of the events of the last 91 days that have one",
     }
     for days in WINDOWS:
         words[f"events_{days}"] = f"number of events in the last {days} days"
         words[f"amount_{days}"] = f"sum of amounts in the last {days} days"
     for days in ATTRIBUTE_WINDOWS:
         words[f"quantity_{days}"] = f"sum of quantities in the last {days} days"
+    words |= comparisons.WORDS
     for name in numeric:
         for days in ATTRIBUTE_WINDOWS:
             words[f"{name}_{days}"] = f"sum of {name} in the last {days} days"
         words[f"days_since_{name}"] = f"days from the last event with {name} above 0 to the cutoff"
     for name in categorical:
         words[f"distinct_{name}_91"] = f"number of different values of {name} in the last 91 days"
+    if question.types:
+        words["days_since_activity"] = "days from the last activity, as the question means it, to the cutoff"
+    for name in question.types:
+        words[f"days_since_event_type={name}"] = f"days from the last event of the type {name} to the cutoff"
+        for days in ATTRIBUTE_WINDOWS:
+            words[f"event_type={name}_{days}"] = f"number of events of the type {name} in the last {days} days"
+    if question.calendar:
+        words |= calendar.WORDS
     return words
 
 
@@ -60,8 +74,9 @@ def spread_of_gaps(square_mean: ir.Value, mean: ir.Value) -> ir.Value:
     return (variance < 0).ifelse(0.0, variance).sqrt()
 
 
-def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, str]) -> ir.Table:
-    """`customer_id, cutoff` and a float64 column for each of `definitions`, over the events visible at each cutoff.
+def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, str], question: Question) -> ir.Table:
+    """`customer_id, cutoff` and a float64 column for each of `definitions`, over the events visible at each cutoff, but
+    for those that `features.comparisons` makes of them and those of `features.calendar`.
 
     `attributes` maps an attribute's name to `numeric` or `categorical`. Sums run over decimals and integers only, so
     that the same rows give the same bits whatever the engine's threads do.
@@ -79,8 +94,9 @@ def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, st
     )
     seen = history(exact, asked)
     # Ordering rows costs by their width: so the rhythm is found on narrow rows, and the sums without order.
-    rows = _rhythm(seen).join(_sums(seen, numeric, categorical), keys)
-    columns = definitions(numeric, categorical)
+    rows = _rhythm(seen).join(_sums(seen, numeric, categorical, question), keys)
+    later = {**comparisons.WORDS, **calendar.WORDS}
+    columns = [name for name in definitions(numeric, categorical, question) if name not in later]
     return rows.select(*keys, **{name: rows[name].cast("float64") for name in columns})
 
 
@@ -104,21 +120,18 @@ def _rhythm(seen: ir.Table) -> ir.Table:
         gap_mean=steps.gap.sum().cast("float64") / gaps / SECONDS_A_DAY,
         gap_square_mean=(steps.gap * steps.gap).sum().cast("float64") / gaps / SECONDS_A_DAY**2,
     )
-    return rows.mutate(
-        gap_std=spread_of_gaps(rows.gap_square_mean, rows.gap_mean),
-        overdue=rows.days_since_last_event / rows.gap_mean.nullif(0),
-    )
+    return rows.mutate(gap_std=spread_of_gaps(rows.gap_square_mean, rows.gap_mean))
 
 
-def _sums(seen: ir.Table, numeric: Sequence[str], categorical: Sequence[str]) -> ir.Table:
-    """The features that do not depend on order: counts, sums and the last time that an attribute was above 0."""
-    earlier = ~_within(seen, 28) & _within(seen, 56)
+def _sums(seen: ir.Table, numeric: Sequence[str], categorical: Sequence[str], question: Question) -> ir.Table:
+    """The features that do not depend on order: counts, sums, the last time of an attribute or a type."""
+    bought = _sum_within(seen, "amount", 91) / seen.amount.count(where=_within(seen, 91)).nullif(0)
     measures: dict[str, ir.Value] = {
         "events_total": seen.count(),
         "amount_total": seen.amount.sum().cast("float64").fill_null(0.0),
         "amount_mean": seen.amount.sum().cast("float64") / seen.amount.count().nullif(0),
         "amount_max": seen.amount.max(),
-        "events_trend": seen.count(where=_within(seen, 28)) - seen.count(where=earlier),
+        "amount_mean_91": bought,
     }
     for days in WINDOWS:
         measures[f"events_{days}"] = seen.count(where=_within(seen, days))
@@ -126,11 +139,21 @@ def _sums(seen: ir.Table, numeric: Sequence[str], categorical: Sequence[str]) ->
     for days in ATTRIBUTE_WINDOWS:
         measures |= {f"{name}_{days}": _sum_within(seen, name, days) for name in ("quantity", *numeric)}
     for name in numeric:
-        latest = seen.second.max(where=seen[name] > 0)
-        measures[f"days_since_{name}"] = (seen.cutoff_second.max() - latest) / SECONDS_A_DAY
+        measures[f"days_since_{name}"] = _days_since(seen, seen[name] > 0)
     for name in categorical:
         measures[f"distinct_{name}_91"] = seen[name].nunique(where=_within(seen, 91))
+    if question.types:
+        measures["days_since_activity"] = _days_since(seen, is_activity(seen, question))
+    for name in question.types:
+        its = (seen.event_type == name).fill_null(False)
+        measures[f"days_since_event_type={name}"] = _days_since(seen, its)
+        for days in ATTRIBUTE_WINDOWS:
+            measures[f"event_type={name}_{days}"] = seen.count(where=its & _within(seen, days))
     return seen.group_by(["customer_id", "cutoff"]).aggregate(**measures)
+
+
+def _days_since(seen: ir.Table, which: ir.BooleanValue) -> ir.Value:
+    return (seen.cutoff_second.max() - seen.second.max(where=which)) / SECONDS_A_DAY
 
 
 def _within(seen: ir.Table, days: int) -> ir.BooleanValue:

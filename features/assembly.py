@@ -10,7 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.aggregates import definitions, named
-from features.dataset import Dataset, Floats, Integers, Labels, Sequences
+from features.calendar import WORDS as CALENDAR
+from features.calendar import calendar
+from features.comparisons import NUMBERS, compared
+from features.dataset import Dataset, Floats, Integers, Labels, Sequences, texts
 from features.from_segments import Part
 from features.question import Question
 from features.sequences import Histories, one_code, starts_of_runs
@@ -18,6 +21,7 @@ from features.sequences import Histories, one_code, starts_of_runs
 TIME = pa.timestamp("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = ("churn", "purchases", "spend")
+FURTHER = ("next_event_days", "next_event_type")
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,23 @@ def assembled(
         customer = np.concatenate([customer, theirs])
         cutoff = np.concatenate([cutoff, _microseconds(table["cutoff"])])
         length = np.concatenate([length, np.asarray(table["length"], np.int64)])
-        columns = {name: np.concatenate([values, _floats(table[name])]) for name, values in columns.items()}
+        columns = {
+            name: np.concatenate([values, _texts(table[name]) if values.dtype == object else _floats(table[name])])
+            for name, values in columns.items()
+        }
         starts = starts_of_runs(apart.events, ("cutoff", "customer_id"))
         owners = apart.events["customer_id"].combine_chunks().take(pa.array(starts))
         histories = histories.then(Histories.of(apart.events, owners, starts, attributes))
     order = _by_cutoff_and_customer(cutoff, customer, customers)
-    names = list(definitions(named(attributes, "numeric"), named(attributes, "categorical")))
+    names = list(definitions(named(attributes, "numeric"), named(attributes, "categorical"), question))
     values = np.empty((len(names), len(customer)))
     for row, name in zip(values, names, strict=True):
         row[:] = columns[name][order]
     found_labels = None
     if labelled:
         of_kinds = ([columns[f"{kind}_{days}"][order] for days in question.horizons] for kind in KINDS)
-        found_labels = Labels(*(np.column_stack(kind) for kind in of_kinds))
+        further = [columns[name][order] for name in FURTHER] if question.next_event else []
+        found_labels = Labels(*(np.column_stack(kind) for kind in of_kinds), *further)
     return Dataset(
         horizons=question.horizons,
         customer_id=np.asarray(customers.to_pylist(), dtype=object)[customer[order]],
@@ -109,7 +117,7 @@ def together(shards: list[Dataset]) -> Dataset:
     first, columns = shards[0], shards[0].aggregates.columns
     values = np.empty((len(columns), len(order)))
     customer_id, cutoff = np.empty(len(order), object), np.empty(len(order), np.int64)
-    labels = first.labels and Labels(*(np.empty((len(order), len(first.horizons))) for _ in KINDS))
+    labels = first.labels and first.labels.select(np.zeros(len(order), np.int64))
     pieces, begin = [], 0
     while shards:
         shard = shards.pop(0)
@@ -118,8 +126,7 @@ def together(shards: list[Dataset]) -> Dataset:
         for row, name in zip(values, columns, strict=True):
             row[where] = shard.aggregates[name].to_numpy()
         if labels is not None and shard.labels is not None:
-            for kind in KINDS:
-                getattr(labels, kind)[where] = getattr(shard.labels, kind)
+            labels.put(where, shard.labels)
         pieces.append(shard.sequences)
         begin += len(shard)
     frame = pd.DataFrame(values.T, columns=columns, copy=False)
@@ -167,6 +174,17 @@ def without(part: Part, apart: pa.Table, cutoffs: Sequence[datetime]) -> Part:
     )
 
 
+def with_comparisons(examples: pa.Table, question: Question) -> pa.Table:
+    """The table of `features.aggregates` with the columns that need no look at an event."""
+    columns = compared({name: _floats(examples[name]) for name in NUMBERS})
+    if question.calendar:
+        days = [calendar(_in_utc(moment)) for moment in examples["cutoff"].to_pylist()]
+        columns |= {name: np.array([day[name] for day in days], np.float64) for name in CALENDAR}
+    for name, values in columns.items():
+        examples = examples.append_column(name, pa.array(values))
+    return examples
+
+
 def _index(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
     """The places of `values` in `among`, -1 where they are not."""
     return np.asarray(pc.index_in(values, among).cast(pa.int64()).fill_null(-1))
@@ -182,6 +200,10 @@ def _microseconds(column: pa.ChunkedArray) -> Integers:
 
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    return texts(column.to_pylist(), np.ones(len(column), bool))
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

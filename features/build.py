@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.aggregates import WINDOWS, aggregates, named
-from features.assembly import Apart, assembled, together, without
+from features.assembly import Apart, assembled, together, with_comparisons, without
 from features.dataset import Dataset
-from features.examples import eligible, history, labels, out_of_turn
+from features.examples import eligible, history, included, labels, out_of_turn
 from features.from_segments import examples
 from features.grid import Grid
 from features.question import Question
@@ -58,14 +58,17 @@ def build_shards(
     (cutoff, customer_id). At least one, which may be empty.
 
     `events` are the revisions known as of a moment no earlier than the last cutoff. Features use what was visible at
-    each cutoff: event time < cutoff and known time <= cutoff. Labels use events in `[cutoff, cutoff + horizon)` as
-    known at `labelled_until`, the moment that `events` was read as of; without it there are none. `attributes` maps an
-    attribute's name to `numeric` or `categorical`. Customers are worked through about `events_a_shard` events at a
+    each cutoff: event time < cutoff and known time <= cutoff. Labels use events in `[cutoff + gap, cutoff + gap +
+    horizon)` as known at `labelled_until`, the moment that `events` was read as of; without it there are none. What the
+    question excludes is not looked at. `attributes` maps an attribute's name to `numeric` or `categorical`. Customers are worked through about `events_a_shard` events at a
     time, two shards at once, which changes no bit of any feature, label or step.
     """
+    events, labelled = included(events, question), labelled_until is not None
     apart = out_of_turn(events, cutoffs).to_pyarrow()
     alone = _event_by_event(events, apart, cutoffs, question, attributes, labelled_until) if apart.num_rows else None
-    grid = Grid.of(cutoffs, (*WINDOWS, question.active_within), question.horizons if labelled_until is not None else ())
+    # After a cutoff: where the horizons begin, and where they end.
+    ahead = [question.gap, *(question.gap + days for days in question.horizons)] if labelled else []
+    grid = Grid.of(cutoffs, (*WINDOWS, question.active_within), ahead)
     engine = Lock()  # it answers one query at a time, while arrays are worked on beside it
 
     def built(first: str | None, following: str | None) -> Dataset:
@@ -77,11 +80,11 @@ def build_shards(
                 name: values_by_segment(shard, grid, name).to_pyarrow() for name in named(attributes, "categorical")
             }
         starts = starts_of_runs(steps, ("customer_id",))
-        sums = sums_by_segment(steps, starts, grid, attributes)
+        sums = sums_by_segment(steps, starts, grid, attributes, question=question)
         part = without(examples(sums, values, grid, cutoffs, question, attributes, labelled_until), apart, cutoffs)
         shared = Histories.of(steps, part.customers, starts, attributes)
         theirs = alone and alone.of_customers(first, following)
-        return assembled(part, shared, theirs, cutoffs, question, attributes, labelled_until is not None)
+        return assembled(part, shared, theirs, cutoffs, question, attributes, labelled)
 
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
         waiting: deque[Future[Dataset]] = deque()
@@ -107,10 +110,10 @@ def _event_by_event(
     found = eligible(of_theirs, cutoffs, question).semi_join(ibis.memtable(apart), KEYS)
     asked = ibis.memtable(found.to_pyarrow())
     placed = history(with_positions(of_theirs, max(cutoffs)), asked)
-    rows = aggregates(of_theirs, asked, attributes).join(pointers(placed), KEYS)
+    rows = aggregates(of_theirs, asked, attributes, question).join(pointers(placed), KEYS)
     if labelled_until is not None:
         rows = rows.join(labels(of_theirs, asked, question, labelled_until), KEYS)
-    table = rows.order_by(["cutoff", "customer_id"]).to_pyarrow()
+    table = with_comparisons(rows.order_by(["cutoff", "customer_id"]).to_pyarrow(), question)
     unshared = table.filter(pc.invert(table["shares"])).select(KEYS)
     own = placed.semi_join(ibis.memtable(unshared), KEYS).order_by(["cutoff", *ORDER])
     return Apart(table, own.to_pyarrow())

@@ -1,5 +1,6 @@
 """What models are given: examples with their labels, and the two views of them, in arrays that line up row by row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,56 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Labels:
-    """What happened in `[cutoff, cutoff + horizon)`, one column a horizon in the question's order, in `[examples,
-    horizons]`; NaN where the horizon was not fully observed. `churn` is 1 where no event happened.
+    """What happened in `[cutoff + gap, cutoff + gap + horizon)`, one column a horizon in the question's order, in
+    `[examples, horizons]`; NaN where the horizon was not fully observed. `churn` is 1 where there was no activity, or
+    where an event ended the customer, as the question has it. The further targets are there where it asks for them.
     """
 
     churn: Floats
     purchases: Floats
     spend: Floats
+    next_event_days: Floats | None = (
+        None  # [examples], from `cutoff + gap` to the next activity; NaN where none is known
+    )
+    next_event_type: NDArray[np.object_] | None = None  # [examples], its type; None where none is known
+
+    def select(self, rows: NDArray[np.bool_] | Integers) -> "Labels":
+        """The labels of `rows` (a mask or positions)."""
+        days, types = self.next_event_days, self.next_event_type
+        return Labels(
+            self.churn[rows],
+            self.purchases[rows],
+            self.spend[rows],
+            None if days is None else days[rows],
+            None if types is None else types[rows],
+        )
+
+    def put(self, rows: Integers, others: "Labels") -> None:
+        """Write `others` into `rows`, in place; for who puts labels together from parts."""
+        for name in ("churn", "purchases", "spend", "next_event_days", "next_event_type"):
+            if getattr(self, name) is not None:
+                getattr(self, name)[rows] = getattr(others, name)
+
+    def known_by(self, ends: Integers, opens: Integers, moment: int) -> "Labels":
+        """What of the labels was known at `moment`: NaN where the horizon's end [examples, horizons] lies after it, or
+        where the next activity does not lie before it; `opens` [examples] is `cutoff + gap`. All in microseconds.
+        """
+        churn, purchases, spend = (
+            np.where(ends > moment, np.nan, kind) for kind in (self.churn, self.purchases, self.spend)
+        )
+        days, types = self.next_event_days, self.next_event_type
+        if days is not None and types is not None:
+            known = opens + days * MICROSECONDS_A_DAY < moment
+            days, types = np.where(known, days, np.nan), texts(types.tolist(), known)
+        return Labels(churn, purchases, spend, days, types)
+
+
+def texts(values: Sequence[str | None], kept: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """`values` as an array, None where not `kept`."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    found[~kept] = None
+    return found
 
 
 @dataclass(frozen=True)
@@ -58,7 +104,6 @@ class Dataset:
 
     def select(self, rows: NDArray[np.bool_] | Integers) -> "Dataset":
         """The examples of `rows` (a mask or positions). Histories are shared, not copied."""
-        labels = self.labels and Labels(self.labels.churn[rows], self.labels.purchases[rows], self.labels.spend[rows])
         return replace(
             self,
             customer_id=self.customer_id[rows],
@@ -67,5 +112,5 @@ class Dataset:
                 drop=True
             ),
             sequences=replace(self.sequences, history=self.sequences.history[rows], length=self.sequences.length[rows]),
-            labels=labels,
+            labels=self.labels and self.labels.select(rows),
         )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
-from features.grid import Grid
+from features.grid import SECONDS_A_DAY, Grid
 from features.question import Question
 
 MONEY = (
@@ -34,8 +34,38 @@ def current(events: ir.Table) -> ir.Table:
     return events.filter(events.superseded_time.isnull() & ~events.deleted)
 
 
+def included(events: ir.Table, question: Question) -> ir.Table:
+    """The revisions without those that the question excludes: their customers, event types and values.
+
+    Raises ValueError where it excludes values of something that is no attribute.
+    """
+    left_out = {"customer_id": question.exclude_customers, "event_type": question.exclude_types}
+    for name, values in {**left_out, **question.exclude_values}.items():
+        if name not in events.columns:
+            raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
+        if values:
+            events = events.filter(~events[name].isin(values).fill_null(False))
+    return events
+
+
+def is_activity(events: ir.Table, question: Question) -> ir.BooleanValue:
+    """Whether an event is activity: of a type of `activity`, or without such of any but those of `ends_with`."""
+    if question.activity:
+        return events.event_type.isin(question.activity).fill_null(False)
+    return ~ends(events, question)
+
+
+def ends(events: ir.Table, question: Question) -> ir.BooleanValue:
+    """Whether an event ends its customer."""
+    if not question.ends_with:
+        return ibis.literal(False)
+    return events.event_type.isin(question.ends_with).fill_null(False)
+
+
 def eligible(events: ir.Table, cutoffs: Sequence[datetime], question: Question) -> ir.Table:
-    """`customer_id, cutoff`: customers with a visible event in `[cutoff - active_within, cutoff)`."""
+    """`customer_id, cutoff`: customers with visible activity in `[cutoff - active_within, cutoff)`, and no event that
+    ends them at or after the second of its last.
+    """
     grid = ibis.memtable(
         {
             "cutoff": list(cutoffs),
@@ -43,10 +73,21 @@ def eligible(events: ir.Table, cutoffs: Sequence[datetime], question: Question) 
         },
         schema={"cutoff": "timestamp('UTC', 6)", "active_from": "timestamp('UTC', 6)"},
     )
-    # An inequality join alone: narrowed to two columns first, so that the wide rows are never multiplied.
-    slim = events.select("customer_id", "event_time", "known_time", "superseded_time", "deleted")
+    # An inequality join alone: narrowed to few columns first, so that the wide rows are never multiplied.
+    slim = events.select("customer_id", "event_time", "known_time", "superseded_time", "deleted", "event_type")
+    if question.counts_every_event:
+        slim = slim.drop("event_type")
     pairs = slim.join(grid, [slim.event_time < grid.cutoff, slim.event_time >= grid.active_from])
-    return pairs.filter(visible(pairs, pairs.cutoff)).select("customer_id", "cutoff").distinct()
+    pairs = pairs.filter(visible(pairs, pairs.cutoff))
+    if question.counts_every_event:
+        return pairs.select("customer_id", "cutoff").distinct()
+    second = pairs.event_time.epoch_seconds().cast("int64")
+    found = pairs.group_by(["customer_id", "cutoff"]).aggregate(
+        active=second.max(where=is_activity(pairs, question)), ended=second.max(where=ends(pairs, question))
+    )
+    return found.filter(found.active.notnull() & ~(found.ended >= found.active).fill_null(False)).select(
+        "customer_id", "cutoff"
+    )
 
 
 def out_of_turn(events: ir.Table, cutoffs: Sequence[datetime]) -> ir.Table:
@@ -73,27 +114,60 @@ def history(events: ir.Table, examples: ir.Table) -> ir.Table:
 
 
 def labels(events: ir.Table, examples: ir.Table, question: Question, labelled_until: datetime) -> ir.Table:
-    """`customer_id, cutoff`, and for each horizon `churn_H, purchases_H, spend_H` over `[cutoff, cutoff + H days)`.
+    """`customer_id, cutoff`, and for each horizon `churn_H, purchases_H, spend_H` over `[cutoff + gap, cutoff + gap +
+    H days)`; `next_event_days, next_event_type` where asked for.
 
-    `events` are read as of `labelled_until`. Where a horizon ends after that, its labels are null. A purchase is an
-    event with an amount; spend is the sum of amounts.
+    `events` are read as of `labelled_until`. Where a horizon ends after that, its labels are null. Churn is no
+    activity, or an event that ends the customer where the question names one; it is null for who ended within the gap.
+    A purchase is activity with an amount; spend is the sum of amounts.
     """
     known = current(events)
-    end = examples.cutoff + ibis.interval(days=max(question.horizons))
-    pairs = examples.left_join(
-        known,
-        [examples.customer_id == known.customer_id, known.event_time >= examples.cutoff, known.event_time < end],
+    relevant = known.select("customer_id", "event_time", "event_id", "event_type", "amount").mutate(
+        active=is_activity(known, question), ends=ends(known, question)
     )
+    over = examples.cutoff + ibis.interval(days=question.longest_reach)
+    pairs = examples.left_join(
+        relevant,
+        [
+            examples.customer_id == relevant.customer_id,
+            relevant.event_time >= examples.cutoff,
+            relevant.event_time < over,
+            relevant.active | relevant.ends,
+        ],
+    )
+    until = ibis.literal(labelled_until, "timestamp('UTC', 6)")
+    begin = pairs.cutoff + ibis.interval(days=question.gap)
     measures: dict[str, ir.Value] = {}
     for days in question.horizons:
-        horizon = ibis.interval(days=days)
-        closed = pairs.cutoff + horizon <= ibis.literal(labelled_until, "timestamp('UTC', 6)")
-        within = pairs.event_time.notnull() & (pairs.event_time < pairs.cutoff + horizon)
-        bought = within & pairs.amount.notnull()
-        happened, purchases = within.ifelse(1, 0).max(), bought.ifelse(1, 0).sum()
+        end = pairs.cutoff + ibis.interval(days=question.gap + days)
+        within = pairs.event_time.notnull() & (pairs.event_time >= begin) & (pairs.event_time < end)
+        active = within & pairs.active
+        bought = active & pairs.amount.notnull()
+        churn = 1 - active.ifelse(1, 0).max()
+        observed = (end <= until).ifelse(1, 0).max() == 1
+        churn_observed = observed
+        if question.ends_with:
+            churn = (within & pairs.ends).ifelse(1, 0).max()
+            gone = pairs.event_time.notnull() & (pairs.event_time < begin) & pairs.ends
+            churn_observed = observed & (gone.ifelse(1, 0).max() == 0)
         spend = bought.ifelse(pairs.amount.cast(MONEY), ibis.literal(0).cast(MONEY)).sum()
-        observed = closed.ifelse(1, 0).max() == 1
-        measures[f"churn_{days}"] = observed.ifelse((1 - happened).cast("float64"), ibis.null("float64"))
-        measures[f"purchases_{days}"] = observed.ifelse(purchases.cast("float64"), ibis.null("float64"))
-        measures[f"spend_{days}"] = observed.ifelse(spend.cast("float64"), ibis.null("float64"))
-    return pairs.group_by(["customer_id", "cutoff"]).aggregate(**measures)
+        null = ibis.null("float64")
+        measures[f"churn_{days}"] = churn_observed.ifelse(churn.cast("float64"), null)
+        measures[f"purchases_{days}"] = observed.ifelse(bought.ifelse(1, 0).sum().cast("float64"), null)
+        measures[f"spend_{days}"] = observed.ifelse(spend.cast("float64"), null)
+    found = pairs.group_by(["customer_id", "cutoff"]).aggregate(**measures)
+    if not question.next_event:
+        return found
+    following = pairs.filter(pairs.event_time.notnull() & (pairs.event_time >= begin) & pairs.active)
+    in_order = ibis.window(group_by=["customer_id", "cutoff"], order_by=["event_time", "event_id"])
+    place = following.mutate(place=ibis.row_number().over(in_order))
+    first = place.filter(place.place == 0)
+    opened = first.cutoff.epoch_seconds().cast("int64") + question.gap * SECONDS_A_DAY
+    first = first.select(
+        "customer_id",
+        "cutoff",
+        next_event_days=(first.event_time.epoch_seconds().cast("int64") - opened) / SECONDS_A_DAY,
+        next_event_type=first.event_type,
+    )
+    joined = found.left_join(first, ["customer_id", "cutoff"])
+    return joined.select(*found.columns, "next_event_days", "next_event_type")

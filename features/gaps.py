@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats, Integers
-
-MICROSECONDS_A_DAY = 86_400_000_000
+from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats, Integers
 
 
 @dataclass(frozen=True)

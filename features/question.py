@@ -2,39 +2,86 @@
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Days = Annotated[int, Field(gt=0, le=3650, strict=True)]
+Names = tuple[Annotated[str, Field(min_length=1)], ...]
+DAY = timedelta(days=1)
 
 
 class Question(BaseModel):
-    """Who: customers with at least one event in `[cutoff - active_within, cutoff)`. When: every `cutoff_every` days.
-    What: for each horizon, whether they churn (no event in `[cutoff, cutoff + horizon)`), how often they purchase and
-    how much they spend. All lengths are days; all cutoffs are midnights in UTC.
+    """Who: customers with activity in `[cutoff - active_within, cutoff)` who have not ended since. When: every
+    `cutoff_every` days. What: over each horizon, `[cutoff + gap, cutoff + gap + H days)`, whether they churn (no
+    activity, or an event that ends the customer, where `ends_with` names one), how often they purchase and how much
+    they spend. A horizon that is not fully observed has no label. All lengths are days; all cutoffs are midnights in
+    UTC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     active_within: Days = 91
-    """Only customers with an event in this many days before the cutoff are asked about."""
+    """Only customers with activity in this many days before the cutoff are asked about."""
+    activity: Names = ()
+    """The event types that are activity: they make a customer eligible, and one of them in the horizon is no churn. By
+    default all but those of `ends_with`. A purchase is activity that has an amount.
+    """
+    ends_with: Names = ()
+    """The event types that end a customer, as a subscription's cancellation: churn is one of them in the horizon,
+    instead of no activity. Who ended is not asked about until active again.
+    """
     horizons: tuple[Days, ...] = (28,)
     """The lengths of the future that is asked about, in days."""
     primary_horizon: Days | None = None
     """The horizon that models are compared on; by default the first of `horizons`."""
+    gap: Annotated[int, Field(ge=0, le=3650, strict=True)] = 0
+    """The days between the cutoff and the beginning of every horizon: the time that acting on a score takes."""
     cutoff_every: Days = 7
     """The days between the cutoffs that models learn from."""
+    next_event: bool = False
+    """Whether examples are also labelled with the next activity in the longest horizon: the days from the horizon's
+    beginning to it, and its type; null where none is known of.
+    """
+    event_types: Names = ()
+    """Event types with features of their own: the time since the last one, and how many there were. Those of `activity`
+    and `ends_with` always have them.
+    """
+    calendar: bool = False
+    """Whether the calendar of the cutoff (weekday, month, days to the year's end) is among the features. Where the
+    history holds fewer than three of each season, models take the month for the trend of the time, and err.
+    """
+    exclude_customers: Names = ()
+    """Customers who are left out, as test accounts, by their `customer_id`."""
+    exclude_types: Names = ()
+    """Event types that are left out, as if they had never happened."""
+    exclude_values: Mapping[str, Names] = {}
+    """Values of attributes whose events are left out, as `{country = ["Unspecified"]}`."""
+
+    @field_validator("activity", "ends_with", "event_types", "exclude_customers", "exclude_types")
+    @classmethod
+    def _in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(names)))  # the order in which they are named says nothing
+
+    @field_validator("exclude_values")
+    @classmethod
+    def _all_in_order(cls, values: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(sorted(set(values[name]))) for name in sorted(values)}
 
     @model_validator(mode="after")
-    def _horizons_are_usable(self) -> "Question":
+    def _can_be_asked(self) -> "Question":
         if not self.horizons:
             raise ValueError("horizons must name at least one length in days, for example horizons = [28]")
         if len(set(self.horizons)) != len(self.horizons):
             raise ValueError(f"horizons {list(self.horizons)} names a length twice")
         if self.primary not in self.horizons:
             raise ValueError(f"primary_horizon {self.primary_horizon} is not one of horizons {list(self.horizons)}")
+        if both := set(self.activity) & set(self.ends_with):
+            raise ValueError(f"{min(both)!r} cannot be activity and end a customer: name it in one of the two")
+        if gone := set(self.exclude_types) & {*self.activity, *self.ends_with, *self.event_types}:
+            raise ValueError(f"{min(gone)!r} is in exclude_types and asked about: name it in one of the two")
         return self
 
     @property
@@ -43,19 +90,55 @@ class Question(BaseModel):
         return self.primary_horizon or self.horizons[0]
 
     @property
+    def reach(self) -> int:
+        """The days from a cutoff until its primary horizon has closed: the gap and the horizon."""
+        return self.gap + self.primary
+
+    @property
+    def longest_reach(self) -> int:
+        """The days from a cutoff until its longest horizon has closed."""
+        return self.gap + max(self.horizons)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The event types that have features of their own, in order."""
+        return tuple(sorted({*self.activity, *self.ends_with, *self.event_types}))
+
+    @property
+    def counts_every_event(self) -> bool:
+        """Whether churn is no event at all: every event is activity, and none ends a customer."""
+        return not self.activity and not self.ends_with
+
+    @property
+    def takes_all_alike(self) -> bool:
+        """Whether no event type has a meaning of its own and nothing is left out."""
+        return not (self.types or self.exclude_customers or self.exclude_types or self.exclude_values)
+
+    @property
     def digest(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the question's canonical JSON."""
-        meaning = {**self.model_dump(), "primary_horizon": self.primary}
-        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
+        """The first 16 hexadecimal digits of the SHA-256 of the question's canonical JSON, without what is not used."""
+        meaning = {**self.model_dump(mode="json"), "primary_horizon": self.primary}
+        used = {key: value for key, value in meaning.items() if value}
+        return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:16]
 
     def cutoffs(self, first_event: datetime, known_until: datetime) -> list[datetime]:
-        """The grid as of `known_until`, ascending: `known_until - primary`, and every `cutoff_every` days before.
+        """The grid as of `known_until`, ascending: `known_until - reach`, and every `cutoff_every` days before.
 
-        Every cutoff's primary horizon is fully observed (`cutoff + primary <= known_until`), and every cutoff lies at
+        Every cutoff's primary horizon is fully observed (`cutoff + reach <= known_until`), and every cutoff lies at
         least `active_within` days after `first_event`, so that eligibility itself is fully observed.
         """
-        step, cutoff, grid = timedelta(days=self.cutoff_every), known_until - timedelta(days=self.primary), []
-        while cutoff >= first_event + timedelta(days=self.active_within):
+        step, cutoff, grid = self.cutoff_every * DAY, known_until - self.reach * DAY, []
+        while cutoff >= first_event + self.active_within * DAY:
             grid.append(cutoff)
             cutoff -= step
         return grid[::-1]
+
+    def askable_from(self, first_event: datetime) -> datetime:
+        """The first midnight as of which the grid has a training, a validation and a test cutoff, each of the first two
+        closed by the next: its longest horizon too for the first, its primary one for the second.
+        """
+        step = self.cutoff_every * DAY
+        purges = sum(-(-days * DAY // step) for days in (self.longest_reach, self.reach)) * step
+        earliest = first_event + (self.active_within + self.reach) * DAY + purges
+        midnight = earliest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight if midnight == earliest else midnight + DAY

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.aggregates import SECONDS_A_DAY, WINDOWS, definitions, named
+from features.aggregates import WINDOWS, definitions, named
 from features.dataset import Integers
-from features.from_segments import examples, floats, integers
-from features.grid import Days, Grid
+from features.from_segments import examples
+from features.grid import SECONDS_A_DAY, Days, Grid
 from features.question import Question
+from features.segment_sums import floats, integers
 from features.segments import NO_MORE
 from features.sums import sums_by_segment
 
@@ -113,7 +114,7 @@ class Running:
             for name, table in self.seen.items()
         }
         part = examples(pa.table(sums), values, grid, [cutoff], question, attributes, None)
-        names = definitions(named(attributes, "numeric"), named(attributes, "categorical"))
+        names = definitions(named(attributes, "numeric"), named(attributes, "categorical"), question)
         frame = pd.DataFrame({name: part.columns[name] for name in names})
         return np.asarray(part.customers)[part.customer], frame
 

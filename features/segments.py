@@ -10,9 +10,9 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features.aggregates import SECONDS_A_DAY, named
+from features.aggregates import named
 from features.examples import MONEY, current
-from features.grid import Grid
+from features.grid import SECONDS_A_DAY, Grid
 
 NO_MORE = 1 << 30  # the segment of the event after the last
 

@@ -5,6 +5,7 @@ before.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from features.question import Question
 
@@ -33,8 +34,9 @@ class Split:
 def rolling_origin(cutoffs: Sequence[datetime], question: Question, windows: int) -> tuple[Split, ...]:
     """Up to `windows` splits, oldest first, each tested on a later period than the one before.
 
-    The test periods, `[first test cutoff, last test cutoff + primary horizon)`, are disjoint. Where the span does not
-    allow as many, there are fewer, the latest always; raises ValueError, as `split`, where it does not allow that.
+    The test periods, from the first test cutoff until the last one's primary horizon closes, are disjoint. Where the
+    span does not allow as many, there are fewer, the latest always; raises ValueError, as `split`, where it does not
+    allow that.
     """
     splits = [split(cutoffs, question)]
     while len(splits) < windows:
@@ -51,7 +53,7 @@ def split(cutoffs: Sequence[datetime], question: Question) -> Split:
     Validation and calibration have two cutoffs each where training would else have few, then one; then the test is
     shortened, until at least as many cutoffs are left for training. At the very last calibration gives up a slice of
     its own. At least the first training cutoff closes its longest horizon before validation, so that every horizon can
-    be learnt. Raises ValueError, which says how many more days of history are needed, where even then none are left.
+    be learnt. Raises ValueError where even then too few are left; `question.askable_from` says as of when they are not.
     """
     for size in range(SLICE, 0, -1):
         for side, enough in ((SLICE, AMPLE * SLICE), (FEW, size), (1, size)):
@@ -62,16 +64,23 @@ def split(cutoffs: Sequence[datetime], question: Question) -> Split:
         found = _of_three(cutoffs, question, size)
         if found and _is_enough(found, question, size):
             return found
-    step, longest = timedelta(days=question.cutoff_every), max(question.horizons)
-    # Each purge costs a horizon, rounded up to the grid; the first training cutoff must close them all.
-    needed = sum(-(-timedelta(days=days) // step) for days in (question.primary, longest)) * step
-    span = cutoffs[-1] - cutoffs[0] if cutoffs else -step
-    missing = (needed - span) // timedelta(days=1)
     raise ValueError(
         f"the history allows {len(cutoffs)} cutoffs, too few for a training, a validation and a test slice that are a "
-        f"horizon apart (primary {question.primary} days, longest {longest}): bring at least {missing} more days, or "
-        "shorten horizons or active_within"
+        f"horizon apart ({question.reach} days, and {question.longest_reach} after the first)"
     )
+
+
+def require_purged(parts: Split, question: Question) -> None:
+    """Raises ValueError, with the latest cutoff that would do, where one is too close to the next slice."""
+    slices = [("training", parts.train), ("validation", parts.valid)]
+    slices += [] if parts.shares else [("calibration", parts.calibrate)]
+    for (name, cutoffs), (following, later) in pairwise([*slices, ("test", parts.test)]):
+        latest = min(later) - timedelta(days=question.reach)
+        if max(cutoffs) > latest:
+            raise ValueError(
+                f"the {name} cutoff {max(cutoffs).date()} is too close to the {following} slice, which begins on "
+                f"{min(later).date()}: its horizon closes only after {question.reach} days; {latest.date()} would do"
+            )
 
 
 def remarks(splits: Sequence[Split], windows: int) -> list[str]:
@@ -88,7 +97,7 @@ def remarks(splits: Sequence[Split], windows: int) -> list[str]:
 
 
 def _is_enough(found: Split, question: Question, cutoffs: int) -> bool:
-    closes = found.train and found.train[0] + timedelta(days=max(question.horizons)) <= found.valid[0]
+    closes = found.train and found.train[0] + timedelta(days=question.longest_reach) <= found.valid[0]
     return bool(closes) and len(found.train) >= cutoffs
 
 
@@ -107,5 +116,5 @@ def _of_three(cutoffs: Sequence[datetime], question: Question, size: int) -> Spl
 
 def _closed_by(cutoffs: Sequence[datetime], moment: datetime, question: Question) -> tuple[datetime, ...]:
     """The cutoffs whose primary horizon ends by `moment`."""
-    horizon = timedelta(days=question.primary)
-    return tuple(cutoff for cutoff in cutoffs if cutoff + horizon <= moment)
+    reach = timedelta(days=question.reach)
+    return tuple(cutoff for cutoff in cutoffs if cutoff + reach <= moment)

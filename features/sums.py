@@ -4,19 +4,25 @@ Sorting is what an engine is good at, and histories need it anyway. What is left
 an engine would sort once more and look customers up by their ids.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.aggregates import SECONDS_A_DAY, named
+from features.aggregates import named
 from features.dataset import Floats, Integers
 from features.encoding import NEVER
-from features.from_segments import MONEY_UNITS, floats
-from features.grid import Days, Grid
+from features.grid import SECONDS_A_DAY, Days, Grid
+from features.question import Question
+from features.segment_sums import MONEY_UNITS, floats
 
 SECOND = 1_000_000  # microseconds
+# A sign that no attribute's name has keeps the latest second of a type apart from that of an attribute.
+LATEST_ACTIVITY, LATEST_END = "latest_=activity", "latest_=end"
+Mask = NDArray[np.bool_]
 
 
 def sums_by_segment(
@@ -25,10 +31,12 @@ def sums_by_segment(
     grid: Grid | Days,
     attributes: Mapping[str, str],
     previous: Integers | None = None,
+    question: Question = Question(),  # noqa: B008 (frozen)
 ) -> pa.Table:
     """`steps` are current events before the grid's end, in order of (customer_id, event_time, event_id); `starts` where
     each customer's begin. Money is in ten-thousandths, as integers. Where customers had events before these, `previous`
-    [starts] is the time of their last one, in microseconds since 1970 in UTC, NEVER for who had none.
+    [starts] is the time of their last one, in microseconds since 1970 in UTC, NEVER for who had none. Event types have
+    columns where `question` tells them apart, and so has the first activity of a segment where it asks for the next.
     """
     time = np.asarray(steps["event_time"].cast(pa.int64()))
     second = time // SECOND
@@ -71,7 +79,51 @@ def sums_by_segment(
     table |= {f"sum_{name}": _sum(whole, rows) for name, whole in units.items()}
     for name in named(attributes, "numeric"):
         table[f"latest_{name}"] = _greatest(np.where(units[name] > 0, second, np.nan), rows)
+    if question.types:
+        table |= _of_types(steps, second, rows, question, ~np.isnan(amount), units["amount"])
+    if question.next_event:
+        table |= _first_activity(steps, second, rows, question)
     return pa.table(table)
+
+
+def _of_types(
+    steps: pa.Table, second: Integers, rows: Integers, question: Question, bought: Mask, units: Integers
+) -> dict[str, Any]:
+    """What is counted of the event types that the question tells apart; `bought` are the steps with an amount."""
+    active, ended = _is_activity(steps, question), _is_one_of(steps, question.ends_with)
+    columns = {
+        "activity": _sum(active.astype(np.int64), rows),
+        "activity_purchases": _sum((active & bought).astype(np.int64), rows),
+        "activity_spend": _sum(np.where(active, units, 0), rows),
+        "ends": _sum(ended.astype(np.int64), rows),
+        LATEST_ACTIVITY: _greatest(np.where(active, second, np.nan), rows),
+        LATEST_END: _greatest(np.where(ended, second, np.nan), rows),
+    }
+    for name in question.types:
+        its = _is_one_of(steps, (name,))
+        columns[f"event_type={name}"] = _sum(its.astype(np.int64), rows)
+        columns[f"latest_event_type={name}"] = _greatest(np.where(its, second, np.nan), rows)
+    return columns
+
+
+def _first_activity(steps: pa.Table, second: Integers, rows: Integers, question: Question) -> dict[str, Any]:
+    """`next_second, next_type`: of the first activity in each row; null where there is none."""
+    active = np.flatnonzero(_is_activity(steps, question))
+    first = np.append(active, len(second))[np.searchsorted(active, rows)]
+    place = pa.array(first, mask=first >= np.append(rows, len(second))[1:])
+    return {
+        "next_second": pa.array(second).take(place),
+        "next_type": steps["event_type"].combine_chunks().take(place).cast(pa.string()),
+    }
+
+
+def _is_activity(steps: pa.Table, question: Question) -> Mask:
+    return _is_one_of(steps, question.activity) if question.activity else ~_is_one_of(steps, question.ends_with)
+
+
+def _is_one_of(steps: pa.Table, types: Sequence[str]) -> Mask:
+    found = pc.is_in(steps["event_type"].cast(pa.string()), pa.array(types, pa.string()))
+    return np.asarray(found.to_numpy(), bool)
 
 
 def money_units(values: Floats) -> Integers:

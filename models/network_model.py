@@ -186,7 +186,8 @@ class NetworkModel(Model):
         return (self.seed + 7_919 * member) % 2**32
 
     def _scaled(self, labels: Labels) -> Labels:
-        return Labels(labels.churn, *(self.values[name].to_scale(getattr(labels, name)) for name in VALUES))
+        purchases, spend = (self.values[name].to_scale(getattr(labels, name)) for name in VALUES)
+        return Labels(labels.churn, purchases, spend)
 
     def _planned_epochs(self, validated: bool) -> list[int]:
         """For each network how long it trains at the most: with validation `max_epochs`, else as found."""

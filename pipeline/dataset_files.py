@@ -25,6 +25,7 @@ EXAMPLES, AGGREGATES, HISTORIES, STEPS, MEANING = (
     "dataset.json",
 )
 LABELS = ("churn", "purchases", "spend")
+FURTHER = ("next_event_days", "next_event_type")
 INSTANT = pa.timestamp("us", "UTC")
 
 
@@ -40,6 +41,7 @@ def write_dataset(folder: Path, data: Dataset) -> None:
         "numeric": list(data.sequences.numeric),
         "categorical": {name: values for name, (_, values) in data.sequences.categorical.items()},
         "labelled": data.labels is not None,
+        "next_event": data.labels is not None and data.labels.next_event_days is not None,
     }
     with atomically(folder / MEANING) as file:
         file.write_text(json.dumps(meaning, indent=2), "utf-8")
@@ -56,7 +58,8 @@ def read_dataset(folder: Path) -> Dataset:
         churn, purchases, spend = (
             np.column_stack([_floats(examples, f"{kind}_{days}") for days in meaning["horizons"]]) for kind in LABELS
         )
-        labels = Labels(churn, purchases, spend)
+        further = [_floats(examples, FURTHER[0]), _words(examples, FURTHER[1])] if meaning["next_event"] else []
+        labels = Labels(churn, purchases, spend, *further)
     return Dataset(
         horizons=tuple(meaning["horizons"]),
         customer_id=np.asarray(examples["customer_id"].to_pylist(), dtype=object),
@@ -106,6 +109,9 @@ def _examples(data: Dataset) -> pa.Table:
         for kind, matrix in zip(LABELS, (data.labels.churn, data.labels.purchases, data.labels.spend), strict=True):
             for place, days in enumerate(data.horizons):
                 columns[f"{kind}_{days}"] = pa.array(matrix[:, place])
+        if data.labels.next_event_days is not None and data.labels.next_event_type is not None:
+            columns[FURTHER[0]] = pa.array(data.labels.next_event_days)
+            columns[FURTHER[1]] = pa.array(data.labels.next_event_type.tolist(), pa.string())
     return pa.table(columns)
 
 
@@ -123,6 +129,10 @@ def _write(path: Path, table: pa.Table) -> None:
 
 def _floats(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)
+
+
+def _words(table: pa.Table, name: str) -> np.ndarray:
+    return np.asarray(table[name].to_pylist(), dtype=object)
 
 
 def _integers(table: pa.Table, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.aggregates import SECONDS_A_DAY
+from features.grid import SECONDS_A_DAY
 from features.build import build_dataset
 from features.dataset import Dataset, Floats, Integers
 from features.segments import before
@@ -85,8 +85,10 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
 
 
 def answered(settings: Settings, champion: registry.Version, model: Model, cutoff: datetime) -> Scored:
-    """A model with a state goes on from the carried one; every other reads the aggregates of the whole past."""
-    if isinstance(model, SequenceModel) and model.has_state:
+    """A model with a state goes on from the carried one, where the question takes all events alike; every other reads
+    the aggregates of the whole past.
+    """
+    if isinstance(model, SequenceModel) and model.has_state and settings.question.takes_all_alike:
         from pipeline.carried.keeper import Keeper
 
         return _together(list(Keeper(settings, champion, model).answers(cutoff)), cutoff)

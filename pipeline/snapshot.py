@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.build import build_dataset
-from features.dataset import Dataset, Labels
+from features.dataset import MICROSECONDS_A_DAY, Dataset
+from features.examples import included
 from features.splits import remarks, rolling_origin
 from pipeline import tracking
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
@@ -60,11 +61,15 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         require_loaded(store, cutoff)
         backend = connect(settings)
         events = store.as_of(backend, cutoff)
-        grid = settings.question.cutoffs(_first_event(events), cutoff)
+        question, first = settings.question, _first_event(included(events, settings.question))
+        grid = question.cutoffs(first, cutoff)
         try:
-            windows = rolling_origin(grid, settings.question, settings.evidence.windows)
+            windows = rolling_origin(grid, question, settings.evidence.windows)
         except ValueError as error:
-            raise NothingToDo(f"no training as of {cutoff.date()}: {error}") from None
+            raise NothingToDo(
+                f"no training as of {cutoff.date()}: {error}: as of {question.askable_from(first).date()} or later it "
+                "can be asked, or with shorter horizons, gap or active_within"
+            ) from None
         data = build_dataset(events, grid, settings.question, store.attributes, cutoff)
         backend.disconnect()
         meta: dict[str, Any] = {
@@ -123,7 +128,7 @@ def slice_of(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -
     # Where calibration is the latest part of validation, both are followed by the test.
     later = [slices[other][0] for other in SLICES if slices[other][0] > slices[name][-1]]
     part = _at(data, slices[name])
-    return known_by(part, datetime.fromisoformat(later[0])) if later else part
+    return known_by(part, datetime.fromisoformat(later[0]), meta["question"]["gap"]) if later else part
 
 
 def seen_in_training(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -> np.ndarray:
@@ -137,13 +142,12 @@ def test_of(data: Dataset, meta: dict[str, Any]) -> Dataset:
     return _at(data, [moment for slices in meta["windows"] for moment in slices["test"]])
 
 
-def known_by(data: Dataset, moment: datetime) -> Dataset:
-    """`data` whose labels are NaN where `cutoff + horizon` is after `moment`."""
+def known_by(data: Dataset, moment: datetime, gap: int = 0) -> Dataset:
+    """`data` with the labels that were known at `moment`, where `gap` days lie between cutoffs and horizons."""
     assert data.labels is not None
-    horizons = np.array([days * DAY // timedelta(microseconds=1) for days in data.horizons])
-    unknown = data.cutoff[:, None] + horizons[None, :] > microseconds(moment)
-    kinds = (data.labels.churn, data.labels.purchases, data.labels.spend)
-    return replace(data, labels=Labels(*(np.where(unknown, np.nan, kind) for kind in kinds)))
+    opens = data.cutoff + gap * MICROSECONDS_A_DAY
+    ends = opens[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
+    return replace(data, labels=data.labels.known_by(ends, opens, microseconds(moment)))
 
 
 def digest(data: Dataset) -> str:

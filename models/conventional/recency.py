@@ -6,12 +6,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from features.dataset import Dataset, Floats
+from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, View
 from models.outcomes import observed_labels, ordered_by_horizon
 
 OUTCOMES = ("churn", "purchases", "spend")
-MICROSECONDS_A_DAY = 86_400_000_000
 
 
 class Recency(Model):
@@ -54,7 +53,9 @@ class Recency(Model):
 
 
 def days_since_last_event(data: Dataset) -> Floats:
-    """[examples]: whole days."""
+    """[examples]: whole days since the last activity, where the question tells it from other events."""
+    if "days_since_activity" in data.aggregates:
+        return np.asarray(np.floor(data.aggregates["days_since_activity"].to_numpy(np.float64)))
     silence = data.cutoff - data.sequences.event_time[data.sequences.last_step]
     return (silence // MICROSECONDS_A_DAY).astype(np.float64)
 

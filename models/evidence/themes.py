@@ -5,14 +5,14 @@ import re
 LAST_EVENT, EVENTS, AMOUNT, QUANTITY, FIRST_EVENT = "last_event", "events", "amount", "quantity", "first_event"
 CALENDAR = "calendar"
 THEMES = (
-    (re.compile(r"days_since_last_event|overdue"), LAST_EVENT),
+    (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
-    (re.compile(r"events_(\d+|total|trend)|active_days_total|gap(_(mean|std|max|last))?"), EVENTS),
-    (re.compile(r"amount_(\d+|total|mean|max|last)"), AMOUNT),
+    (re.compile(r"events_(\d+|total|trend|a_day|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"), EVENTS),
+    (re.compile(r"amount_(\d+|total|mean(_\d+)?|max|last|trend|share_\d+)"), AMOUNT),
     (re.compile(r"quantity_\d+"), QUANTITY),
-    (re.compile(r"(hour|weekday|year)_(sine|cosine)"), CALENDAR),
+    (re.compile(r"(hour|weekday|month|year)_(sine|cosine)|days_to_year_end"), CALENDAR),
 )
-ATTRIBUTE = re.compile(r"days_since_(?P<since>\w+)|distinct_(?P<distinct>\w+)_\d+|(?P<sum>\w+)_\d+")
+ATTRIBUTE = re.compile(r"days_since_(?P<since>.+)|distinct_(?P<distinct>\w+)_\d+|(?P<sum>.+)_\d+", re.DOTALL)
 
 
 def group_of(column: str) -> str:

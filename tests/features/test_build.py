@@ -23,14 +23,58 @@ from features.sums import money_units, sums_by_segment
 from tests.features.worlds import ATTRIBUTES, END, START, revisions, seen_at, table
 
 QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
+QUESTIONS = {
+    "every event": QUESTION,
+    "activity, a gap and the next event": QUESTION.model_copy(
+        update={"activity": ("purchase",), "gap": 3, "next_event": True, "calendar": True}
+    ),
+    "an end": QUESTION.model_copy(update={"ends_with": ("cancel",), "gap": 2, "event_types": ("view",)}),
+    "exclusions": QUESTION.model_copy(
+        update={
+            "exclude_customers": ("c01",),
+            "exclude_types": ("view",),
+            "exclude_values": {"store": ("s1",)},
+            "next_event": True,
+        }
+    ),
+}
 CUTOFFS = [START + timedelta(days=days) for days in (60, 90, 120, 150, 180)]
 
 
-def build(rows: pd.DataFrame, cutoffs: list[datetime] = CUTOFFS) -> Dataset:
-    return build_dataset(table(rows), cutoffs, QUESTION, ATTRIBUTES, END)
+def build(rows: pd.DataFrame, cutoffs: list[datetime] = CUTOFFS, question: Question = QUESTION) -> Dataset:
+    return build_dataset(table(rows), cutoffs, question, ATTRIBUTES, END)
 
 
-def oracle_features(seen: pd.DataFrame, cutoff: datetime) -> dict[str, float]:
+def is_active(rows: pd.DataFrame, question: Question) -> pd.Series:
+    types = rows["event_type"]
+    return types.isin(question.activity) if question.activity else ~types.isin(question.ends_with)
+
+
+def is_asked_about(seen: pd.DataFrame, cutoff: datetime, question: Question) -> bool:
+    """Whether one customer is eligible, from what was seen at the cutoff."""
+    active = seen.loc[is_active(seen, question), "event_time"]
+    ended = seen.loc[seen["event_type"].isin(question.ends_with), "event_time"]
+    if active.empty or active.max() < pd.Timestamp(cutoff - timedelta(days=question.active_within)):
+        return False
+    return ended.empty or ended.max().floor("s") < active.max().floor("s")
+
+
+def oracle_labels(after: pd.DataFrame, cutoff: datetime, question: Question, days: int) -> tuple[float, float, float]:
+    """Churn, purchases and spend of one customer, from the events at and after the cutoff."""
+    begin = pd.Timestamp(cutoff + timedelta(days=question.gap))
+    end = begin + pd.Timedelta(days=days)
+    if end > pd.Timestamp(END):
+        return np.nan, np.nan, np.nan
+    within = after[(after["event_time"] >= begin) & (after["event_time"] < end)]
+    active = within[is_active(within, question)]
+    churn = float(active.empty)
+    if question.ends_with:
+        ends = after["event_type"].isin(question.ends_with)
+        churn = np.nan if (ends & (after["event_time"] < begin)).any() else float(ends[within.index].any())
+    return churn, active["amount"].notna().sum(), active["amount"].sum()
+
+
+def oracle_features(seen: pd.DataFrame, cutoff: datetime, question: Question) -> dict[str, float]:
     """One customer's aggregates as an analyst would write them."""
     age = (pd.Timestamp(cutoff) - seen["event_time"]) / pd.Timedelta(days=1)
     gaps = seen["event_time"].diff().dropna() / pd.Timedelta(days=1)
@@ -48,7 +92,15 @@ def oracle_features(seen: pd.DataFrame, cutoff: datetime) -> dict[str, float]:
         "gap_max": gaps.max(),
         "gap_last": gaps.iloc[-1] if len(gaps) else np.nan,
         "overdue": age.min() / gaps.mean() if len(gaps) else np.nan,
+        "overdue_longest": age.min() / gaps.max() if len(gaps) else np.nan,
+        "gap_variation": gaps.std(ddof=0) / gaps.mean() if len(gaps) else np.nan,
+        "events_a_day": len(seen) / age.max(),
         "events_trend": (age <= 28).sum() - ((age > 28) & (age <= 56)).sum(),
+        "amount_trend": seen.loc[age <= 28, "amount"].sum() - seen.loc[(age > 28) & (age <= 56), "amount"].sum(),
+        "amount_mean_91": seen.loc[age <= 91, "amount"].mean(),
+        "events_share_7": ratio((age <= 7).sum(), (age <= 28).sum()),
+        "events_share_28": ratio((age <= 28).sum(), (age <= 91).sum()),
+        "amount_share_28": ratio(seen.loc[age <= 28, "amount"].sum(), seen.loc[age <= 91, "amount"].sum()),
         "days_since_items": age[seen["items"] > 0].min(),
         "distinct_store_91": seen.loc[age <= 91, "store"].nunique(),
     }
@@ -58,64 +110,86 @@ def oracle_features(seen: pd.DataFrame, cutoff: datetime) -> dict[str, float]:
     for days in (28, 91):
         row[f"quantity_{days}"] = seen.loc[age <= days, "quantity"].sum()
         row[f"items_{days}"] = seen.loc[age <= days, "items"].sum()
+    if question.types:
+        row["days_since_activity"] = age[is_active(seen, question)].min()
+    for name in question.types:
+        its = age[seen["event_type"] == name]
+        row[f"days_since_event_type={name}"] = its.min()
+        row |= {f"event_type={name}_{days}": (its <= days).sum() for days in (28, 91)}
+    if question.calendar:
+        for name, turn in (("weekday", cutoff.weekday() / 7), ("month", (cutoff.month - 1) / 12)):
+            row |= {f"{name}_sine": np.sin(2 * np.pi * turn), f"{name}_cosine": np.cos(2 * np.pi * turn)}
+        row["days_to_year_end"] = (pd.Timestamp(cutoff.year + 1, 1, 1, tz="UTC") - pd.Timestamp(cutoff)).days
     return row
 
 
-@settings(max_examples=6, deadline=None)
+def ratio(one: float, other: float) -> float:
+    return one / other if other else np.nan
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_examples_aggregates_sequences_and_labels_equal_the_plain_reading(seed: int) -> None:
-    rows = revisions(seed)
-    hold_against_the_plain_reading(build(rows), rows)
-
-
-def hold_against_the_plain_reading(data: Dataset, rows: pd.DataFrame) -> None:
-    """Every example, feature, step and label of `data`, built of `rows` at CUTOFFS, as an analyst would find it."""
+def test_examples_aggregates_sequences_and_labels_equal_the_plain_reading(name: str, seed: int) -> None:
+    question, rows = QUESTIONS[name], revisions(seed)
+    data = build(rows, question=question)
+    rows = rows[
+        ~rows["customer_id"].isin(question.exclude_customers)
+        & ~rows["event_type"].isin(question.exclude_types)
+        & ~rows["store"].isin(question.exclude_values.get("store", ()))
+    ]
     final = seen_at(rows, END)
     expected = []
     for cutoff in CUTOFFS:
         for customer, seen in seen_at(rows, cutoff).groupby("customer_id"):
-            if seen["event_time"].max() >= pd.Timestamp(cutoff - timedelta(days=QUESTION.active_within)):
+            if is_asked_about(seen, cutoff, question):
                 expected.append((cutoff, customer, seen))
     assert [(pd.Timestamp(cutoff).value // 1000, customer) for cutoff, customer, _ in expected] == list(
         zip(data.cutoff.tolist(), data.customer_id.tolist(), strict=True)
     )
+    assert data.labels is not None
     steps = data.sequences
     for row, (cutoff, customer, seen) in enumerate(expected):
-        features = oracle_features(seen, cutoff)
-        assert set(features) == set(data.aggregates.columns)
-        for name, value in features.items():
-            assert data.aggregates[name].iloc[row] == pytest.approx(value, rel=1e-9, abs=1e-6, nan_ok=True), name
+        features = oracle_features(seen, cutoff, question)
+        assert set(features) <= set(data.aggregates.columns)
+        assert set(data.aggregates.columns) - set(features) <= {"overdue_deviations"}
+        for feature, value in features.items():
+            assert data.aggregates[feature].iloc[row] == pytest.approx(value, rel=1e-9, abs=1e-6, nan_ok=True), feature
         span = slice(steps.offsets[steps.history[row]], steps.offsets[steps.history[row]] + steps.length[row])
         assert steps.event_time[span].tolist() == (seen["event_time"].astype("int64") // _unit(seen)).tolist()
         np.testing.assert_array_equal(steps.numeric["amount"][span], seen["amount"].to_numpy(float))
         codes, values = steps.categorical["store"]
         stores = [None if code < 0 else values[code] for code in codes[span]]
         assert stores == [None if pd.isna(store) else store for store in seen["store"]]
-        for column, days in enumerate(QUESTION.horizons):
-            end = pd.Timestamp(cutoff + timedelta(days=days))
-            after = final[
-                (final["customer_id"] == customer)
-                & (final["event_time"] >= pd.Timestamp(cutoff))
-                & (final["event_time"] < end)
-            ]
-            if end > pd.Timestamp(END):
-                assert np.isnan(data.labels.churn[row, column])
-            else:
-                assert data.labels.churn[row, column] == float(after.empty)
-                assert data.labels.purchases[row, column] == after["amount"].notna().sum()
-                assert data.labels.spend[row, column] == pytest.approx(after["amount"].sum(), abs=1e-9)
+        after = final[(final["customer_id"] == customer) & (final["event_time"] >= pd.Timestamp(cutoff))]
+        for column, days in enumerate(question.horizons):
+            found = [kind[row, column] for kind in (data.labels.churn, data.labels.purchases, data.labels.spend)]
+            assert found == pytest.approx(oracle_labels(after, cutoff, question, days), abs=1e-9, nan_ok=True)
+        if question.next_event:
+            begin = pd.Timestamp(cutoff + timedelta(days=question.gap))
+            soon = after[is_active(after, question) & (after["event_time"] >= begin)]
+            soon = soon[soon["event_time"] < begin + pd.Timedelta(days=max(question.horizons))]
+            waited = (soon["event_time"].iloc[0] - begin) / pd.Timedelta(days=1) if len(soon) else np.nan
+            assert data.labels.next_event_days is not None
+            assert data.labels.next_event_type is not None
+            assert data.labels.next_event_days[row] == pytest.approx(waited, abs=1e-9, nan_ok=True)
+            assert data.labels.next_event_type[row] == (soon["event_type"].iloc[0] if len(soon) else None)
 
 
 def _unit(seen: pd.DataFrame) -> int:
     return {"us": 1, "ns": 1000}[seen["event_time"].dt.unit]
 
 
-@settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10_000), which=st.sampled_from(["drop", "double", "move"]))
-def test_nothing_at_or_after_a_cutoff_changes_its_features(seed: int, which: str) -> None:
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    which=st.sampled_from(["drop", "double", "move"]),
+    question=st.sampled_from(list(QUESTIONS.values())),
+)
+def test_nothing_at_or_after_a_cutoff_changes_its_features(seed: int, which: str, question: Question) -> None:
     """The leak test: whatever happens at or after the cutoff, or becomes known only after it, moves no bit."""
     rows, cutoff = revisions(seed), CUTOFFS[2]
-    before = build(rows, [cutoff])
+    before = build(rows, [cutoff], question)
     future = (rows["event_time"] >= pd.Timestamp(cutoff)) | (rows["known_time"] > pd.Timestamp(cutoff))
     if which == "drop":
         changed = rows[~future]
@@ -124,8 +198,12 @@ def test_nothing_at_or_after_a_cutoff_changes_its_features(seed: int, which: str
         changed = pd.concat([rows, extra])
     else:
         late = rows["known_time"] > pd.Timestamp(cutoff)
-        changed = rows.assign(amount=rows["amount"].mask(late, 9_999.0), store=rows["store"].mask(late, "future"))
-    after = build(changed, [cutoff])
+        changed = rows.assign(
+            amount=rows["amount"].mask(late, 9_999.0),
+            store=rows["store"].mask(late, "future"),
+            event_type=rows["event_type"].mask(late, "cancel"),
+        )
+    after = build(changed, [cutoff], question)
     pd.testing.assert_frame_equal(before.aggregates, after.aggregates, check_exact=True)
     assert before.customer_id.tolist() == after.customer_id.tolist()
     for row in range(len(before)):
@@ -162,7 +240,7 @@ def test_histories_are_shared_and_only_examples_with_late_events_have_their_own(
     assert 12 < len(unusual.offsets) - 1 < len(unusual.history) + 12
 
 
-def test_two_builds_give_the_samebits() -> None:
+def test_two_builds_give_the_same_bits() -> None:
     first, second = build(revisions(7)), build(revisions(7).sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(first.aggregates, second.aggregates, check_exact=True)
     np.testing.assert_array_equal(first.sequences.event_time, second.sequences.event_time)
@@ -201,14 +279,16 @@ def test_money_is_rounded_as_the_engine_rounds_it(value: float) -> None:
     assert money_units(np.array([value])).tolist() == [round(engine * 10_000)]
 
 
-def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast way against the plain one: every example as if a late event had set it apart."""
+    question = QUESTIONS[name]
     rows = table(revisions(6))
-    fast = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
+    fast = build_dataset(rows, CUTOFFS, question, ATTRIBUTES, END)
     everyone = table(revisions(6)).select("customer_id").distinct()
     grid = ibis.memtable({"cutoff": CUTOFFS}, schema={"cutoff": "timestamp('UTC', 6)"})
     monkeypatch.setattr("features.build.out_of_turn", lambda *_: everyone.cross_join(grid))
-    assert bits(build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)) == bits(fast)
+    assert bits(build_dataset(rows, CUTOFFS, question, ATTRIBUTES, END)) == bits(fast)
 
 
 def bits(data: Dataset) -> list[object]:
@@ -217,9 +297,12 @@ def bits(data: Dataset) -> list[object]:
     steps, labels = data.sequences, data.labels
     arrays = [data.cutoff, steps.offsets, steps.event_time, steps.history, steps.length]
     arrays += [*steps.numeric.values(), labels.churn, labels.purchases, labels.spend]
+    further = [
+        None if kind is None else kind.tolist().__repr__() for kind in (labels.next_event_days, labels.next_event_type)
+    ]
     codes = [(codes.tolist(), values) for codes, values in steps.categorical.values()]
     columns = [(name, column.to_numpy().tobytes()) for name, column in data.aggregates.items()]
-    return [data.customer_id.tolist(), *(array.tobytes() for array in arrays), codes, columns]
+    return [data.customer_id.tolist(), *(array.tobytes() for array in arrays), *further, codes, columns]
 
 
 @pytest.mark.parametrize("rows", [revisions(3).head(0), revisions(3).assign(known_time=pd.Timestamp(END))])

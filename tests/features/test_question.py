@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -5,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from features.question import Question
-from features.splits import remarks, rolling_origin, split
+from features.splits import remarks, require_purged, rolling_origin, split
 
 MIDNIGHT = datetime(2017, 12, 4, tzinfo=UTC)
 
@@ -24,6 +25,9 @@ def test_no_cutoff_before_eligibility_is_observed() -> None:
 def test_the_digest_follows_the_meaning() -> None:
     assert Question().digest == Question(horizons=(28,), primary_horizon=28).digest
     assert Question().digest != Question(active_within=90).digest
+    assert Question(activity=("a", "b")).digest == Question(activity=("b", "a")).digest
+    several = [Question(gap=1), Question(ends_with=("x",)), Question(activity=("x",)), Question(exclude_types=("x",))]
+    assert len({question.digest for question in [Question(), *several]}) == 5
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,9 @@ def test_the_digest_follows_the_meaning() -> None:
         ({"horizons": (28,), "primary_horizon": 7}, "not one of"),
         ({"active_within": 0}, "greater than 0"),
         ({"active_within": "91"}, "integer"),
+        ({"gap": -1}, "greater than or equal to 0"),
+        ({"activity": ("buy",), "ends_with": ("buy",)}, "'buy' cannot be activity and end a customer"),
+        ({"activity": ("buy",), "exclude_types": ("buy",)}, "'buy' is in exclude_types and asked about"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(values: dict, words: str) -> None:
@@ -80,7 +87,7 @@ def test_the_longest_horizon_closes_for_a_training_cutoff_at_least() -> None:
     grid = question.cutoffs(datetime(2017, 1, 1, 11, 53, tzinfo=UTC), MIDNIGHT)
     for parts in rolling_origin(grid, question, 3):
         assert parts.train[0] + timedelta(days=91) <= parts.valid[0]
-    with pytest.raises(ValueError, match=r"longest 91\): bring at least \d+ more days"):
+    with pytest.raises(ValueError, match="28 days, and 91 after the first"):
         split(grid[-16:], question)
 
 
@@ -91,12 +98,26 @@ def test_a_short_history_has_shorter_slices() -> None:
     assert len(parts.train) >= len(parts.test)
 
 
-def test_too_short_a_history_says_how_much_is_missing() -> None:
-    question = Question(horizons=(28,), active_within=91)
-    grid = question.cutoffs(MIDNIGHT - timedelta(days=150), MIDNIGHT)
-    with pytest.raises(ValueError, match="at least 28 more days"):
-        split(grid, question)
-    assert split(question.cutoffs(MIDNIGHT - timedelta(days=178), MIDNIGHT), question).train
+@pytest.mark.parametrize(
+    "question",
+    [Question(), Question(horizons=(7, 28, 91), primary_horizon=28), Question(gap=10, cutoff_every=5)],
+)
+def test_the_date_that_would_do_is_the_first_that_does(question: Question) -> None:
+    first = datetime(2017, 1, 1, 11, 53, tzinfo=UTC)
+    enough = question.askable_from(first)
+    assert enough == enough.replace(hour=0, minute=0)
+    assert split(question.cutoffs(first, enough), question).train
+    with pytest.raises(ValueError, match="too few"):
+        split(question.cutoffs(first, enough - timedelta(days=1)), question)
+
+
+def test_cutoffs_too_close_to_the_next_slice_are_refused_with_the_date_that_would_do() -> None:
+    question = Question(gap=2)
+    parts = split(question.cutoffs(datetime(2017, 1, 1, tzinfo=UTC), MIDNIGHT), question)
+    require_purged(parts, question)
+    close = replace(parts, train=(*parts.train, parts.valid[0] - timedelta(days=29)))
+    with pytest.raises(ValueError, match=f"closes only after 30 days; {(parts.valid[0] - timedelta(days=30)).date()}"):
+        require_purged(close, question)
 
 
 def test_windows_roll_forward_over_disjoint_test_periods() -> None:

@@ -26,7 +26,7 @@ SCHEMA = {
 
 def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float = 0.2) -> pd.DataFrame:
     """Events over 200 days; a share of them late by days, corrected later, or deleted later."""
-    random = np.random.default_rng(seed)
+    random, kinds = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     rows = []
     for number in range(events):
         moment = START + timedelta(seconds=int(random.integers(0, 200 * 86_400)))
@@ -36,7 +36,7 @@ def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float 
             "customer_id": f"c{random.integers(customers):02d}",
             "event_time": moment,
             "known_time": known,
-            "event_type": "purchase",
+            "event_type": str(kinds.choice(["purchase", "view", "cancel"], p=[0.6, 0.3, 0.1])),
             "amount": None if random.random() < 0.1 else round(float(random.gamma(2, 20)), 2),
             "quantity": float(random.integers(1, 9)),
             "deleted": False,
