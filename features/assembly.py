@@ -21,7 +21,6 @@ from features.sequences import Histories, one_code, starts_of_runs
 TIME = pa.timestamp("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = ("churn", "purchases", "spend")
-FURTHER = ("next_event_days", "next_event_type")
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,15 @@ def assembled(
         row[:] = columns[name][order]
     found_labels = None
     if labelled:
-        of_kinds = ([columns[f"{kind}_{days}"][order] for days in question.horizons] for kind in KINDS)
-        further = [columns[name][order] for name in FURTHER] if question.next_event else []
-        found_labels = Labels(*(np.column_stack(kind) for kind in of_kinds), *further)
+        churn, purchases, spend = (
+            np.column_stack([columns[f"{kind}_{days}"][order] for days in question.horizons]) for kind in KINDS
+        )
+        found_labels = Labels(churn, purchases, spend)
+        if question.next_event:
+            types = np.asarray(columns["next_event_type"][order], dtype=object)
+            found_labels = replace(
+                found_labels, next_event_days=columns["next_event_days"][order], next_event_type=types
+            )
     return Dataset(
         horizons=question.horizons,
         customer_id=np.asarray(customers.to_pylist(), dtype=object)[customer[order]],
@@ -117,7 +122,7 @@ def together(shards: list[Dataset]) -> Dataset:
     first, columns = shards[0], shards[0].aggregates.columns
     values = np.empty((len(columns), len(order)))
     customer_id, cutoff = np.empty(len(order), object), np.empty(len(order), np.int64)
-    labels = first.labels and first.labels.select(np.zeros(len(order), np.int64))
+    labels = first.labels and Labels.blank(len(order), first.labels)
     pieces, begin = [], 0
     while shards:
         shard = shards.pop(0)

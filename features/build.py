@@ -60,8 +60,9 @@ def build_shards(
     `events` are the revisions known as of a moment no earlier than the last cutoff. Features use what was visible at
     each cutoff: event time < cutoff and known time <= cutoff. Labels use events in `[cutoff + gap, cutoff + gap +
     horizon)` as known at `labelled_until`, the moment that `events` was read as of; without it there are none. What the
-    question excludes is not looked at. `attributes` maps an attribute's name to `numeric` or `categorical`. Customers are worked through about `events_a_shard` events at a
-    time, two shards at once, which changes no bit of any feature, label or step.
+    question excludes is not looked at. `attributes` maps an attribute's name to `numeric` or `categorical`. Customers
+    are worked through about `events_a_shard` events at a time, two shards at once, which changes no bit of any feature,
+    label or step.
     """
     events, labelled = included(events, question), labelled_until is not None
     apart = out_of_turn(events, cutoffs).to_pyarrow()

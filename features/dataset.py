@@ -60,8 +60,16 @@ class Labels:
             None if types is None else types[rows],
         )
 
+    @classmethod
+    def blank(cls, rows: int, like: "Labels") -> "Labels":
+        """Room for `rows` examples with the targets of `like`, for `put`."""
+        churn, purchases, spend = (np.empty((rows, like.churn.shape[1])) for _ in range(3))
+        if like.next_event_days is None:
+            return cls(churn, purchases, spend)
+        return cls(churn, purchases, spend, np.empty(rows), np.empty(rows, object))
+
     def put(self, rows: Integers, others: "Labels") -> None:
-        """Write `others` into `rows`, in place; for who puts labels together from parts."""
+        """Write `others` into `rows`, in place."""
         for name in ("churn", "purchases", "spend", "next_event_days", "next_event_type"):
             if getattr(self, name) is not None:
                 getattr(self, name)[rows] = getattr(others, name)

@@ -100,11 +100,11 @@ def _values(rows: pa.Table, name: str) -> np.ndarray | None:
 
 
 def windows(settings: Settings, meta: dict[str, Any], evidence: Evidence) -> list[dict[str, Any]]:
-    """The test's forward windows, each `[first test cutoff, last test cutoff + primary horizon)`, and its examples."""
-    horizon = timedelta(days=settings.question.primary)
+    """The test's forward windows, each from its first cutoff until its last one's horizon closes, and its examples."""
+    reach = timedelta(days=settings.question.reach)
     tests = [[datetime.fromisoformat(moment) for moment in slices["test"]] for slices in meta["windows"]]
     counts = np.bincount(evidence.window[evidence.seed == 0], minlength=len(tests))
     return [
-        {"start": test[0], "end": test[-1] + horizon, "examples": int(count)}
+        {"start": test[0], "end": test[-1] + reach, "examples": int(count)}
         for test, count in zip(tests, counts, strict=True)
     ]

@@ -6,12 +6,15 @@ from datetime import datetime
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 from ibis.backends.duckdb import Backend
+from numpy.typing import NDArray
 
-from features.examples import current, visible
+from features.examples import current, ends, included, is_activity, visible
+from features.question import Question
 from pipeline.engine import connect
 from pipeline.errors import ConfigurationError
-from pipeline.nights import Night
+from pipeline.nights import DAY, Night
 from pipeline.settings import Settings
 from pipeline.sources import open_source
 from pipeline.store.event_store import EventStore, open_store
@@ -23,15 +26,24 @@ MOMENT = "timestamp('UTC', 6)"
 class Outcomes:
     """Of one score date and horizon. `segments` maps an attribute to its value for each customer."""
 
-    came: set[str]  # customers with an event in [cutoff, cutoff + horizon)
-    treated: set[str]  # customers who received a treatment in it
+    came: set[str]  # customers with activity in [cutoff + gap, cutoff + gap + horizon)
+    ended: set[str]  # customers with an event in it that ends them, where the question names such
+    gone: set[str]  # customers who ended before it, within the gap
+    treated: set[str]  # customers who received a treatment from the cutoff to its end
     segments: Mapping[str, Mapping[str, str]]
+
+    def churn(self, customers: NDArray[np.object_], question: Question) -> NDArray[np.float64]:
+        """Who of `customers` churned, as the question has it; NaN where there is no telling."""
+        who = (self.ended, True) if question.ends_with else (self.came, False)
+        churned = np.array([(customer in who[0]) is who[1] for customer in customers], dtype=np.float64)
+        churned[[customer in self.gone for customer in customers]] = np.nan
+        return churned
 
 
 def outcomes(settings: Settings, night: Night, start: datetime, end: datetime) -> Outcomes:
-    """What happened in `[start, end)` as the events are known at `night.cutoff`; segments as they were known at
-    `start`, from each customer's last event before it. Treatments do not count as coming back. Raises
-    ConfigurationError where `review.segments` names what is no categorical attribute.
+    """What happened from the cutoff `start` to `end`, where the horizon closes, as the events are known at
+    `night.cutoff`; segments as they were known at `start`, from each customer's last event before it. Treatments do not
+    count as coming back. Raises ConfigurationError where `review.segments` names what is no categorical attribute.
     """
     store, backend = open_store(settings), connect(settings)
     for name in settings.review.segments:
@@ -39,13 +51,18 @@ def outcomes(settings: Settings, night: Night, start: datetime, end: datetime) -
             known = ", ".join(each for each, kind in store.attributes.items() if kind == "categorical") or "none"
             raise ConfigurationError(f"review.segments: {name!r} is no categorical attribute: there are {known}")
     try:
-        events = current(store.as_of(backend, night.cutoff))
+        question = settings.question
+        events = current(included(store.as_of(backend, night.cutoff), question))
         inside = events.filter(
             (events.event_time >= ibis.literal(start, MOMENT)) & (events.event_time < ibis.literal(end, MOMENT))
         )
         is_treatment = inside.event_type.isin(settings.review.treatments)
+        opens = ibis.literal(start + question.gap * DAY, MOMENT)
+        active, ended = is_activity(inside, question) & ~is_treatment, ends(inside, question)
         return Outcomes(
-            came=_customers(inside.filter(~is_treatment)),
+            came=_customers(inside.filter(active & (inside.event_time >= opens))),
+            ended=_customers(inside.filter(ended & (inside.event_time >= opens))),
+            gone=_customers(inside.filter(ended & (inside.event_time < opens))),
             treated=_customers(inside.filter(is_treatment)) | _treated_by_the_source(settings, start, end),
             segments=_segments(settings, store, backend, start),
         )

@@ -33,7 +33,7 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
     """Reviews every published score date and horizon that has closed (`score_date + horizon <= night.cutoff`) and has
     no review yet; watches the night's own scores; decides what is to be done.
 
-    A customer churned who has no event in `[cutoff, cutoff + horizon)`, as the events are known at `night.cutoff`.
+    Who churned is what the question says, by the events as they are known at `night.cutoff`.
     Gives `reviewed`, a list of (score date, horizon in days), `decision` and `why`. Raises NothingToDo where nothing
     has closed and nothing is to be done, saying when the next will close.
     """
@@ -43,14 +43,14 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
     with recorded(settings, "review", night) as figures:
         with database.reading(settings) as connection:
             unreviewed = waiting(connection)
-        closed = [(day, horizon) for day, horizon in unreviewed if _end(day, horizon) <= night.cutoff]
+        closed = [(day, horizon) for day, horizon in unreviewed if _end(settings, day, horizon) <= night.cutoff]
         for day, horizon in closed:
             _review_one(settings, night, day, horizon)
         watch(settings, night)
         upkeep = decide_upkeep(settings, night)
         figures["message"] = f"{upkeep.decision}: {upkeep.why}"
         if not closed and upkeep.decision == "fine":
-            following = min((_end(day, horizon) for day, horizon in unreviewed), default=None)
+            following = min((_end(settings, day, horizon) for day, horizon in unreviewed), default=None)
             next_time = f"the next closes on {following:%Y-%m-%d}" if following else "none is waiting"
             raise NothingToDo(f"no horizon of a published night has closed by {night.name} unreviewed: {next_time}")
         figures |= {"reviewed": closed, "decision": upkeep.decision, "why": upkeep.why}
@@ -90,10 +90,12 @@ def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> No
         ).all()
     customers = np.array([customer for customer, _ in rows], dtype=object)
     probability = np.array([value for _, value in rows], dtype=np.float64)
-    happened = outcomes(settings, night, midnight(day), _end(day, horizon))
-    churn = np.array([customer not in happened.came for customer in customers], dtype=np.float64)
+    happened = outcomes(settings, night, midnight(day), _end(settings, day, horizon))
+    churn = happened.churn(customers, settings.question)
+    told = np.isfinite(churn)
+    customers, probability, churn = customers[told], probability[told], churn[told]
     key = {"score_date": day, "horizon_days": horizon}
-    whole = _rows(_measured(customers, churn, probability, REPLICATES, settings.run.seed), len(rows))
+    whole = _rows(_measured(customers, churn, probability, REPLICATES, settings.run.seed), len(customers))
     parts = [
         key | {"segment": segment, "member": member} | row
         for (segment, member), part in _parts(settings, customers, happened).items()
@@ -144,5 +146,5 @@ def _parts(settings: Settings, customers: np.ndarray, happened: Outcomes) -> dic
     return {part: mask for part, mask in found.items() if mask.sum() >= LEAST_CUSTOMERS}
 
 
-def _end(day: date, horizon: int) -> datetime:
-    return midnight(day) + timedelta(days=horizon)
+def _end(settings: Settings, day: date, horizon: int) -> datetime:
+    return midnight(day) + timedelta(days=settings.question.gap + horizon)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.grid import SECONDS_A_DAY
 from features.build import build_dataset
 from features.dataset import Dataset, Floats, Integers
+from features.examples import included
+from features.grid import SECONDS_A_DAY
 from features.segments import before
 from models.contract import Model, Predictions
 from models.recurrent.sequence_model import SequenceModel
@@ -94,7 +96,7 @@ def answered(settings: Settings, champion: registry.Version, model: Model, cutof
         return _together(list(Keeper(settings, champion, model).answers(cutoff)), cutoff)
     data = asked(settings, cutoff)
     customers = pa.array(data.customer_id.tolist(), pa.string())
-    others, silence = silent(settings, cutoff)
+    others, silence = silent(settings, cutoff, customers)
     return Scored(customers, data.aggregates["days_since_last_event"].to_numpy(), model.predict(data), others, silence)
 
 
@@ -136,18 +138,18 @@ def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = Non
         backend.disconnect()
 
 
-def silent(settings: Settings, cutoff: datetime) -> tuple[pa.Array, Floats]:
-    """The customers known at `cutoff` who had no event in the days that the question asks for, in order, and the days
-    since their last one.
+def silent(settings: Settings, cutoff: datetime, eligible: pa.Array) -> tuple[pa.Array, Floats]:
+    """The customers known at `cutoff` and not excluded, who are not `eligible`, in order, and the days since their
+    last event.
     """
     store, backend = open_store(settings), connect(settings)
     try:
-        events = before(store.as_of(backend, cutoff), cutoff)
+        events = before(included(store.as_of(backend, cutoff), settings.question), cutoff)
         last = events.group_by("customer_id").aggregate(second=events.event_time.max().epoch_seconds())
-        since = int(cutoff.timestamp()) - settings.question.active_within * SECONDS_A_DAY
-        found = last.filter(last.second < since).order_by("customer_id").to_pyarrow()
+        known = last.order_by("customer_id").to_pyarrow()
     finally:
         backend.disconnect()
+    found = known.filter(pc.invert(pc.is_in(known["customer_id"].cast(pa.string()), eligible)))
     silence = (int(cutoff.timestamp()) - found["second"].to_numpy()) / SECONDS_A_DAY
     return found["customer_id"].cast(pa.string()).combine_chunks(), silence
 
@@ -200,6 +202,8 @@ def _rows(settings: Settings, said: Scored, words: list[str | None], champion: r
 
 
 def _not_scored(settings: Settings, said: Scored) -> pa.Table:
-    reason = f"no event in the {settings.question.active_within} days before the cutoff"
+    question = settings.question
+    what = "no event" if question.counts_every_event else "ended, or no activity"
+    reason = f"{what} in the {question.active_within} days before the cutoff"
     columns = [said.others, pa.array(said.others_silence), pa.repeat(reason, len(said.others))]
     return pa.table(columns, schema=NOT_SCORED)

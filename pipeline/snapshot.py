@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features.build import build_dataset
 from features.dataset import MICROSECONDS_A_DAY, Dataset
 from features.examples import included
+from features.question import Question
 from features.splits import remarks, rolling_origin
 from pipeline import tracking
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
@@ -70,8 +71,9 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                 f"no training as of {cutoff.date()}: {error}: as of {question.askable_from(first).date()} or later it "
                 "can be asked, or with shorter horizons, gap or active_within"
             ) from None
-        data = build_dataset(events, grid, settings.question, store.attributes, cutoff)
+        data = build_dataset(events, grid, question, store.attributes, cutoff)
         backend.disconnect()
+        data = _with_outcome(data, question)
         meta: dict[str, Any] = {
             "cutoff": cutoff.isoformat(),
             "question": settings.question.model_dump(mode="json"),
@@ -88,8 +90,13 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         meta["test_digest"] = digest(test)
         meta["examples"] = {name: len(slice_of(data, meta, name)) for name in SLICES} | {"all": len(data)}
         meta["examples"]["test"] = len(test)
-        if not all(meta["examples"].values()):
-            raise NothingToDo(f"no training as of {cutoff.date()}: nobody is eligible in one of its slices")
+        for name in SLICES:
+            if not meta["examples"][name]:
+                moments = " to ".join(dict.fromkeys(meta["windows"][-1][name][place][:10] for place in (0, -1)))
+                raise NothingToDo(
+                    f"no training as of {cutoff.date()}: nobody is eligible at the {name} cutoffs, {moments}: "
+                    f"{_when_somebody_was(data, question)}"
+                )
         _discard(settings, folder)
         meta["run_id"] = _open_parent(settings, cutoff, meta, folder)
         write_dataset(folder, data)
@@ -199,6 +206,24 @@ def microseconds(moment: datetime) -> int:
 
 def _at(data: Dataset, moments: list[str]) -> Dataset:
     return data.select(np.isin(data.cutoff, [microseconds(datetime.fromisoformat(moment)) for moment in moments]))
+
+
+def _with_outcome(data: Dataset, question: Question) -> Dataset:
+    """`data` without who ended within the gap: they are scored like others, but no horizon of theirs has an outcome."""
+    assert data.labels is not None
+    place = question.horizons.index(question.primary)
+    return data.select(np.isfinite(data.labels.churn[:, place])) if question.ends_with and question.gap else data
+
+
+def _when_somebody_was(data: Dataset, question: Question) -> str:
+    """When a training would find somebody, as far as the examples tell."""
+    if not len(data):
+        types = f" of the types {', '.join(question.activity)}" if question.activity else ""
+        return f"nobody ever is; look at the exclusions and at the activity{types} that the question asks for"
+    last = EPOCH + timedelta(microseconds=int(data.cutoff.max()))
+    return (
+        f"the last cutoff with somebody is {last.date()}: train as of {(last + question.reach * DAY).date()} would do"
+    )
 
 
 def _churn(settings: Settings, part: Dataset) -> float | None:

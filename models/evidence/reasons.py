@@ -128,7 +128,7 @@ def _count(events: float) -> str:
 
 
 def _label(group: str) -> str:
-    return group.removeprefix("spend_").replace("_", " ")
+    return group.removeprefix("event_type=").removeprefix("spend_").replace("_", " ")
 
 
 def _length(days: float) -> str:

@@ -7,7 +7,10 @@ CALENDAR = "calendar"
 THEMES = (
     (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
-    (re.compile(r"events_(\d+|total|trend|a_day|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"), EVENTS),
+    (
+        re.compile(r"events_(\d+|total|trend|a_day|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"),
+        EVENTS,
+    ),
     (re.compile(r"amount_(\d+|total|mean(_\d+)?|max|last|trend|share_\d+)"), AMOUNT),
     (re.compile(r"quantity_\d+"), QUANTITY),
     (re.compile(r"(hour|weekday|month|year)_(sine|cosine)|days_to_year_end"), CALENDAR),

@@ -37,7 +37,7 @@ def last_closed(settings: Settings) -> datetime:
 
 
 def first_night(settings: Settings) -> datetime:
-    """The first cutoff: `run.first_night`, else the last closed day's end less the primary horizon. Raises
+    """The first cutoff: `run.first_night`, else the last closed day's end less the primary horizon and the gap. Raises
     ConfigurationError where the source holds no history before it, or ends before it.
     """
     first_event, closed = open_source(settings).span()
@@ -49,7 +49,7 @@ def first_night(settings: Settings) -> datetime:
                 "choose an earlier first night"
             )
     else:
-        night = closed - timedelta(days=settings.question.primary)
+        night = closed - timedelta(days=settings.question.reach)
     if night <= first_event:
         raise ConfigurationError(
             f"the first night would be {night.date()}, but the source's events run from {first_event.date()} to "

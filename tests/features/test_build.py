@@ -14,9 +14,9 @@ from features.aggregates import definitions
 from features.build import build_dataset
 from features.dataset import Dataset
 from features.examples import MONEY
-from features.from_segments import floats, integers
 from features.grid import Grid
 from features.question import Question
+from features.segment_sums import floats, integers
 from features.segments import before, by_segment
 from features.sequences import ORDER, starts_of_runs
 from features.sums import money_units, sums_by_segment
