@@ -19,8 +19,11 @@ def write(
     peers: dict[str, dict[str, float]],
     ratios: dict[str, float],
     others: dict[str, str] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes `benchmarks/results/NAME.json` and prints its figures and ratios. `others` are versions of peers."""
+    """Writes `benchmarks/results/NAME.json` and prints its figures and ratios. `others` are versions of peers, `more`
+    stands beside the promised keys.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found: dict[str, Any] = {
         "name": name,
@@ -31,7 +34,7 @@ def write(
         "figures": figures,
         "peers": peers,
         "ratios": ratios,
-    }
+    } | (more or {})
     FOLDER.mkdir(exist_ok=True)
     file = FOLDER / f"{name}.json"
     file.write_text(json.dumps(found, indent=2) + "\n")

@@ -16,7 +16,7 @@ from features.encoding import EncodedSteps
 from features.gaps import Gaps
 
 Floats32 = NDArray[np.float32]
-POOL = 8  # training batches are cut from shuffled pools of so many, sorted by length: little padding, mixed customers
+MIXED = 0.05  # lengths count as up to so much more or less when training batches are cut: mixed company
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,12 @@ def cut_batches(
     chunks: Chunks, batch_size: int, max_cells: int, random: np.random.Generator | None = None
 ) -> list[Integers]:
     """Batches of chunks of like length: at most `batch_size` chunks and `max_cells` padded steps each (a single longer
-    chunk is a batch of its own). With `random` the chunks are shuffled first and the batches after; without, all chunks
-    are sorted by length.
+    chunk is a batch of its own). With `random` like lengths change places, and the batches are shuffled.
     """
     if random is None:
         queue = np.argsort(chunks.length, kind="stable")
     else:
-        queue = random.permutation(len(chunks))
-        pools = np.arange(len(queue)) // (POOL * batch_size)
-        queue = queue[np.lexsort((chunks.length[queue], pools))]
+        queue = np.argsort(chunks.length * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
     batches, begin = [], 0
     longest = 0
     for end in range(len(queue)):

@@ -12,9 +12,10 @@ from keras import layers, ops
 from models.heads import StartAt, heads
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard
+from models.recurrent.layers import GRU, LSTM, SimpleRNN
 from models.recurrent.truncated import truncated
 
-CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 EMBEDDING = 8  # numbers that stand for one category
 
 

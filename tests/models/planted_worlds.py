@@ -68,11 +68,22 @@ def counts_only(random: np.random.Generator, customers: int) -> Histories:
 
 def growing_gaps(random: np.random.Generator, customers: int) -> Histories:
     """Gaps that grow over the history foretell churn, gaps that shrink the contrary; counts and span are the same."""
+    return _growing(random, customers, np.ones((customers, 1)))
+
+
+def growing_gaps_at_own_pace(random: np.random.Generator, customers: int) -> Histories:
+    """The same where every customer has a pace of their own, so that windows of fixed lengths, which hold the trend
+    where all histories span as many days, do not line up with it.
+    """
+    return _growing(random, customers, random.uniform(0.2, 1.0, (customers, 1)))
+
+
+def _growing(random: np.random.Generator, customers: int, pace: Floats) -> Histories:
     slope = random.normal(0, 1, customers)
     gaps = random.gamma(2.0, size=(customers, STEPS)) * np.exp(slope[:, None] * np.linspace(-1, 1, STEPS))
-    gaps *= (SPAN - 1) / gaps.sum(axis=1, keepdims=True)
-    # The last day is left free at random, so that silence does not measure the last gap.
-    before = SPAN - np.cumsum(gaps, axis=1) + random.uniform(0, 5, (customers, 1))
+    gaps *= pace * (SPAN - 1) / gaps.sum(axis=1, keepdims=True)
+    # The last days are left free at random, so that silence does not measure the last gap.
+    before = pace * SPAN - np.cumsum(gaps, axis=1) + random.uniform(0, 5, (customers, 1))
     kind = np.full(before.shape, "-")
     return Histories(np.repeat(np.arange(customers), STEPS), before.ravel(), kind.ravel(), sigmoid(2 * slope))
 
@@ -110,13 +121,22 @@ WORLDS: dict[str, Callable[[np.random.Generator, int], Histories]] = {
     "memoryless": memoryless,
     "counts-only": counts_only,
     "growing-gaps": growing_gaps,
+    "growing-gaps-own-pace": growing_gaps_at_own_pace,
     "which-came-last": which_came_last,
     "a-then-b": a_then_b,
     "signal-10-back": signal_back(10),
     "signal-100-back": signal_back(100),
     "signal-1000-back": signal_back(1_000),
 }
-IN_TIME = ("growing-gaps", "which-came-last", "a-then-b", "signal-10-back", "signal-100-back", "signal-1000-back")
+IN_TIME = (
+    "growing-gaps",
+    "growing-gaps-own-pace",
+    "which-came-last",
+    "a-then-b",
+    "signal-10-back",
+    "signal-100-back",
+    "signal-1000-back",
+)
 
 
 def planted(name: str, customers: int, seed: int) -> tuple[Dataset, Floats]:

@@ -57,6 +57,28 @@ def test_the_churn_head_starts_at_the_base_rate():
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_the_layer_is_the_one_that_keras_ships(cell):
+    random = np.random.default_rng(5)
+    steps = tf.constant(random.normal(size=(3, 9, 4)).astype("float32"))
+    first = [tf.constant(random.normal(size=(3, 5)).astype("float32")) for _ in range(2 if cell == "lstm" else 1)]
+    ours, theirs = (
+        kind(5, return_sequences=True, return_state=True) for kind in (LAYERS[cell], LAYERS[cell].__mro__[2])
+    )
+    theirs(steps, initial_state=first)
+    ours(steps, initial_state=first)
+    ours.set_weights(theirs.get_weights())
+    found = []
+    for layer in (ours, theirs):
+        with tf.GradientTape() as tape:
+            tape.watch([steps, *first])
+            given = layer(steps, initial_state=first)
+            total = sum(tf.reduce_sum(part * tf.cos(tf.range(5.0))) for part in given)
+        found.append([*given, *tape.gradient(total, [steps, *first, *(w.value for w in layer.trainable_variables)])])
+    for one, other in zip(*found, strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), abs=2e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_truncation_changes_the_gradient_and_no_answer(cell):
     random = np.random.default_rng(4)
     steps, first = random.normal(size=(2, 7, 3)).astype("float32"), [tf.zeros((2, 4))] * (2 if cell == "lstm" else 1)

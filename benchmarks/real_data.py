@@ -1,0 +1,151 @@
+"""The whole comparison on every real set at hand: Complete Journey, CDNOW, Online Retail II.
+
+`--sets`, `--models`, `--windows`, `--seeds`, `--trials`, `--epochs` set what is spent; sets that are not here (CDNOW
+needs the package lifetimes, Online Retail II its two files) are named and left out. `--folder` keeps the state, so that
+a set is ingested once. README's table is written from the outcome by `make docs`.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import benchmarks.results
+from pipeline.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[1]
+RETAIL = ROOT.parent / "shared" / "data" / "online_retail_II"
+RETAIL_EXAMPLE = ROOT / "docs" / "examples" / "online_retail.toml"
+SEED = 20171204
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """A set and its question. Horizons are chosen so that the span holds three windows."""
+
+    title: str
+    source: str  # of recur.toml, up to its question
+    question: str
+
+
+SETS = {
+    "complete_journey": RealSet(
+        "Complete Journey",
+        '[source]\nkind = "complete_journey"\n[run]\nfirst_night = 2017-12-04\n',
+        "active_within = 91\nhorizons = [28]\ncutoff_every = 7\n",
+    ),
+    "cdnow": RealSet(
+        "CDNOW",
+        '[source]\nkind = "cdnow"\n[run]\nfirst_night = 1998-06-30\n',
+        "active_within = 91\nhorizons = [45]\ncutoff_every = 15\n",
+    ),
+    "online_retail": RealSet(
+        "Online Retail II",
+        RETAIL_EXAMPLE.read_text("utf-8").partition("[question]")[0] + "[run]\nfirst_night = 2011-12-09\n",
+        "active_within = 180\nhorizons = [45]\ncutoff_every = 15\n",
+    ),
+}
+
+
+def main(arguments: list[str]) -> None:
+    options = argparse.ArgumentParser(prog="real-data")
+    options.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    options.add_argument("--models", nargs="+", default=list(Settings().models.names))
+    options.add_argument("--windows", type=int, default=3)
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--trials", type=int, default=20)
+    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--folder", type=Path)
+    asked = options.parse_args(arguments)
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in asked.sets:
+            if missing := _missing(name):
+                print(f"{SETS[name].title} SKIPPED: {missing}")
+                continue
+            settings = _settings((asked.folder or Path(scratch)) / name, name, asked)
+            found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
+            print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
+    figures, peers, ratios = _figures(found)
+    sizes = {key: getattr(asked, key) for key in ("windows", "seeds", "trials", "epochs")}
+    sizes |= {f"{name}_examples": sum(each["examples"] for each in one["windows"]) for name, one in found.items()}
+    benchmarks.results.write("real-data", sizes, figures, peers, ratios, more={"comparisons": found})
+
+
+def _missing(name: str) -> str | None:
+    """What is not here, in words."""
+    if name == "online_retail" and not RETAIL.is_dir():
+        return f"{RETAIL} is not there, and the project does not ship it"
+    if name == "cdnow":
+        from importlib.util import find_spec
+
+        from pipeline.sources.cdnow import INSTALL, PACKAGE
+
+        return None if find_spec(PACKAGE) else f"{INSTALL}, which it is read from"
+    return None
+
+
+def _settings(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "online_retail":
+        for file in RETAIL.glob("*.parquet"):
+            if not (folder / file.name).exists():
+                (folder / file.name).symlink_to(file)
+    spent = (
+        f"[models]\nnames = {json.dumps(asked.models)}\ntrials = {asked.trials}\nmax_epochs = {asked.epochs}\n"
+        f"[evidence]\nwindows = {asked.windows}\nseeds = {asked.seeds}\n"
+    )
+    text = f"{SETS[name].source}seed = {SEED}\n[question]\n{SETS[name].question}{spent}"
+    (folder / "recur.toml").write_text(text, "utf-8")
+    return load_settings(folder / "recur.toml")
+
+
+def _compared(settings: Settings) -> dict[str, Any]:
+    """Every model trained and compared as of the last closed day, what an earlier run trained trained anew."""
+    from rich.console import Console
+
+    from pipeline import by_hand, paths
+    from pipeline.compare import compare, last_comparison
+    from pipeline.nights import midnight
+    from pipeline.snapshot import snapshot
+    from pipeline.store.event_store import open_store
+    from pipeline.train import train
+
+    if not open_store(settings).nights():
+        assert settings.run.first_night is not None
+        by_hand.ingest(settings, Console(stderr=True), midnight(settings.run.first_night))
+    cutoff = midnight(max(open_store(settings).nights()))
+    shutil.rmtree(paths.snapshot(settings, cutoff), ignore_errors=True)
+    snapshot(settings, cutoff)
+    for model in settings.models.names:
+        train(settings, cutoff, model)
+        print(f"trained {model}", flush=True)
+    compare(settings, cutoff)
+    return last_comparison(settings)
+
+
+def _figures(
+    found: dict[str, dict[str, Any]],
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, float]]:
+    """Log losses of the recurrent side as figures, of the others as peers; as a ratio, the loss of the best
+    conventional model over that of the best recurrent or hybrid one.
+    """
+    figures: dict[str, float] = {}
+    peers: dict[str, dict[str, float]] = {}
+    ratios: dict[str, float] = {}
+    for name, comparison in found.items():
+        losses = {model["name"]: model["metrics"]["log_loss"]["value"] for model in comparison["models"]}
+        for model in comparison["models"]:
+            if model["family"] in ("recurrent", "hybrid"):
+                figures[f"{name}_{model['name']}_log_loss"] = losses[model["name"]]
+            else:
+                peers.setdefault(model["name"], {})[f"{name}_log_loss"] = losses[model["name"]]
+        verdict = comparison["verdict"]
+        for end in ("difference", "low", "high"):
+            figures[f"{name}_{end}"] = verdict[end]
+        if verdict["best_recurrent"] and verdict["best_conventional"]:
+            ratios[name] = losses[verdict["best_conventional"]] / losses[verdict["best_recurrent"]]
+    return figures, peers, ratios
