@@ -52,7 +52,7 @@ def made_up_revisions(days: int, customers: int, busiest: int, seed: int, unusua
     rows: list[dict[str, object]] = []
     for customer in range(customers):
         arrives = random.uniform(0, 0.8 * days) if customer else 0.0
-        size = max(int(busiest / (customer + 1) ** 1.2), 1 + customer % 3)
+        size = max(int(busiest / (customer + 1) ** 1.7), 1 + customer % 3)
         for moment in np.sort(random.uniform(arrives, days, size)):
             # Whole minutes, so that some events of a customer share an instant.
             time = START + timedelta(minutes=int(moment * 1440))

@@ -11,7 +11,7 @@ from models.recurrent.sequence_model import SequenceModel
 
 
 def untrained(name: str, data: Dataset, **parameters: Any) -> SequenceModel:
-    """The recurrent model of that name, its scalers fitted on the labelled `data`, every weight drawn at random."""
+    """The recurrent model of that name, its scalers fitted on the labelled `data`, every weight moved at random."""
     model = model_class(name)(data.horizons, 5, **parameters)
     assert isinstance(model, SequenceModel)
     labels = observed_labels(data.labels)
@@ -20,5 +20,5 @@ def untrained(name: str, data: Dataset, **parameters: Any) -> SequenceModel:
     model._build([0.0] * len(data.horizons))
     random = np.random.default_rng(11)
     for network in model.networks:
-        network.set_weights([random.normal(scale=0.3, size=weight.shape) for weight in network.get_weights()])
+        network.set_weights([weight + random.normal(scale=0.3, size=weight.shape) for weight in network.get_weights()])
     return model

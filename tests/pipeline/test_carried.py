@@ -25,7 +25,7 @@ class World:
     """A store of some nights, and models that may score each of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings, self.revisions = make_world(folder), made_up_revisions(100 + NIGHTS, 30, 150, seed=4)
+        self.settings, self.revisions = make_world(folder), made_up_revisions(100 + NIGHTS, 30, 250, seed=4)
         for night in range(NIGHTS):
             end = FIRST + night * DAY
             write_night(self.settings, self.revisions, end - DAY if night else None, end)
