@@ -77,10 +77,7 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
         model = registry.load(settings, champion)
         said = answered(settings, champion, model, night.cutoff)
         words = reasons_of_a_night(settings, model, said, lambda customers: asked(settings, night.cutoff, customers))
-        with paths.atomically(paths.not_scored(settings, night)) as file:
-            pq.write_table(_not_scored(settings, said), file)
-        with paths.atomically(path) as file:
-            pq.write_table(_rows(settings, said, words, champion), file)
+        write_scores(settings, night, said, words, champion)
         figures["rows_scored"] = len(said.customers)
         figures["message"] = champion.label
     return {"rows_scored": len(said.customers), "model_version": champion.number, "model_name": champion.recipe}
@@ -98,6 +95,16 @@ def answered(settings: Settings, champion: registry.Version, model: Model, cutof
     customers = pa.array(data.customer_id.tolist(), pa.string())
     others, silence = silent(settings, cutoff, customers)
     return Scored(customers, data.aggregates["days_since_last_event"].to_numpy(), model.predict(data), others, silence)
+
+
+def write_scores(
+    settings: Settings, night: Night, said: Scored, words: list[str | None] | None, champion: registry.Version
+) -> None:
+    """The two files of `score`; `words` are the reasons in the order of customers, None where there are none."""
+    with paths.atomically(paths.not_scored(settings, night)) as file:
+        pq.write_table(_not_scored(settings, said), file)
+    with paths.atomically(paths.scored(settings, night)) as file:
+        pq.write_table(_rows(settings, said, words, champion), file)
 
 
 def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
@@ -172,7 +179,7 @@ def _together(parts: "list[Answers]", cutoff: datetime) -> Scored:
     )
 
 
-def _rows(settings: Settings, said: Scored, words: list[str | None], champion: registry.Version) -> pa.Table:
+def _rows(settings: Settings, said: Scored, words: list[str | None] | None, champion: registry.Version) -> pa.Table:
     """A row a customer and horizon, in that order. The reasons are of the primary horizon and stand in all its rows."""
     horizons, customers = settings.question.horizons, len(said.customers)
     of_customer = pa.array(np.repeat(np.arange(customers), len(horizons)))
@@ -187,7 +194,7 @@ def _rows(settings: Settings, said: Scored, words: list[str | None], champion: r
         "churn_probability": flat(said.predictions.churn_probability),
         "expected_purchases": flat(said.predictions.expected_purchases),
         "expected_spend": flat(said.predictions.expected_spend),
-        "reasons": pa.array(words, pa.string()).take(of_customer),
+        "reasons": pa.array(words or [None] * customers, pa.string()).take(of_customer),
         "days_since_last_event": pa.array(said.silence).take(of_customer),
         "model_name": pa.repeat(champion.recipe, len(of_customer)),
         "model_version": pa.repeat(str(champion.number), len(of_customer)),

@@ -79,7 +79,8 @@ class Events:
         )
         ids = self._connection.sql(query).to_arrow_table()["customer_id"]
         every = max(events // SAMPLED, 1)
-        return sorted(set(ids.take(list(range(every, len(ids) - every // 2, every))).to_pylist()))
+        at = pa.array(range(every, len(ids) - every // 2, every), pa.int64())
+        return sorted(set(ids.take(at).to_pylist()))
 
     def _current(self, whose: str) -> pa.Table:
         columns, own = self._own(), f"from {_read(self._files)} where {self._known} and {whose}"

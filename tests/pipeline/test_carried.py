@@ -127,6 +127,12 @@ def test_state_is_of_one_model(world: World) -> None:
     assert kept == [generations.of_version(world.settings, version(world.settings, "lstm", 2)).name]
 
 
+def test_few_events_are_one_block(world: World) -> None:
+    whole = Keeper(world.settings, version(world.settings, "lstm"), world.models["lstm"])
+    assert len(list(whole.answers(FIRST))) == 1
+    assert difference(whole, FIRST, read_anew(world.settings, FIRST), world.models["lstm"]) < TOLERANCE
+
+
 def test_a_night_loaded_anew_is_read_anew(world: World) -> None:
     carried = world.keeper("lstm")
     for cutoff in (FIRST, FIRST + DAY):

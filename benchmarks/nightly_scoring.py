@@ -1,0 +1,285 @@
+"""A night scored from carried state beside the same night scored from every history read anew, for a recurrent and a
+hybrid champion; and that full recompute beside the bare network's own `predict` on the same histories.
+
+`--customers`, `--events` (of the past) and `--night` (events) set the size, `--runs` how often each is measured. Every
+run is a process of its own, in which nothing but importing and loading the model is not counted; publishing and reasons
+are apart. `--bare` is the share of the histories that the bare network is met on.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import benchmarks.results
+
+DAYS, NIGHTS, ACTIVE = 730, 30, 91
+DAY = timedelta(days=1)
+START = datetime(2023, 1, 1, tzinfo=UTC)
+END = START + DAYS * DAY  # of the past; the night is the day after
+MEAN, LATE, NEW = 60, 0.001, 0.003  # events a customer; shares of a night's events that come late, or from newcomers
+SAMPLE = 2_000  # customers that the models learn from
+MODELS = {"recurrent": "gru", "hybrid": "hybrid_gru"}
+TOML = f"""
+[source]
+kind = "csv"
+path = "events.csv"
+categorical = ["shop"]
+[source.columns]
+customer_id = "who"
+event_time = "when"
+amount = "eur"
+shop = "shop"
+[question]
+active_within = {ACTIVE}
+horizons = [28]
+"""
+
+
+def main(arguments: list[str]) -> None:
+    options = argparse.ArgumentParser(prog="nightly-scoring")
+    options.add_argument("--customers", type=int, default=1_000_000)
+    options.add_argument("--events", type=int, default=60_000_000)
+    options.add_argument("--night", type=int, default=300_000)
+    options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--bare", type=float, default=0.2)
+    options.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    asked = options.parse_args(arguments)
+    if asked.one:
+        print(json.dumps(_one(asked.one[0], Path(asked.one[1]), asked.bare)))
+        return
+    found: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        sizes = _make(folder, asked.customers, asked.events, asked.night)
+        print(f"made: {sizes}", flush=True)
+        for kind in MODELS:
+            _run(f"{kind} before", folder, asked.bare)
+        for _ in range(asked.runs):
+            for name in ("night", "full"):
+                for kind in MODELS:
+                    _keep(found, f"{kind} {name}", _run(f"{kind} {name}", folder, asked.bare))
+            _keep(found, "bare", _run("recurrent bare", folder, asked.bare))
+    seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in found.items()}
+
+    def ratio(other: str, ours: str) -> float:
+        pairs = zip(found[other], found[ours], strict=True)
+        return statistics.median(one["seconds"] / own["seconds"] for one, own in pairs)
+
+    bare_seconds = [run["seconds"] * sizes["events"] / run["events"] for run in found["bare"]]
+    bare = [whole / full["seconds"] for whole, full in zip(bare_seconds, found["recurrent full"], strict=True)]
+    benchmarks.results.write(
+        "nightly-scoring",
+        sizes | {"bare_events": int(found["bare"][0]["events"])},
+        {
+            "night_seconds": seconds["recurrent night"],
+            "hybrid_night_seconds": seconds["hybrid night"],
+            "customers_per_second": found["recurrent night"][0]["customers"] / seconds["recurrent night"],
+            "customers_scored": found["recurrent night"][0]["customers"],
+            "peak_memory_bytes": max(run["peak_memory_bytes"] for runs in found.values() for run in runs),
+            "night_peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["recurrent night"]),
+            "hybrid_night_peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["hybrid night"]),
+        },
+        {
+            "full_recompute": {"seconds": seconds["recurrent full"]},
+            "full_recompute_hybrid": {"seconds": seconds["hybrid full"]},
+            "bare_predict": {"events_per_second": sizes["events"] / statistics.median(bare_seconds)},
+        },
+        {
+            "full_recompute": ratio("recurrent full", "recurrent night"),
+            "full_recompute_hybrid": ratio("hybrid full", "hybrid night"),
+            "bare_predict": statistics.median(bare),
+        },
+    )
+
+
+def _keep(found: dict[str, list[dict[str, float]]], name: str, run: dict[str, float]) -> None:
+    found.setdefault(name, []).append(run)
+    print(f"{name}: {run['seconds']:.1f} s, {run['peak_memory_bytes'] / 1e9:.2f} GB", flush=True)
+
+
+def _run(name: str, folder: Path, bare: float) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks", "nightly-scoring", "--bare", str(bare), "--one", name, str(folder)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return dict(json.loads(answer.splitlines()[-1]))
+
+
+def _make(folder: Path, customers: int, events: int, night: int) -> dict[str, int]:
+    """The event store of the past and of the night, and the models, trained on a small world of the same kind."""
+    learning = folder / "learning"
+    _write_store(learning, SAMPLE, SAMPLE * MEAN, 0)
+    _train(learning, folder)
+    rows = _write_store(folder, customers, events, night)
+    return {"customers": customers, "events": rows, "night_events": night, "models_learnt_from_customers": SAMPLE}
+
+
+def _write_store(folder: Path, customers: int, events: int, night: int) -> int:
+    """Objects of `NIGHTS` nights before END, the first with all that was before, and of the night itself: customers
+    arrive over two years and stay, their number of events spread exponentially. Returns the events of the past.
+    """
+    from pipeline.engine import session
+    from pipeline.store.event_store import ORDER, open_store
+
+    folder.mkdir(exist_ok=True)
+    (folder / "events.csv").write_text("who,when,eur,shop\nc,2023-01-01,1.0,a\n", "utf-8")
+    (folder / "recur.toml").write_text(TOML, "utf-8")
+    settings = _settings(folder)
+    store, rows = open_store(settings), 0
+    with session(settings) as engine:
+        engine.execute("set threads = 1")
+        engine.execute("set memory_limit = '4GB'")
+        engine.execute("select setseed(0.5)")
+        made = (
+            "to_hex(hash(number)) as event_id, customer_id, event_time, date_trunc('day', {told}) + interval 1 day as "
+            "known_time, ['visit', 'visit', 'basket', 'purchase'][1 + floor(random() * 4)::int] as event_type, "
+            "round(exp(2 + random() + random()), 2) as amount, 1.0 + floor(random() * 4) as quantity, "
+            "false as deleted, 's' || floor(random() * random() * 30)::int as shop"
+        )
+        begin, drawn_id = f"timestamptz '{START:%Y-%m-%d}'", "'c' || lpad({}::bigint::varchar, 9, '0') as customer_id"
+        many = f"1 + floor(-ln(1 - random()) * {events / customers - 0.5})::bigint"
+        engine.execute(
+            f"create table past as select {made.format(told='event_time')} from (select customer_id, who * 100000 + "
+            f"place as number, {begin} + to_seconds(floor((arrives + random() * ({DAYS} - arrives)) * 86400)::bigint) "
+            f"as event_time from (select who, {drawn_id.format('who')}, random() * {DAYS - NIGHTS} as arrives, {many} "
+            f"as many from range({customers}) _(who)), range(many) __(place))"
+        )
+        for ago in range(NIGHTS, -1, -1):
+            end = END - ago * DAY
+            when = f"known_time = timestamptz '{end:%Y-%m-%d}'" if ago < NIGHTS else f"known_time <= '{end:%Y-%m-%d}'"
+            found = engine.sql(f"select * from past where {when} order by {', '.join(ORDER)}")
+            rows += store.write(end.date(), found.to_arrow_reader(), 0)
+        if night:
+            newcomers = f"{customers} + floor(random() * {max(round(NEW * night), 1)})"
+            whose = f"case when random() < {NEW} then {newcomers} else floor(random() * {customers}) end"
+            ago = f"case when random() < {LATE} then 1 + floor(random() * 20)::int else 0 end"
+            found = engine.sql(
+                f"select {made.format(told=f'{begin} + to_days({DAYS})')} from (select -number - 1 as number, "
+                f"{drawn_id.format(whose)}, {begin} + to_days({DAYS} - ({ago})) + "
+                f"to_seconds(floor(random() * 86400)::bigint) as event_time from range({night}) _(number)) "
+                f"order by {', '.join(ORDER)}"
+            )
+            store.write((END + DAY).date(), found.to_arrow_reader(), 0)
+    return rows
+
+
+def _train(learning: Path, folder: Path) -> None:
+    """Two epochs suffice: what is measured does not depend on how good the weights are."""
+    from features.build import build_dataset
+    from models import model_class
+    from pipeline.engine import connect
+    from pipeline.store.event_store import open_store
+
+    settings = _settings(learning)
+    store, backend = open_store(settings), connect(settings)
+    grid = [END - 56 * DAY, END - 28 * DAY]
+    data = build_dataset(store.as_of(backend, END), grid, settings.question, store.attributes, END)
+    for kind, name in MODELS.items():
+        model = model_class(name)(settings.question.horizons, 5, max_epochs=2, epochs=2)
+        model.fit(data, None)
+        (folder / kind).mkdir()
+        model.save(folder / kind)
+
+
+def _settings(folder: Path) -> Any:
+    from pipeline.settings import load_settings
+
+    return load_settings(folder / "recur.toml")
+
+
+def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
+    """One measured run. `before` carries the state to the end of the past and is measured by nobody."""
+    from models import model_class
+    from models.recurrent.sequence_model import SequenceModel
+    from pipeline.registry import Version
+    from pipeline.settings import Addresses, Paths
+
+    kind, what = name.split()
+    settings = _settings(folder)
+    model = model_class(MODELS[kind]).load(folder / kind)
+    assert isinstance(model, SequenceModel)
+    version = Version(1, MODELS[kind], f"run-{kind}", START, settings.question.digest, {})
+    if what == "bare":
+        return _bare(settings, model, folder, bare)
+    state = folder / f"state_{kind}"
+    place = {"addresses": Addresses(events=str(settings.events)), "paths": Paths(var=str(state))}
+    if what == "full":
+        place["paths"] = Paths(var=str(folder / "state_anew"))
+    settings = settings.model_copy(update=place)
+    found = _scored(settings, version, model, END if what == "before" else END + DAY)
+    if what == "full":
+        shutil.rmtree(folder / "state_anew")
+    elif what == "night":  # so that the next one finds yesterday's alone
+        for made in (state / "carried").glob(f"*/{(END + DAY).date()}"):
+            shutil.rmtree(made)
+    return found
+
+
+def _scored(settings: Any, version: Any, model: Any, cutoff: datetime) -> dict[str, float]:
+    from pipeline.nights import Night
+    from pipeline.score import answered, write_scores
+
+    began = time.monotonic()
+    said = answered(settings, version, model, cutoff)
+    write_scores(settings, Night(cutoff - DAY, cutoff), said, None, version)
+    return {"seconds": time.monotonic() - began, "customers": len(said.customers), "peak_memory_bytes": _peak()}
+
+
+def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, float]:
+    """The network's own `predict` on batches of histories that are read, encoded and padded beforehand, sorted by
+    length as ours are; only `predict_on_batch` is counted, which is `predict` without its loop over the data.
+    """
+    import numpy as np
+
+    from features.encoding import Standing
+    from features.sequences import Histories, starts_of_runs
+    from models.recurrent.batches import HistoryReader, cut_chunks
+    from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
+    from pipeline.carried.events import Events, before
+    from pipeline.carried.keeper import EVENTS_A_BLOCK
+    from pipeline.engine import session
+    from pipeline.store.event_store import open_store
+
+    store, seconds, events = open_store(settings), 0.0, 0
+    with session(settings) as connection:
+        past = Events(connection, store, END + DAY)
+        ends = [None, *past.boundaries(EVENTS_A_BLOCK), None]
+        every = max(round(1 / share), 1)
+        for number in range(0, len(ends) - 1, every):
+            read, _ = before(past.between(ends[number], ends[number + 1]), END + DAY)
+            starts = starts_of_runs(read, ("customer_id",))
+            owners = read["customer_id"].combine_chunks().take(starts)
+            histories = Histories.of(read, owners, starts, store.attributes)
+            sequences = histories.sequences(np.arange(len(starts)), histories.lengths)
+            last = sequences.event_time[sequences.last_step]
+            at = int(np.datetime64((END + DAY).replace(tzinfo=None), "us").astype(np.int64))
+            first = sequences.event_time[sequences.offsets[:-1]]
+            standing = Standing(np.full(len(last), at), first, last, sequences.length)
+            reader = HistoryReader(
+                cut_chunks(sequences),
+                model.encoder.encode(sequences),
+                model.context(standing, None),
+                None,
+                standing.silence_days,
+            )
+            for network in model.networks:
+                for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+                    arrays, _ = reader.read(batch)
+                    given = {name: arrays[name] for name in network.input}
+                    began = time.monotonic()
+                    network.predict_on_batch(given)
+                    seconds += time.monotonic() - began
+            events += len(read)
+    return {"seconds": seconds, "events": events, "peak_memory_bytes": 0}
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
