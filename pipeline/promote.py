@@ -28,6 +28,7 @@ from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded
 from pipeline.settings import Settings
 from pipeline.snapshot import microseconds, read_snapshot, seen_in_training, slice_of, test_of, write_outcome
+from pipeline.what_moves_risk import what_moves_risk
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
@@ -211,4 +212,5 @@ def _refit(
         run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(data)})
         run.curves(model.curves)
+        what_moves_risk(settings, cutoff, name, model, data, run)
         return registry.register(settings, run, model, name, cutoff)

@@ -67,10 +67,12 @@ def publish_nights(
 
 
 def write_evidence(settings: Settings) -> None:
-    """A comparison of two models, a quarantine, and reviews of the first three nights."""
+    """A comparison of two models, what moves risk, a quarantine, reviews of the first three nights, one of them in
+    parts, what was watched of the last of them, and what it asks for.
+    """
     from sqlalchemy import insert
 
-    from pipeline.serving.tables import review
+    from pipeline.serving.tables import driver, review, review_of_segment, silence, upkeep, watched
 
     def interval(value: float) -> dict[str, float]:
         return {"value": value, "low": value * 0.95, "high": value * 1.05}
@@ -107,5 +109,42 @@ def write_evidence(settings: Settings) -> None:
         for number in range(3)
         for metric, value in reviewed.items()
     ]
+    day = night_of(2).score_date
+    of_parts = [
+        {key: value for key, value in row.items() if key != "reviewed_at"} | {"segment": "treatment", "member": member}
+        for row in rows
+        if row["score_date"] == day
+        for member in ("treated", "not treated")
+    ]
+    key = {"cutoff": FIRST.date(), "model_name": "gru"}
+    weights = {"last_event": ("time since the last event", 0.9), "events": ("how often, and in which rhythm", 0.4)}
+    stretches = [(0, 7, 0.05, 0.04), (7, 28, 0.2, 0.22), (28, None, 0.6, 0.58)]
     with database.writing(settings) as connection:
         connection.execute(insert(review), rows)
+        connection.execute(insert(review_of_segment), of_parts)
+        connection.execute(
+            insert(driver),
+            [
+                key | {"input": name, "words": words, "weight": weight, "raises": 0.4}
+                for name, (words, weight) in weights.items()
+            ],
+        )
+        connection.execute(
+            insert(silence),
+            [
+                key | {"from_days": start, "to_days": end, "customers": 100, "predicted": said, "happened": came}
+                for start, end, said, came in stretches
+            ],
+        )
+        moved = {"score_date": day, "kind": "drift", "name": "amount_28", "value": 0.31, "reference": 0.25}
+        connection.execute(insert(watched), [moved])
+        connection.execute(
+            insert(upkeep).values(
+                score_date=day,
+                decision="alert",
+                why="what customers do has moved since training: amount 28 (0.31), where 0.25 is much",
+                model_name="gru",
+                model_version="1",
+                decided_at=FIRST,
+            )
+        )

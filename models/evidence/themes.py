@@ -28,3 +28,17 @@ def group_of(column: str) -> str:
             return theme
     found = ATTRIBUTE.fullmatch(column)
     return next(name for name in found.groups() if name) if found else column
+
+
+WORDS = {
+    LAST_EVENT: "time since the last event",
+    EVENTS: "how often, and in which rhythm",
+    AMOUNT: "spend",
+    FIRST_EVENT: "time since the first event",
+    CALENDAR: "time of day and year",
+}
+
+
+def in_words(group: str) -> str:
+    """A group as people call it; an attribute by its name."""
+    return WORDS.get(group) or group.removeprefix("spend_").replace("_", " ")

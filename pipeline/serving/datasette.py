@@ -37,6 +37,8 @@ _FIRST_ORDER = {  # the order in which a view opens
     "survival_curve": {"sort_desc": "score_date"},
     "model_comparison": {"sort": "metric"},
     "outcome_review": {"sort_desc": "score_date"},
+    "what_moves_risk": {"sort_desc": "weight"},
+    "risk_by_silence": {"sort": "from_days"},
     "segment_review": {"sort_desc": "score_date"},
     "monitoring": {"sort_desc": "score_date"},
     "review_decisions": {"sort_desc": "score_date"},

@@ -24,6 +24,45 @@ select customer_id, round(risk_change, 3) as risk_change, round(churn_probabilit
 from churn_predictions where risk_change > 0 order by risk_change desc, customer_id limit 100
 """,
     ),
+    "new_in_the_high_band": (
+        "New in the high band",
+        "The customers in the high band who were not in it the night before, most at risk first.",
+        """
+with nights as (select distinct score_date from risk_bands order by score_date desc limit 2)
+select c.customer_id, round(c.churn_probability, 3) as churn_probability, round(c.risk_change, 3) as risk_change,
+       c.reasons, round(c.days_since_last_event, 1) as days_since_last_event
+from churn_predictions as c
+left join prediction_history as b on b.customer_id = c.customer_id and b.horizon_days = c.horizon_days
+  and b.score_date = (select min(score_date) from nights) and b.score_date < c.score_date
+where c.risk_band = 'high' and coalesce(b.risk_band, 'none') <> 'high'
+order by c.risk_percentile desc limit 100
+""",
+    ),
+    "staying_away_for": (
+        "Who stays away for so many days",
+        "The chance that each customer of the last published night stays away for as many days as you give, in a "
+        "straight line between the published horizons; the thousand highest.",
+        """
+with asked as (
+  select score_date, cast(coalesce(nullif(trim(:days), ''), horizon_days) as integer) as days
+  from churn_predictions limit 1
+), ends as (
+  select a.score_date, a.days,
+    coalesce((select max(r.horizon_days) from risk_bands as r
+              where r.score_date = a.score_date and r.horizon_days <= a.days), 0) as low,
+    (select min(r.horizon_days) from risk_bands as r
+     where r.score_date = a.score_date and r.horizon_days >= a.days) as high
+  from asked as a
+)
+select h.customer_id, e.days, round(case when e.high = e.low then h.probability else
+    coalesce(l.probability, 1) + (h.probability - coalesce(l.probability, 1)) * (e.days - e.low) / (e.high - e.low)
+    end, 3) as probability
+from ends as e
+join survival_curve as h on h.score_date = e.score_date and h.day = e.high
+left join survival_curve as l on l.score_date = e.score_date and l.day = e.low and l.customer_id = h.customer_id
+order by 3 desc, 1 limit 1000
+""",
+    ),
     "customer": (
         "One customer's history",
         "Every published score of the customer whose customer_id you give.",
@@ -45,6 +84,43 @@ select score_date, horizon_days, customers,
        round(max(case when metric = 'log_loss' then value end), 4) as log_loss,
        round(max(case when metric = 'lift_at_10_percent' then value end), 2) as lift_at_10_percent, model_name
 from outcome_review group by score_date, horizon_days, customers, model_name order by score_date desc, horizon_days
+""",
+    ),
+    "past_scores_by_segment": (
+        "How good past scores were, by segment",
+        "The last reviewed night's customers in parts: those who received a treatment, and others; and segments.",
+        """
+select segment, member, customers, round(max(case when metric = 'mean_predicted' then value end), 4) as mean_predicted,
+       round(max(case when metric = 'base_rate' then value end), 4) as churned,
+       round(max(case when metric = 'roc_auc' then value end), 3) as roc_auc,
+       round(max(case when metric = 'log_loss' then value end), 4) as log_loss, score_date, horizon_days
+from segment_review where score_date = (select max(score_date) from segment_review)
+group by segment, member, customers, score_date, horizon_days order by horizon_days, segment, customers desc, member
+""",
+    ),
+    "moved_since_training": (
+        "What has moved since training",
+        "The last watched night's inputs and scores, the most moved first: below 0.1 little, above 0.25 much.",
+        """
+select name, round(value, 3) as moved, reference as much, score_date from monitoring
+where kind = 'drift' and score_date = (select max(score_date) from monitoring) order by value desc, name
+""",
+    ),
+    "what_moves_risk": (
+        "What moves risk",
+        "What the last trained model goes by, over all customers, the weightiest input first.",
+        """
+select words, round(weight, 3) as weight, round(raises, 3) as raises, model_name, cutoff from what_moves_risk
+where cutoff = (select max(cutoff) from what_moves_risk) order by weight desc, words
+""",
+    ),
+    "risk_by_silence": (
+        "Risk by time since the last event",
+        "How risk changes with the days since a customer's last event: predicted and happened.",
+        """
+select from_days, to_days, customers, round(predicted, 3) as predicted, round(happened, 3) as happened, model_name,
+       cutoff
+from risk_by_silence where cutoff = (select max(cutoff) from risk_by_silence) order by model_name, from_days
 """,
     ),
     "models_compared": (
@@ -115,6 +191,18 @@ order by risk_percentile desc limit 100
 """,
     ),
 }
+
+
+ASKED = {
+    "customer_id": "Customer",
+    "risk_band": "Band",
+    "at_least": "Churn at least",
+    "words": "Words",
+    "score_date": "Night",
+    "days": "Days",
+}
+"""What a parameter is called on the page."""
+EXAMPLES = {"risk_band": "high", "at_least": "0.5", "words": "no event", "score_date": "2017-12-04", "days": "14"}
 
 
 def parameters(name: str) -> list[str]:

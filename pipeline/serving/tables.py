@@ -193,6 +193,29 @@ comparison_metric = Table(
     Column("predict_customers_per_second", Float(53)),
 )
 
+driver = Table(
+    "driver",
+    metadata,
+    Column("cutoff", Day, primary_key=True),
+    Column("model_name", String, primary_key=True),
+    Column("input", String, primary_key=True),
+    Column("words", String, nullable=False),
+    Column("weight", Float(53), nullable=False),
+    Column("raises", Float(53), nullable=False),
+)
+
+silence = Table(
+    "silence",
+    metadata,
+    Column("cutoff", Day, primary_key=True),
+    Column("model_name", String, primary_key=True),
+    Column("from_days", Integer, primary_key=True, autoincrement=False),
+    Column("to_days", Integer),
+    Column("customers", Integer, nullable=False),
+    Column("predicted", Float(53), nullable=False),
+    Column("happened", Float(53), nullable=False),
+)
+
 step_run = Table(
     "step_run",
     metadata,

@@ -116,6 +116,33 @@ from comparison_metric as m join comparison as c on c.cutoff = m.cutoff
             "compared_at": "When the comparison was made, in UTC",
         },
     ),
+    "what_moves_risk": View(
+        "What moves risk",
+        "What the model that a training ended with goes by, over all customers: one row for each training and input.",
+        "select cutoff, model_name, input, words, weight, raises from driver",
+        {
+            "cutoff": "The training's cutoff",
+            "model_name": "The model",
+            "input": "The input, or a group of inputs that speak of one thing",
+            "words": "The same in words",
+            "weight": "By how much it moves a customer's churn logit, on average in either direction",
+            "raises": "The share of customers whose risk it raises",
+        },
+    ),
+    "risk_by_silence": View(
+        "Risk by silence",
+        "How risk changes with the time since the last event: one row for each training and stretch of days.",
+        "select cutoff, model_name, from_days, to_days, customers, predicted, happened from silence",
+        {
+            "cutoff": "The training's cutoff",
+            "model_name": "The model",
+            "from_days": "Days since the customer's last event, from",
+            "to_days": "to, less than; null for any longer",
+            "customers": "How many examples of the latest cutoffs lie there",
+            "predicted": "Their mean churn probability",
+            "happened": "The share of them who churned",
+        },
+    ),
     "outcome_review": View(
         "Outcome review",
         "Published scores held against what then happened: one row for each night, horizon and metric, once the "

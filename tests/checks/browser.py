@@ -67,7 +67,7 @@ class Visit:
     def dashboard(self) -> None:
         self.page.open(self.address)
         headings = self.page.run("[...document.querySelectorAll('h2')].map((h) => h.textContent)")
-        self.expect(len(headings) == 7, f"the dashboard has the parts {headings}")
+        self.expect(len(headings) == 8, f"the dashboard has the parts {headings}")
         self.expect(self.page.run("document.querySelectorAll('.chart svg .dot').length") > 3 * NIGHTS - 1, "no chart")
         self.page.run("document.querySelector('summary').click()")
         rows = self.page.run("document.querySelectorAll('details[open] tbody tr').length")

@@ -104,13 +104,16 @@ def test_every_part_of_the_dashboard_is_there(published: Settings) -> None:
         "Risk bands over time",
         "Customers most at risk",
         "Who rose since the night before",
+        "What moves risk",
         "How good past scores were",
+        "not treated",
+        "Have a look.",
         "Models compared",
         "Last night&#39;s data",
         "Ask",
     ):
         assert heading.replace("&#39;", "'") in page
-    assert page.count("<svg") == 2 + 2  # the bands, the reviews, and a row each of two models
+    assert page.count("<svg") == 3 + 2 + 2  # the bands, silence, the reviews; a row each of two inputs, two models
 
 
 def test_the_dashboard_without_a_night_says_what_to_do(tmp_path: Path) -> None:
@@ -164,6 +167,24 @@ def test_a_query_with_parameters_answers(published: Settings) -> None:
     assert pages_json(published, "/predictions/with_a_reason.json?_shape=array&words=usually every 6")
     days = pages_json(published, "/predictions/survival_of_a_customer.json?_shape=array&customer_id=c0000001")
     assert [row["day"] for row in days] == [28, 56]
+    middle = pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=42")[0]
+    who = middle["customer_id"]
+    ends = query(
+        published,
+        f"select probability from survival_curve where customer_id = '{who}' and score_date = "
+        f"'{night_of(3).name}' order by day",
+    )[1]
+    assert middle["probability"] == pytest.approx((ends[0][0] + ends[1][0]) / 2, abs=1e-3)
+    soon = pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=14")
+    assert all(row["probability"] >= 0.5 for row in soon)
+    assert pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=99") == []
+    assert len(pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=")) == 200
+    new = pages_json(published, "/predictions/new_in_the_high_band.json?_shape=array")
+    bands = "select customer_id from prediction_history where horizon_days = 28 and risk_band = 'high' and score_date ="
+    now, before = ({who for (who,) in query(published, f"{bands} '{night_of(n).name}'")[1]} for n in (3, 2))
+    assert {row["customer_id"] for row in new} == now - before
+    moved = pages_json(published, "/predictions/moved_since_training.json?_shape=array")
+    assert [row["name"] for row in moved] == ["amount_28"]
     night = pages_json(published, f"/predictions/on_a_night.json?_shape=array&score_date={night_of(1).name}")
     assert {row["score_date"] for row in night} == {night_of(1).name}
 

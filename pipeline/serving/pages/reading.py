@@ -9,13 +9,14 @@ from typing import Any
 
 from pipeline.serving.queries import QUERIES
 
-NIGHTS_SHOWN, CUSTOMERS_SHOWN, RUNS_SHOWN = 90, 10, 7
+NIGHTS_SHOWN, CUSTOMERS_SHOWN, RUNS_SHOWN, DRIVERS_SHOWN = 90, 10, 7, 8
 Row = dict[str, Any]
 
 
 def dashboard(connection: sqlite3.Connection) -> Row:
     """The last published night (None where there is none), its customers most at risk and most risen, the bands of
-    the nights up to it, reviews, the last comparison, and what the last loads and steps did, or failed to do.
+    the nights up to it, reviews and what they ask for, what moves risk, the last comparison, and what the last loads
+    and steps did, or failed to do.
     """
     with _one_state(connection):
         night = _first(
@@ -29,6 +30,17 @@ def dashboard(connection: sqlite3.Connection) -> Row:
             "most_at_risk": _rows(connection, *_shortened("most_at_risk")),
             "risen": _rows(connection, *_shortened("risen_since_yesterday")),
             "reviews": _rows(connection, QUERIES["how_good_past_scores_were"][2])[:NIGHTS_SHOWN],
+            "segments": [
+                row
+                for row in _rows(connection, QUERIES["past_scores_by_segment"][2])
+                if night and row["horizon_days"] == night["primary_horizon"]
+            ],
+            "drivers": _rows(connection, QUERIES["what_moves_risk"][2])[:DRIVERS_SHOWN],
+            "silence": _rows(connection, QUERIES["risk_by_silence"][2]),
+            "upkeep": _first(
+                connection,
+                "select score_date, decision, why from review_decisions order by score_date desc limit 1",
+            ),
             "models": _rows(connection, QUERIES["models_compared"][2]),
             "compared": _first(connection, "select cutoff, decision, verdict from comparison order by cutoff desc"),
             "loads": _rows(connection, QUERIES["data_quality"][2])[:RUNS_SHOWN],

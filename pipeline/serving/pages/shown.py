@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.serving.pages import charts
 from pipeline.serving.pages.charts import Line, percent
 from pipeline.serving.pages.reading import Row
-from pipeline.serving.queries import QUERIES, parameters
+from pipeline.serving.queries import ASKED, EXAMPLES, QUERIES, parameters
 
 BANDS = ("high", "medium", "low")
 
@@ -18,6 +18,10 @@ def dashboard(read: Row) -> Row:
     expected = sum(row["customers"] * row["mean_probability"] for row in last)
     return read | {
         "expected_to_leave": expected,
+        "expected_change": _change(bands, night, expected),
+        "asks_for_something": bool(read["upkeep"]) and read["upkeep"]["decision"] != "fine",
+        "drivers": _drivers(read["drivers"]),
+        "silence_chart": _silence_chart(read["silence"]),
         "expected_share": expected / night["customers"] if night and night["customers"] else None,
         "bands_now": sorted(last, key=lambda row: BANDS.index(row["risk_band"])),
         "bands_chart": _bands_chart(bands),
@@ -25,7 +29,7 @@ def dashboard(read: Row) -> Row:
         "review_chart": _review_chart(read["reviews"]),
         "models": _models(read["models"]),
         "questions": [
-            {"name": name, "title": title, "description": description, "parameters": parameters(name)}
+            {"name": name, "title": title, "description": description, "parameters": _asked(name)}
             for name, (title, description, _) in QUERIES.items()
         ],
     }
@@ -114,6 +118,45 @@ def _review_chart(reviews: list[Row]) -> str:
         ],
         _date_ticks([row["score_date"] for row in rows]),
         lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
+    )
+
+
+def _change(bands: list[Row], night: Row | None, expected: float) -> float | None:
+    """How many more customers are expected to stay away than the night before; None where there is none before."""
+    before = [row for row in bands if night and row["score_date"] < night["score_date"]]
+    if not before:
+        return None
+    last = max(row["score_date"] for row in before)
+    return expected - sum(
+        float(row["customers"] * row["mean_probability"]) for row in before if row["score_date"] == last
+    )
+
+
+def _asked(name: str) -> list[Row]:
+    """The query's parameters, with what the page calls them and what one could give."""
+    return [{"name": one, "words": ASKED.get(one, one), "example": EXAMPLES.get(one, "")} for one in parameters(name)]
+
+
+def _drivers(drivers: list[Row]) -> list[Row]:
+    """Each with its weight as a share of the weightiest."""
+    most = max((row["weight"] for row in drivers), default=0.0)
+    return [row | {"share": row["weight"] / most if most else 0.0} for row in drivers]
+
+
+def _silence_chart(silence: list[Row]) -> str:
+    places = [float(place) for place in range(len(silence))]
+    words = [
+        f"{row['from_days']} to {row['to_days']} days" if row["to_days"] else f"{row['from_days']} days and more"
+        for row in silence
+    ]
+    return charts.lines(
+        "The share of customers who churn, predicted and happened, by the time since their last event",
+        [
+            Line(name, style, list(zip(places, (row[name] for row in silence), strict=True)))
+            for name, style in (("predicted", "medium"), ("happened", "high"))
+        ],
+        [(places[place], words[place]) for place in _thinned(list(range(len(silence))))],
+        lambda x, y: f"{words[int(x)]} since the last event, {percent(y, 1)}",
     )
 
 
