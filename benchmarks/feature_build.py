@@ -16,18 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import benchmarks.results
 from benchmarks.environments import environment, versions
+
+if TYPE_CHECKING:
+    from features.dataset import Dataset
 
 EVENTS_A_CUSTOMER, DAYS, CUTOFFS, THREADS, MEMORY = 50, 730, 12, 2, "2GB"
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=DAYS)
 GRID = [END - timedelta(days=28 + 7 * weeks) for weeks in reversed(range(CUTOFFS))]
+CUSTOMERS_DRAWN, ROWS_A_GROUP = 50_000, 1 << 17  # so many customers are made at once, and rows a group of the store
 SECONDS_A_PEER = 600  # that a peer may take for one run before a size counts as not finished
 LIBRARIES = {
     "featuretools": ["featuretools", "pandas<3", "pyarrow", "setuptools<81"],
@@ -83,11 +88,12 @@ def _compared(asked: argparse.Namespace, folder: Path) -> None:
             continue
         others |= versions(python, LIBRARIES.get(name, [])[:2])
         for size in filter(None, sizes):
-            found = _interleaved({"ours": OURS, name: (python, name)}, size, asked.runs, folder)
+            found = _interleaved(
+                {"ours": (sys.executable, "in_memory"), name: (python, name)}, size, asked.runs, folder
+            )
             if not found[name]:
                 print(f"{name}: does not finish {size:,} events", flush=True)
                 break
-            curve[size] = found["ours"]
             figures[f"{name}_events"] = size
             peers[name] = {"events_per_second": size / _median(found[name])}
             ratios[name] = ratios[f"{name}_{size}"] = _ratio(found[name], found["ours"])
@@ -162,10 +168,10 @@ def _one(python: str, name: str, file: Path) -> Run | None:
     if python != sys.executable:  # without this environment, so without this package's imports
         command = [python, str(Path(__file__).with_name("peers.py")), name, str(file), json.dumps(_cutoffs())]
     try:
-        limit = None if name in ("ours", "sort") else SECONDS_A_PEER
+        limit = None if name in ("ours", "in_memory", "sort") else SECONDS_A_PEER
         answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=limit).stdout
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-        if name in ("ours", "sort"):
+        if name in ("ours", "in_memory", "sort"):
             raise
         print(f"{name}: {type(error).__name__}", flush=True)
         return None
@@ -184,46 +190,65 @@ def _measured(work: Callable[[Path], int], file: Path) -> dict[str, float]:
 
 
 def _store(folder: Path, events: int) -> Path:
-    """An event store's object: random events of two years, as a night writes them."""
+    """An event store's object: random events of two years, as a night writes them; customers in runs, in order."""
     import duckdb
+    import pyarrow.parquet as pq
 
-    file = folder / f"{events}.parquet"
+    file, writer = folder / f"{events}.parquet", None
     customers = max(events // EVENTS_A_CUSTOMER, 1)
-    with duckdb.connect(config={"threads": 1, "memory_limit": "4GB", "temp_directory": str(folder)}) as engine:
+    with duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY}) as engine:
         engine.execute("set TimeZone = 'UTC'")
-        engine.execute("select setseed(0.5)")
-        engine.execute(
-            f"create table drawn as select md5(number::varchar)[:16] as event_id, 'c' || lpad(floor(random() * "
-            f"{customers})::bigint::varchar, 8, '0') as customer_id, timestamptz '2023-01-01 00:00:00+00' + "
-            f"to_seconds(floor(random() * {DAYS * 86_400})::bigint) as event_time, 'purchase' as event_type, "
-            f"round(random() * 100, 2) as amount, 1 + floor(random() * 5) as quantity from range({events}) _(number)"
-        )
-        engine.execute(
-            "copy (select event_id, customer_id, event_time, date_trunc('day', event_time) + interval 1 day as "
-            "known_time, event_type, amount, quantity, false as deleted from drawn "
-            f"order by customer_id, event_time, event_id) to '{file}' (format parquet, compression zstd)"
-        )
+        for first in range(0, customers, CUSTOMERS_DRAWN):
+            here = min(CUSTOMERS_DRAWN, customers - first)
+            drawn = events // customers * here
+            number = f"hash(number + {first * EVENTS_A_CUSTOMER}"
+            table = engine.sql(
+                f"with drawn as (select md5((number + {first * EVENTS_A_CUSTOMER})::varchar)[:16] as event_id, "
+                f"'c' || lpad(({first} + {number}, 1) % {here})::varchar, 8, '0') as customer_id, timestamptz "
+                f"'2023-01-01 00:00:00+00' + to_seconds(({number}, 2) % {DAYS * 86_400})::bigint) as event_time, "
+                f"'purchase' as event_type, ({number}, 3) % 10_000) / 100.0 as amount, "
+                f"(1 + {number}, 4) % 5)::double as quantity from range({drawn}) _(number)) select event_id, "
+                "customer_id, event_time, date_trunc('day', event_time) + interval 1 day as known_time, event_type, "
+                "amount, quantity, false as deleted from drawn order by customer_id, event_time, event_id"
+            ).to_arrow_table()
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=ROWS_A_GROUP)
+        assert writer is not None
+        writer.close()
     return file
 
 
 def _ours(file: Path) -> int:
+    """From the store to files: as the store's sorted copy is a file."""
+    from pipeline.dataset_files import write_dataset
+
+    examples, out = 0, file.with_suffix(".features")
+    for number, shard in enumerate(_built(file)):
+        write_dataset(out / f"{number:05d}", shard)
+        examples += len(shard)
+    shutil.rmtree(out)
+    return examples
+
+
+def _in_memory(file: Path) -> int:
+    """From the store to arrays: as the peers end in frames."""
+    from features.assembly import together
+
+    return len(together(list(_built(file))))
+
+
+def _built(file: Path) -> "Iterator[Dataset]":
     import ibis
 
     from features.build import build_shards
     from features.question import Question
-    from pipeline.dataset_files import write_dataset
 
     engine = ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=f"{file.parent}/spill")
     engine.raw_sql("set TimeZone = 'UTC'")
     events = engine.read_parquet(str(file))
     events = events.filter(events.known_time <= ibis.literal(END, "timestamp('UTC', 6)"))
     events = events.mutate(superseded_time=ibis.null("timestamp('UTC', 6)"))  # as the store says of a night without any
-    examples, out = 0, file.with_suffix(".features")
-    for number, shard in enumerate(build_shards(events, GRID, Question(), {}, END)):
-        write_dataset(out / f"{number:05d}", shard)
-        examples += len(shard)
-    shutil.rmtree(out)
-    return examples
+    return build_shards(events, GRID, Question(), {}, END)
 
 
 def _sort(file: Path) -> int:
@@ -250,4 +275,4 @@ def _cutoffs() -> list[str]:
     return [cutoff.isoformat() for cutoff in GRID]
 
 
-ONE = {"ours": _ours, "sort": _sort, "pandas": _pandas}
+ONE = {"ours": _ours, "in_memory": _in_memory, "sort": _sort, "pandas": _pandas}
