@@ -35,8 +35,8 @@ GRID = [END - timedelta(days=28 + 7 * weeks) for weeks in reversed(range(CUTOFFS
 CUSTOMERS_DRAWN, ROWS_A_GROUP = 50_000, 1 << 17  # so many customers are made at once, and rows a group of the store
 SECONDS_A_PEER = 600  # that a peer may take for one run before a size counts as not finished
 LIBRARIES = {
-    "featuretools": ["featuretools", "pandas<3", "pyarrow", "setuptools<81"],
-    "lifestream": ["torch==2.13.0", "pytorch-lifestream", "pandas<3", "pyarrow"],
+    "featuretools": ["featuretools", "pandas<3", "pyarrow"],
+    "lifestream": ["torch==2.13.0", "pytorch-lifestream==0.6.0", "pandas<3", "pyarrow"],
 }
 OURS = (sys.executable, "ours")
 Run = dict[str, float]

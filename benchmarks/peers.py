@@ -95,7 +95,7 @@ def lifestream_sequences(file: str, cutoffs: list[str]) -> int:
         cols_numerical=["amount", "quantity"],
         return_records=True,
     )
-    events = pd.read_parquet(file)
+    events = pd.read_parquet(file, columns=["customer_id", "event_time", "event_type", "amount", "quantity"])
     events["event_time"] = events["event_time"].dt.tz_localize(None)
     return len(preprocessor.fit_transform(events))
 
