@@ -9,8 +9,9 @@ from features.build import build_dataset
 from pipeline.engine import connect
 from pipeline.errors import RecurError
 from pipeline.settings import Addresses, Run, Settings
+from tests.features.oracle import hold_against_the_plain_reading
 from tests.features.stored import stored
-from tests.features.test_build import CUTOFFS, QUESTION, bits, hold_against_the_plain_reading
+from tests.features.test_build import CUTOFFS, QUESTION, bits
 from tests.features.worlds import ATTRIBUTES, END, revisions
 
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # half the CPU where the JVM lives for seconds only
@@ -35,7 +36,7 @@ def test_spark_builds_the_same_bits_from_the_event_store_as_duckdb(
         built[name] = build_dataset(store.as_of(backend, END), CUTOFFS, QUESTION, ATTRIBUTES, END)
         backend.disconnect()
     assert bits(built["spark"]) == bits(built["duckdb"])
-    hold_against_the_plain_reading(built["spark"], rows)
+    hold_against_the_plain_reading(built["spark"], rows, CUTOFFS, END, QUESTION, ATTRIBUTES)
 
 
 def test_without_java_the_mend_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
