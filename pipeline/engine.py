@@ -18,6 +18,13 @@ from pipeline.leftovers import owner, sweep
 from pipeline.settings import Settings
 
 MINIMUM_MEMORY = 1 << 30
+NIGHT_MEMORY = 2 << 30
+"""What the steps written in SQL take at most, since a night is a stream: past it they spill."""
+
+PARQUET = "format parquet, dictionary_size_limit 1000"
+"""How a night's Parquet on its way to the store is written: no dictionaries of what hardly repeats, ids and texts of
+numbers, which cost a third of the writing.
+"""
 
 
 def connect(settings: Settings | None = None) -> SQLBackend:
@@ -43,7 +50,8 @@ def connect(settings: Settings | None = None) -> SQLBackend:
 @contextmanager
 def session(settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB itself, for the steps that are written in SQL, closed at the end of the block."""
-    connection = duckdb.connect(config=_configuration(settings))
+    limit = f"{min(memory_limit(), NIGHT_MEMORY) >> 20}MiB"
+    connection = duckdb.connect(config=_configuration(settings) | {"memory_limit": limit})
     try:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipeline import paths
-from pipeline.engine import literal, session
+from pipeline.engine import PARQUET, literal, session
 from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
@@ -47,10 +47,12 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
         with session(settings) as connection, paths.atomically(accepted) as file:
             source = f"read_parquet({literal(staged)})"
             query = judged(source, mapped, kinds, night, rules, settings.source)
-            connection.execute(f"create temp table judged as {query}")
+            # Twice asked, never held: a night may be larger than memory, and few of its rows are set aside.
+            connection.execute(f"create temp view judged as {query}")
+            connection.execute("create temp table set_aside as from judged where reason is not null")
             _write_quarantine(connection, paths.quarantine(settings, night), night, mapped)
             found = events("judged", store.attributes, settings.source)
-            connection.execute(f"copy ({found}) to {literal(file)} (format parquet)")
+            connection.execute(f"copy ({found}) to {literal(file)} ({PARQUET})")
             rules = [*rules, CONFLICT] if "event_id" in mapped else rules
             profile, by_reason = profile_of(connection, file, store, night, rules, settings.validation)
             counts = {name: int(profile[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
@@ -67,7 +69,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
 def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, night: Night, mapped: list[str]) -> None:
     rows = f"""
         select {literal(night.name)} as night, reason, {source_row(mapped)} as row
-        from (select * from judged where reason is not null order by judged.row, reason)
+        from (select * from set_aside order by set_aside.row, reason)
     """
     with paths.atomically(path) as file:
         connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")

@@ -6,7 +6,7 @@ is taken from there.
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.engine import literal, session
+from pipeline.engine import PARQUET, literal, session
 from pipeline.nights import Night
 from pipeline.settings import Settings
 from pipeline.source_settings import CORE_COLUMNS, LINES, Source
@@ -46,7 +46,7 @@ class Files:
             rows = rows_of_night(held, night, by_known_time)
         query = staging_query(self._settings, self._index.folder, held, rows, self._index.names)
         with session(self._settings) as connection:
-            written = connection.execute(f"copy ({query}) to {literal(path)} (format parquet)").fetchone()
+            written = connection.execute(f"copy ({query}) to {literal(path)} ({PARQUET})").fetchone()
         assert written is not None
         return int(written[0])
 

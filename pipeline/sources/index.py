@@ -21,16 +21,18 @@ from pipeline.nights import midnight
 from pipeline.paths import alone, atomically
 from pipeline.settings import Settings
 from pipeline.sources.inputs import Input
-from pipeline.sources.parts import differences, plausible, set_strays_down, write_rows
+from pipeline.sources.parts import differences, plausible, usable, write_rows, write_strays
 
-INDEX_FORMAT = 3
+INDEX_FORMAT = 4
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Part(BaseModel):
     """One file of the index: what the pull `pull` read of the source's file at `address`, and the first and last moment
-    in it.
+    in it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each with a
+    moment given to it, in a file of their own, `strays`.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Part(BaseModel):
     address: str
     first: datetime
     last: datetime
+    end: datetime | None = None
+    strays: str | None = None
 
 
 class Contents(BaseModel):
@@ -110,7 +114,9 @@ class Index:
 
     def _sweep(self, held: Contents) -> None:
         """Removes what a killed pull left."""
-        known = {part.name for part in held.parts} | {name for names in held.gone.values() for name in names}
+        known = {name for part in held.parts for name in (part.name, part.strays)} | {
+            name for names in held.gone.values() for name in names
+        }
         for file in self.folder.iterdir():
             if file.name not in known | {"contents.json"}:
                 file.unlink()
@@ -136,40 +142,50 @@ class Index:
         ).fetchall()
         for day, rows_of_day in days:
             held.days[day] = held.days.get(day, 0) + rows_of_day
-        end = midnight(last_real_day(sorted(held.days.items()))) + timedelta(days=1) if held.days else None
-        if end is not None:
-            set_strays_down(connection, part, end, max((other.last for other in held.parts), default=None))
+        made = Part(name=name, pull=held.pull, address=one.address, first=NEVER, last=NEVER)
+        if held.days:
+            end = midnight(last_real_day(sorted(held.days.items()))) + timedelta(days=1)
+            strays = self.folder / name.replace(".parquet", "-strays.parquet")
+            last = max((other.last for other in held.parts), default=None)
+            if write_strays(connection, part, end, last, strays):
+                made = made.model_copy(update={"end": end, "strays": strays.name})
+        all_rows = rows_of(self.folder, held, [made])
         [(last_row, first, last, first_event)] = connection.execute(
             f"select max(row), min(moment) filter ({plausible('moment')}), max(moment) filter ({plausible('moment')}), "
-            f"min(event_at) filter ({plausible('event_at')} and not stray) from read_parquet({literal(part)})"
+            f"min(event_at) filter ({plausible('event_at')} and not stray) from ({all_rows})"
         ).fetchall()
-        if last_row is None:
-            part.unlink()
-            return
-        held.last_row = max(held.last_row, last_row)
-        if first is None:  # not one usable time so far: read again when there is
-            del held.files[one.address]
+        held.last_row = max(held.last_row, last_row or 0)
+        if first is None:
+            if last_row is not None:  # not one usable time so far: read again when there is
+                del held.files[one.address]
             part.unlink()
             return
         if first_event is not None:
             held.first_event = min(_utc(first_event), held.first_event or _utc(first_event))
-        held.parts.append(Part(name=name, pull=held.pull, address=one.address, first=_utc(first), last=_utc(last)))
+        held.parts.append(made.model_copy(update={"first": _utc(first), "last": _utc(last)}))
 
 
 def rows_of(folder: Path, held: Contents, parts: list[Part], pull: int | None = None) -> str:
-    """An SQL query of the rows of `parts`, in their order, less those that the source no longer held at `pull` (by
-    default the present one); with `pull`, the pull that brought each.
+    """An SQL query of the rows of `parts`, in their order, strays after the others of theirs, less what the source
+    no longer held at `pull` (by default the present one); with `pull`, the pull that brought each.
     """
     upto = held.pull if pull is None else pull
-    chosen = [
-        f"select *, {number} as pull from read_parquet([{', '.join(literal(folder / part.name) for part in group)}])"
-        for number, group in groupby(parts, key=lambda part: part.pull)
-    ]
+    chosen = []
+    for (number, end), group in groupby(parts, key=lambda part: (part.pull, part.end)):
+        of_group = list(group)
+        within = f" where {usable(end)}" if end else ""
+        chosen.append(_read(folder, number, [part.name for part in of_group]) + within)
+        if strays := [part.strays for part in of_group if part.strays]:
+            chosen.append(_read(folder, number, strays))
     gone = [folder / name for number, names in held.gone.items() if number <= upto for name in names]
     rows = " union all ".join(chosen)
     if not gone:
         return rows
     return f"select * from ({rows}) where row not in (from read_parquet([{', '.join(map(literal, gone))}]))"
+
+
+def _read(folder: Path, pull: int, names: list[str]) -> str:
+    return f"select *, {pull} as pull from read_parquet([{', '.join(literal(folder / name) for name in names)}])"
 
 
 def last_real_day(days: list[tuple[date, int]]) -> date:

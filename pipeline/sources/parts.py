@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.engine import literal, quoted
+from pipeline.engine import PARQUET, literal, quoted
 from pipeline.errors import ConfigurationError, RecurError
 from pipeline.sources.inputs import Input
 from pipeline.sources.reader import columns_of, relation, row_number, unreadable_lines
@@ -85,7 +85,7 @@ def _write(
         selected.append(f"{f'coalesce({iso}, {column})' if iso else column} as {quoted(name)}")
     columns = f"null::varchar as unreadable, false as stray, {', '.join(selected)}"
     rows = f"select * from (select {row_number(one.kind)} + {after} as row, {columns} from {file})"
-    connection.execute(f"copy ({rows} where {_in_window(one)}) to {literal(part)} (format parquet)")
+    connection.execute(f"copy ({rows} where {_in_window(one)}) to {literal(part)} ({PARQUET})")
     if lines := unreadable_lines(connection, path, one.kind):
         connection.execute(f"create or replace temp table left_out as from read_parquet({literal(part)}) limit 0")
         numbered = [(place + after, text) for place, text in lines]
@@ -96,23 +96,34 @@ def _write(
         _rewrite(connection, f"select * replace ({number}) from ({both}) order by row", part)
 
 
-def set_strays_down(connection: duckdb.DuckDBPyConnection, part: Path, end: datetime, last: datetime | None) -> None:
-    """Gives the rows without a usable time (missing, unreadable, before February 1970, or at or after `end`, a mistaken
-    date far after all others) the moment of the row before them, else of the part's first row that has one, else
-    `last`: they are not lost, and validation sets them aside in that night.
+def usable(end: datetime) -> str:
+    """An SQL predicate: whether a row's time can decide which night it belongs to."""
+    return f"coalesce(moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(end)}, false)"
+
+
+def write_strays(
+    connection: duckdb.DuckDBPyConnection, part: Path, end: datetime, last: datetime | None, strays: Path
+) -> bool:
+    """Writes the rows of `part` without a usable time (missing, unreadable, before February 1970, or at or after `end`,
+    a mistaken date far after all others) to `strays`, with the moment of the row before them, else of the part's first
+    row that has one, else `last`: they are not lost, and validation sets them aside in that night. Gives whether there
+    are any.
     """
-    rows = f"read_parquet({literal(part)})"
-    usable = f"coalesce(moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(end)}, false)"
-    [(strays, first)] = connection.execute(
-        f"select count_if(not {usable}), arg_min(moment, row) filter ({usable}) from {rows}"
+    rows, good = f"read_parquet({literal(part)})", usable(end)
+    [(count, first)] = connection.execute(
+        f"select count_if(not {good}), arg_min(moment, row) filter ({good}) from {rows}"
     ).fetchall()
-    if not strays:
-        return
+    if not count:
+        return False
     start = sql_moment((first.replace(tzinfo=UTC) if first else last) or FIRST_TIME)
-    before = f"last_value(case when {usable} then moment end ignore nulls) over (order by row)"
-    placed = f"case when {usable} then moment else coalesce({before}, {start}) end as moment"
-    query = f"select * replace (not {usable} as stray, {placed}) from {rows} order by row"
-    _rewrite(connection, query, part)
+    query = f"""
+        select stray.* replace (true as stray, coalesce(before.moment, {start}) as moment)
+        from (select * from {rows} where not {good}) stray
+        asof left join (select row, moment from {rows} where {good}) before on stray.row >= before.row
+        order by row
+    """
+    connection.execute(f"copy ({query}) to {literal(strays)} ({PARQUET})")
+    return True
 
 
 def differences(
@@ -132,14 +143,14 @@ def differences(
 
     now, before = numbered(f"from read_parquet({literal(part)})"), numbered(" union all ".join(earlier))
     missing = f"select row from {before} anti join {now} using (digest, number) order by row"
-    connection.execute(f"copy ({missing}) to {literal(gone)} (format parquet)")
+    connection.execute(f"copy ({missing}) to {literal(gone)} ({PARQUET})")
     new = f"select row from {now} anti join {before} using (digest, number)"
     _rewrite(connection, f"from read_parquet({literal(part)}) where row in ({new}) order by row", part)
 
 
 def _rewrite(connection: duckdb.DuckDBPyConnection, query: str, part: Path) -> None:
     other = part.with_name(f"{part.name}.rewritten")
-    connection.execute(f"copy ({query}) to {literal(other)} (format parquet)")
+    connection.execute(f"copy ({query}) to {literal(other)} ({PARQUET})")
     other.replace(part)
 
 

@@ -31,8 +31,9 @@ def profile_of(
     written, so that it checks the split rather than repeats it), how many repeat another, and how the night stands
     against the weeks before it.
     """
-    by_reason = dict(connection.execute("select reason, count(*) from judged group by reason").fetchall())
-    accepted_rows = by_reason.pop(None, 0)
+    by_reason = dict(connection.execute("select reason, count(*) from set_aside group by reason").fetchall())
+    rows = f"select coalesce(sum(source_rows), 0)::bigint from read_parquet({literal(accepted)})"
+    [(accepted_rows,)] = connection.execute(rows).fetchall()
     aside = sum(by_reason.values())
     read = accepted_rows + aside
     unexpected = {reason: rows for reason, rows in by_reason.items() if reason not in limits.expected_reasons}
