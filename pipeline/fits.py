@@ -56,10 +56,11 @@ def fit_windows(
             known, valid, calibrate, test = (slice_of(data, meta, part, window) for part in SLICES)
             model = recipe(settings, name, parameters, seed)
             seconds += timed_fit(model, known, valid, on_epoch)
-            losses.append(validation_losses(valid, model.predict(valid), settings.question.primary))
+            said = model.predict(valid)  # before calibration, which knows what came after
+            losses.append(validation_losses(valid, said, settings.question.primary))
+            tables.append(_predictions(seed, window, "valid", valid, said))
             calibrate_on(settings, model, calibrate)
-            for part, later in (("valid", valid), ("test", test)):
-                tables.append(_predictions(seed, window, part, later, model.predict(later)))
+            tables.append(_predictions(seed, window, "test", test, model.predict(test)))
             if seed == 0:
                 asked_again += _altered(settings, window, model, test)
                 asked_again += _without_state(settings, window, name, model, (known, valid, calibrate, test))
