@@ -1,7 +1,8 @@
 """Writes what the documentation takes from the code and from measured results: docs/reference.md, and README's table.
 
-`make docs` runs it. README's table comes from docs/results/complete_journey.json, which is the output of
-`recur compare --format json` after the main job; its last line from the same with evidence.windows = 3.
+`make docs` runs it. README's first table comes from docs/results/complete_journey.json, which is the output of
+`recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
+`make bench NAME=real-data` writes, or where that is not there its last line from the first with evidence.windows = 3.
 """
 
 import ast
@@ -14,6 +15,7 @@ from typing import Any
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS / "results" / "complete_journey.json"
+REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
 THREE_WINDOWS = DOCS / "results" / "complete_journey_three_windows.json"
 BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"
 
@@ -28,8 +30,41 @@ def with_results(readme: str) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     one, three = (json.loads(file.read_text("utf-8")) for file in (RESULTS, THREE_WINDOWS))
-    longer = f"**On {len(three['windows'])} forward windows**, each trained apart. {three['verdict']['sentence']}"
-    return "\n".join([before + BEGIN, "", *results(one), "", longer, "", END]) + after
+    longer = [f"**On {len(three['windows'])} forward windows**, each trained apart. {three['verdict']['sentence']}"]
+    if REAL_DATA.exists():
+        longer = list(real_data(json.loads(REAL_DATA.read_text("utf-8"))))
+    return "\n".join([before + BEGIN, "", *results(one), "", *longer, "", END]) + after
+
+
+def real_data(found: dict[str, Any]) -> Iterator[str]:
+    """The comparisons on every real set as Markdown: log loss with its 95 % interval, a column a set, and verdicts."""
+    titles = {"complete_journey": "Complete Journey", "cdnow": "CDNOW", "online_retail": "Online Retail II"}
+    sets = found["comparisons"]
+    losses = {
+        name: {model["name"]: _interval(model["metrics"]["log_loss"]) for model in comparison["models"]}
+        for name, comparison in sets.items()
+    }
+    families = {model["name"]: model["family"] for one in sets.values() for model in one["models"]}
+    headings = [f"{titles[name]}, {one['question']['horizons'][0]} days" for name, one in sets.items()]
+    rows = [[model, family, *(losses[name].get(model, "") for name in sets)] for model, family in families.items()]
+    yield f"**On {' and '.join(_windows_of(sets))}, each trained apart** (log loss; {_budget(sets)}):"
+    yield ""
+    yield from _table(["model", "family", *headings], rows)
+    for name, one in sets.items():
+        yield ""
+        yield f"{titles[name]}: {one['verdict']['sentence']}"
+
+
+def _windows_of(sets: dict[str, Any]) -> list[str]:
+    counts = list(dict.fromkeys(len(one["windows"]) for one in sets.values()))
+    return [f"{count} forward window{'s' if count > 1 else ''}" for count in sorted(counts, reverse=True)]
+
+
+def _budget(sets: dict[str, Any]) -> str:
+    budgets = dict.fromkeys(
+        ", ".join(part for part in one["budget"].split(", ") if "windows" not in part) for one in sets.values()
+    )
+    return "; ".join(budgets)
 
 
 def results(comparison: dict[str, Any]) -> Iterator[str]:

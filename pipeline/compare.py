@@ -157,6 +157,8 @@ def _pictures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figu
     return {
         "comparison": plots.comparison(comparison),
         "training_curves": plots.training_curves(evidence.curves),
+        "altered": plots.altered(comparison),
+        "horizons": plots.horizons(evidence.observed, evidence.predicted),
         **{
             name: getattr(plots, name)(evidence.labels, said)
             for name in ("roc", "precision_recall", "calibration", "gain")

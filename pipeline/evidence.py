@@ -36,6 +36,8 @@ class Evidence:
     calibration: dict[str, dict[str, Any] | None]  # name -> its calibration as JSON
     curves: dict[str, dict[str, list[float]]]  # name -> measure -> value an epoch
     altered: dict[str, pa.Table]  # name -> what it said when its histories were altered
+    observed: dict[int, float]  # horizon in days -> the share of the test examples that churned within it
+    predicted: dict[str, dict[int, float]]  # name -> horizon -> the mean probability that it said of the same
 
     @property
     def seeds(self) -> int:
@@ -53,17 +55,21 @@ def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
     results: list[Result] = []
     facts: dict[str, dict[str, Any]] = {"parameters": {}, "calibration": {}, "curves": {}}
     altered: dict[str, pa.Table] = {}
+    observed: dict[int, float] = {}
+    predicted: dict[str, dict[int, float]] = {}
     for name in settings.models.names:
         file, rows_file = folder / "results" / f"{name}.json", folder / "predictions" / f"{name}.parquet"
         if not file.exists() or not rows_file.exists():
             raise RecurError(f"{name} has no result as of {cutoff.date()} in {folder}: run `recur train` for it")
-        result, rows = json.loads(file.read_text("utf-8")), test_rows(pq.read_table(rows_file), settings)
+        result, table = json.loads(file.read_text("utf-8")), pq.read_table(rows_file)
+        rows = test_rows(table, settings)
         first = first or rows
         same = ["seed", "customer_id", "cutoff"]
         if not rows.select(same).equals(first.select(same)):
             raise RecurError(f"{name} was tested on other examples than {results[0].name}: run `recur train` anew")
         for key, known in facts.items():
             known[name] = result.pop(key)
+        observed, predicted[name] = _by_horizon(table)
         altered[name] = pq.read_table(folder / "altered" / f"{name}.parquet")
         results.append(
             Result(
@@ -86,6 +92,8 @@ def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
         calibration=facts["calibration"],
         curves=facts["curves"],
         altered=altered,
+        observed=observed,
+        predicted=predicted,
     )
 
 
@@ -93,6 +101,17 @@ def test_rows(table: pa.Table, settings: Settings) -> pa.Table:
     """Of a recipe's predictions those of the test at the primary horizon, in the order of `Evidence`."""
     kept = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], settings.question.primary))
     return table.filter(kept)
+
+
+def _by_horizon(table: pa.Table) -> tuple[dict[int, float], dict[int, float]]:
+    """Horizon -> the mean of the churn that was observed on the test, and of what was said of the same examples."""
+    known = table.filter(pc.and_(pc.equal(table["slice"], "test"), pc.invert(pc.is_nan(table["churn"]))))
+    means = known.group_by("horizon_days").aggregate([("churn", "mean"), ("churn_probability", "mean")])
+    days = means["horizon_days"].to_pylist()
+    return (
+        dict(zip(days, means["churn_mean"].to_pylist(), strict=True)),
+        dict(zip(days, means["churn_probability_mean"].to_pylist(), strict=True)),
+    )
 
 
 def _values(rows: pa.Table, name: str) -> np.ndarray | None:

@@ -104,6 +104,43 @@ def training_curves(curves: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     return figure
 
 
+def horizons(observed: Mapping[int, float], predicted: Mapping[str, Mapping[int, float]]) -> Figure:
+    """The share that churns within each horizon, in days: as observed, and the mean that each model says."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set(title="Churn against the horizon", xlabel="horizon in days", ylabel="mean probability of churn")
+    days = sorted(observed)
+    axes.plot(days, [observed[day] for day in days], color="black", marker="s", linewidth=2, label="observed")
+    for number, (name, means) in enumerate(predicted.items()):
+        axes.plot(days, [means[day] for day in days], label=name, color=_colour(number), marker="o", markersize=4)
+    return _finished(figure, axes)
+
+
+def altered(document: Mapping[str, Any]) -> Figure:
+    """By how much the log loss of each sequence model changes when its histories are altered, with 95 % intervals.
+    `document` is the comparison as JSON, with `log_loss_change`.
+    """
+    models = [model for model in document["models"] if model["log_loss_change"]]
+    names = list(dict.fromkeys(what for model in models for what in model["log_loss_change"]))
+    figure = Figure(figsize=(8.0, 2.0 + 0.3 * max(len(models), 1) * max(len(names), 1)), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title="Is it time?", xlabel="log loss when altered minus log loss as it is")
+    axes.axvline(0, **REFERENCE)
+    for number, model in enumerate(models):
+        for what, change in model["log_loss_change"].items():
+            place = names.index(what) + 0.8 * (number + 0.5) / len(models) - 0.4
+            axes.plot(
+                change["value"], place, "o", color=_colour(number), label=None if what != names[0] else model["name"]
+            )
+            if change["low"] is not None:
+                axes.plot([change["low"], change["high"]], [place, place], color=_colour(number))
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    if not models:
+        _say(axes, "no model of this comparison reads sequences")
+    return _finished(figure, axes)
+
+
 def comparison(document: Mapping[str, Any]) -> Figure:
     """Every metric of every model with its 95 % interval, best first, and the verdict beneath. `document` is
     `Comparison.to_json()`.

@@ -142,7 +142,7 @@ def test_the_report_is_one_page_that_says_what_the_comparison_says(trained_world
     for model in comparison["models"]:
         assert f"<td>{model['name']}</td>" in page
         assert f"{model['metrics']['log_loss']['value']:.3f}" in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 8
     assert "http" not in page.replace("http-equiv", "")
     words = set(re.findall(r"\w+", re.sub(r"base64,[^\"]*", "", page)))
     assert not words & set(trained_world.events["customer_id"])

@@ -111,3 +111,16 @@ def test_pyplot_is_not_imported():
     code = "import sys, models.evidence.plots as plots; plots.roc([0, 1], {'a': [0.1, 0.9]})"
     code += "; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_churn_is_drawn_against_the_horizon():
+    figure = plots.horizons({28: 0.2, 7: 0.5}, {"gru": {7: 0.4, 28: 0.1}})
+    assert line(figure, "observed").tolist() == [[7, 28], [0.5, 0.2]]
+    assert line(figure, "gru").tolist() == [[7, 28], [0.4, 0.1]]
+
+
+def test_what_altering_changes_is_drawn_and_nothing_is_said_so():
+    change = {"order shuffled": {"value": 0.01, "low": 0.0, "high": 0.02}}
+    models = [{"name": "gru", "log_loss_change": change}, {"name": "recency", "log_loss_change": {}}]
+    assert line(plots.altered({"models": models}), "gru")[0].tolist() == [0.01]
+    assert words(plots.altered({"models": models[1:]})) == ["no model of this comparison reads sequences"]
