@@ -33,6 +33,18 @@ class Sequences:
         """[examples]: the flat position of the last event before each example's cutoff."""
         return self.offsets[self.history] + self.length - 1
 
+    def histories(self, first: int, last: int) -> "Sequences":
+        """The histories `[first, last)` without a copy of their steps, and without examples."""
+        steps = slice(self.offsets[first], self.offsets[last])
+        return Sequences(
+            offsets=self.offsets[first : last + 1] - self.offsets[first],
+            event_time=self.event_time[steps],
+            numeric={name: values[steps] for name, values in self.numeric.items()},
+            categorical={name: (codes[steps], values) for name, (codes, values) in self.categorical.items()},
+            history=np.zeros(0, np.int64),
+            length=np.zeros(0, np.int64),
+        )
+
 
 @dataclass(frozen=True)
 class Labels:

@@ -1,6 +1,7 @@
 """From events to the numbers that a sequence model reads: scalers and vocabularies, fitted on what training may see."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Integers, Sequences
+from features.flat import flat, runs
 
 MICROSECONDS_A_DAY = 86_400_000_000
 DAYS_A_YEAR = 365.25
@@ -75,31 +77,29 @@ class Encoder:
         from nothing else: what lies behind the last cutoff of a history does not move them.
         """
         sequences = data.sequences
-        visible = _visible_steps(sequences)
-        seen_time = sequences.event_time[visible]
-        spans_a_year = bool(seen_time.size) and np.ptp(seen_time) >= DAYS_A_YEAR * MICROSECONDS_A_DAY
-        channels = _step_channels(sequences)
-        if not spans_a_year:
-            channels = {name: values for name, values in channels.items() if not name.startswith("year_")}
+        longest = np.zeros(len(sequences.offsets) - 1, np.int64)
+        np.maximum.at(longest, sequences.history, sequences.length)
         return cls(
-            steps=_fit_scalers({name: values[visible] for name, values in channels.items()}),
-            cutoffs=_fit_scalers(_cutoff_channels(Standing.of(data))),
-            vocabularies=_fit_vocabularies(sequences, visible),
+            steps=_fit_scalers(_Visible(sequences, longest)),
+            cutoffs=_fit_scalers([_cutoff_channels(Standing.of(data))]),
+            vocabularies=_fit_vocabularies(sequences, longest),
         )
 
     def encode(self, sequences: Sequences, previous: Integers | None = None) -> EncodedSteps:
         """Every step of `sequences`; `numeric` in the order of `numeric_channels`. `previous` [histories] is the time
         of the event before the first step of each history, where that goes on from an earlier reading, else NEVER.
         """
-        channels = _step_channels(sequences, previous)
-        categorical = np.zeros((len(sequences.event_time), len(self.vocabularies)), np.int32)
-        for column, (name, known) in enumerate(self.vocabularies.items()):
-            if name in sequences.categorical:
-                codes, values = sequences.categorical[name]
-                code_of = {value: code for code, value in enumerate(known, start=1)}
-                translated = np.array([*(code_of.get(value, 0) for value in values), 0], np.int32)
-                categorical[:, column] = translated[codes]  # null is -1 and takes the last, 0
-        return EncodedSteps(_scale(channels, self.steps, len(sequences.event_time)), categorical)
+        steps = len(sequences.event_time)
+        numeric = flat((steps, len(self.steps)), np.float32)
+        categorical = flat((steps, len(self.vocabularies)), np.int32)
+        for first, last in runs(sequences.offsets):
+            part = sequences.histories(first, last)
+            here = slice(sequences.offsets[first], sequences.offsets[last])
+            channels = _step_channels(part, None if previous is None else previous[first:last])
+            numeric[here] = _scale(channels, self.steps, len(part.event_time))
+            for column, (name, known) in enumerate(self.vocabularies.items()):
+                categorical[here, column] = _translated(part, name, known)
+        return EncodedSteps(numeric, categorical)
 
     def at_cutoff(self, standing: Standing) -> NDArray[np.float32]:
         """[examples, cutoff channels]: what can be said at the cutoff itself, which no step knows: the silence since
@@ -127,13 +127,45 @@ class Encoder:
         )
 
 
-def _visible_steps(sequences: Sequences) -> NDArray[np.bool_]:
-    """[steps]: whether any example sees the step."""
-    longest = np.zeros(len(sequences.offsets) - 1, np.int64)
-    np.maximum.at(longest, sequences.history, sequences.length)
-    lengths = np.diff(sequences.offsets)
-    rank = np.arange(len(sequences.event_time)) - np.repeat(sequences.offsets[:-1], lengths)
+class _Visible:
+    """The step channels of one run of histories after another, at the steps that any example sees: each history's first
+    `longest`. The time of year is among them where those steps span a year.
+    """
+
+    def __init__(self, sequences: Sequences, longest: Integers) -> None:
+        self._sequences, self._longest = sequences, longest
+        seen = longest > 0
+        first = sequences.event_time[sequences.offsets[:-1][seen]]
+        last = sequences.event_time[(sequences.offsets[:-1] + longest - 1)[seen]]
+        self._spans_a_year = bool(seen.any()) and last.max() - first.min() >= DAYS_A_YEAR * MICROSECONDS_A_DAY
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[np.float64]]]:
+        for first, last in runs(self._sequences.offsets):
+            part = self._sequences.histories(first, last)
+            visible = _beginnings(part.offsets, self._longest[first:last])
+            channels = _step_channels(part)
+            yield {
+                name: values[visible]
+                for name, values in channels.items()
+                if self._spans_a_year or not name.startswith("year_")
+            }
+
+
+def _beginnings(offsets: Integers, longest: Integers) -> NDArray[np.bool_]:
+    """[steps]: whether a step is among the first `longest` of its history."""
+    lengths = np.diff(offsets)
+    rank = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     return rank < np.repeat(longest, lengths)
+
+
+def _translated(sequences: Sequences, name: str, known: list[str]) -> NDArray[np.int32]:
+    """[steps]: each value's code in a vocabulary; 0 is unknown or null."""
+    if name not in sequences.categorical:
+        return np.zeros(len(sequences.event_time), np.int32)
+    codes, values = sequences.categorical[name]
+    code_of = {value: code for code, value in enumerate(known, start=1)}
+    # Null is -1 and takes the last, 0.
+    return np.array([*(code_of.get(value, 0) for value in values), 0], np.int32)[codes]
 
 
 def _step_channels(sequences: Sequences, previous: Integers | None = None) -> dict[str, NDArray[np.float64]]:
@@ -175,14 +207,25 @@ def _cutoff_channels(standing: Standing) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _fit_scalers(channels: dict[str, NDArray[np.float64]]) -> tuple[Scaled, ...]:
-    """Mean and standard deviation of each channel over its values that are not null, for the channels that vary."""
-    scalers = []
-    for name, values in channels.items():
-        known = values[~np.isnan(values)]
-        if known.size and known.std() > 1e-9:
-            scalers.append(Scaled(name, float(known.mean()), float(known.std())))
-    return tuple(scalers)
+def _fit_scalers(parts: Iterable[dict[str, NDArray[np.float64]]]) -> tuple[Scaled, ...]:
+    """Mean and standard deviation of each channel over its values that are not null, for the channels that vary. The
+    parts are gone through twice, so that no more than one is held.
+    """
+    counts: dict[str, int] = {}
+    sums: dict[str, float] = {}
+    for part in parts:
+        for name, values in part.items():
+            known = values[~np.isnan(values)]
+            counts[name] = counts.get(name, 0) + known.size
+            sums[name] = sums.get(name, 0.0) + float(known.sum())
+    means = {name: sums[name] / count for name, count in counts.items() if count}
+    squares = dict.fromkeys(means, 0.0)
+    for part in parts:
+        for name, mean in means.items():
+            away = part[name][~np.isnan(part[name])] - mean
+            squares[name] += float((away * away).sum())
+    spreads = {name: float(np.sqrt(squares[name] / counts[name])) for name in means}
+    return tuple(Scaled(name, mean, spreads[name]) for name, mean in means.items() if spreads[name] > 1e-9)
 
 
 def _scale(channels: dict[str, NDArray[np.float64]], scalers: tuple[Scaled, ...], rows: int) -> NDArray[np.float32]:
@@ -194,17 +237,21 @@ def _scale(channels: dict[str, NDArray[np.float64]], scalers: tuple[Scaled, ...]
     return scaled
 
 
-def _fit_vocabularies(sequences: Sequences, visible: NDArray[np.bool_]) -> dict[str, list[str]]:
-    """The most frequent values of each attribute, in order of (count descending, value); an attribute that is the
-    same at every step says nothing and is left out.
+def _fit_vocabularies(sequences: Sequences, longest: Integers) -> dict[str, list[str]]:
+    """The most frequent values of each attribute, in order of (count descending, value), over each history's first
+    `longest` steps; an attribute that is the same at every step says nothing and is left out.
     """
     vocabularies = {}
     for name, (codes, values) in sequences.categorical.items():
-        seen = codes[visible]
-        counts = np.bincount(seen[seen >= 0], minlength=len(values))
+        counts, steps = np.zeros(len(values), np.int64), 0
+        for first, last in runs(sequences.offsets):
+            visible = _beginnings(sequences.offsets[first : last + 1] - sequences.offsets[first], longest[first:last])
+            seen = codes[sequences.offsets[first] : sequences.offsets[last]][visible]
+            counts += np.bincount(seen[seen >= 0], minlength=len(values))
+            steps += len(seen)
         ranked = sorted((-int(count), value) for count, value in zip(counts, values, strict=True))
         known = [value for count, value in ranked[:MAX_CATEGORIES] if -count >= MIN_STEPS_A_CATEGORY]
-        if known and len(seen) > -ranked[0][0]:  # else every step says the same
+        if known and steps > -ranked[0][0]:  # else every step says the same
             vocabularies[name] = known
     return vocabularies
 

@@ -1,13 +1,17 @@
 """A dataset as files that DuckDB, pandas and pyarrow read without this project, and back again, bit for bit.
 
 `examples.parquet` (customer, cutoff, pointer, labels), `aggregates.parquet` (a row an example, in the same order),
-`histories.parquet` (how many steps each history has), `steps.parquet` (their steps, one history after the other) and
-`dataset.json` (horizons, and the values behind categorical codes).
+`histories.parquet` (how many steps each history has), `steps/00000.parquet` and on (their steps, one history after the
+other, in shards of whole histories) and `dataset.json` (horizons, and the values behind categorical codes).
+
+Steps are written and read a shard at a time, into flat columns that lie in files where they are long (`features.flat`):
+what reads histories, training above all, needs no more memory than a shard and a batch.
 """
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,17 +19,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.dataset import Dataset, Labels, Sequences
+from features.flat import flat, runs
 from pipeline.paths import atomically
 
 EXAMPLES, AGGREGATES, HISTORIES, STEPS, MEANING = (
     "examples.parquet",
     "aggregates.parquet",
     "histories.parquet",
-    "steps.parquet",
+    "steps",
     "dataset.json",
 )
 LABELS = ("churn", "purchases", "spend")
 FURTHER = ("next_event_days", "next_event_type")
+STEPS_A_SHARD = 2_000_000
 INSTANT = pa.timestamp("us", "UTC")
 
 
@@ -35,7 +41,11 @@ def write_dataset(folder: Path, data: Dataset) -> None:
     _write(folder / EXAMPLES, _examples(data))
     _write(folder / AGGREGATES, pa.table({name: data.aggregates[name].to_numpy() for name in data.aggregates.columns}))
     _write(folder / HISTORIES, pa.table({"steps": np.diff(data.sequences.offsets)}))
-    _write(folder / STEPS, _steps(data.sequences))
+    shards = list(runs(data.sequences.offsets, STEPS_A_SHARD))
+    for number, shard in enumerate(shards):
+        _write(_shard(folder, number), _steps(data.sequences.histories(*shard)))
+    for left in sorted((folder / STEPS).glob("*.parquet"))[len(shards) :]:
+        left.unlink()
     meaning = {
         "horizons": list(data.horizons),
         "numeric": list(data.sequences.numeric),
@@ -50,8 +60,7 @@ def write_dataset(folder: Path, data: Dataset) -> None:
 def read_dataset(folder: Path) -> Dataset:
     """What `write_dataset` wrote."""
     meaning = json.loads((folder / MEANING).read_text("utf-8"))
-    examples, steps = pq.read_table(folder / EXAMPLES), pq.read_table(folder / STEPS)
-    aggregates = pq.read_table(folder / AGGREGATES)
+    examples = pq.read_table(folder / EXAMPLES)
     lengths = _integers(pq.read_table(folder / HISTORIES), "steps")
     labels = None
     if meaning["labelled"]:
@@ -64,18 +73,8 @@ def read_dataset(folder: Path) -> Dataset:
         horizons=tuple(meaning["horizons"]),
         customer_id=np.asarray(examples["customer_id"].to_pylist(), dtype=object),
         cutoff=_integers(examples, "cutoff"),
-        aggregates=pd.DataFrame({name: _floats(aggregates, name) for name in aggregates.column_names}),
-        sequences=Sequences(
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            event_time=_integers(steps, "event_time"),
-            numeric={name: _floats(steps, name) for name in meaning["numeric"]},
-            categorical={
-                name: (_integers(steps, name).astype(np.int32), values)
-                for name, values in meaning["categorical"].items()
-            },
-            history=_integers(examples, "history"),
-            length=_integers(examples, "length"),
-        ),
+        aggregates=_aggregates(folder / AGGREGATES),
+        sequences=_sequences(folder, meaning, lengths, examples),
         labels=labels,
     )
 
@@ -113,6 +112,43 @@ def _examples(data: Dataset) -> pa.Table:
             columns[FURTHER[0]] = pa.array(data.labels.next_event_days)
             columns[FURTHER[1]] = pa.array(data.labels.next_event_type.tolist(), pa.string())
     return pa.table(columns)
+
+
+def _aggregates(file: Path) -> pd.DataFrame:
+    """A row an example, read a row group at a time."""
+    source = pq.ParquetFile(file)
+    values, begin = flat((source.metadata.num_columns, source.metadata.num_rows), np.float64), 0
+    for batch in source.iter_batches():
+        for row, column in zip(values, batch.columns, strict=True):
+            row[begin : begin + len(batch)] = column.to_numpy(zero_copy_only=False)
+        begin += len(batch)
+    return pd.DataFrame(values.T, columns=source.schema_arrow.names, copy=False)
+
+
+def _sequences(folder: Path, meaning: dict[str, Any], lengths: np.ndarray, examples: pa.Table) -> Sequences:
+    steps = int(lengths.sum())
+    columns = {"event_time": flat(steps, np.int64)}
+    columns |= {name: flat(steps, np.float64) for name in meaning["numeric"]}
+    columns |= {name: flat(steps, np.int32) for name in meaning["categorical"]}
+    begin = 0
+    for file in sorted((folder / STEPS).glob("*.parquet")):
+        shard = pq.read_table(file)
+        for name, values in columns.items():
+            reading = _floats if name in meaning["numeric"] else _integers
+            values[begin : begin + shard.num_rows] = reading(shard, name)
+        begin += shard.num_rows
+    return Sequences(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        event_time=columns["event_time"],
+        numeric={name: columns[name] for name in meaning["numeric"]},
+        categorical={name: (columns[name], values) for name, values in meaning["categorical"].items()},
+        history=_integers(examples, "history"),
+        length=_integers(examples, "length"),
+    )
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / STEPS / f"{number:05d}.parquet"
 
 
 def _steps(sequences: Sequences) -> pa.Table:

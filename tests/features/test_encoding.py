@@ -115,3 +115,19 @@ def test_an_encoder_survives_json(data):
 def test_signed_log():
     assert signed_log(np.array([-9.0, 0.0, 9.0])) == pytest.approx([-np.log(10), 0, np.log(10)])
     assert np.isnan(signed_log(np.array([np.nan]))).all()
+
+
+def test_histories_are_encoded_a_run_at_a_time_to_the_same_numbers(data, monkeypatch):
+    whole = Encoder.fit(data)
+    expected = whole.encode(data.sequences)
+    monkeypatch.setattr("features.flat.STEPS_AT_ONCE", 30)
+    monkeypatch.setattr("features.flat.LONGEST_IN_MEMORY", 0)
+    parts = Encoder.fit(data)
+    assert parts.vocabularies == whole.vocabularies
+    assert [channel.name for channel in parts.steps] == whole.numeric_channels
+    for mine, theirs in zip(parts.steps, whole.steps, strict=True):
+        assert (mine.centre, mine.scale) == pytest.approx((theirs.centre, theirs.scale), rel=1e-12)
+    found = whole.encode(data.sequences)
+    assert isinstance(found.numeric.base, np.memmap)
+    np.testing.assert_array_equal(found.numeric, expected.numeric)
+    np.testing.assert_array_equal(found.categorical, expected.categorical)

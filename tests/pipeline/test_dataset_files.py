@@ -64,6 +64,21 @@ def test_without_labels_too(data: Dataset, tmp_path: Path) -> None:
     assert same(read_dataset(tmp_path), replace(data, labels=None))
 
 
+def test_steps_in_shards_and_in_files_of_their_own_are_the_same(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.dataset_files.STEPS_A_SHARD", 2)
+    monkeypatch.setattr("features.flat.LONGEST_IN_MEMORY", 0)
+    write_dataset(tmp_path, data)
+    shards = [pq.read_metadata(file).num_rows for file in sorted((tmp_path / "steps").iterdir())]
+    assert shards == [2, 3, 1]  # whole histories
+    found = read_dataset(tmp_path)
+    assert same(found, data)
+    assert isinstance(found.sequences.event_time.base, np.memmap)
+    write_dataset(tmp_path, without_customer(data, "b"))  # nothing of a shard that is no longer needed is left
+    assert same(read_dataset(tmp_path), without_customer(data, "b"))
+
+
 def test_the_files_are_readable_without_this_project(data: Dataset, tmp_path: Path) -> None:
     write_dataset(tmp_path, data)
     examples = pq.read_table(tmp_path / "examples.parquet").to_pandas()

@@ -139,7 +139,7 @@ def test_nothing_that_happens_at_or_after_the_cutoff_changes_the_snapshot(
     write_night(fresh_world.settings, changed, FIRST, NEXT)
     write_night(fresh_world.settings, changed, NEXT, LATER)
     snapshot(fresh_world.settings, FIRST)
-    for name in ("examples.parquet", "aggregates.parquet", "steps.parquet"):
+    for name in ("examples.parquet", "aggregates.parquet", "steps/00000.parquet"):
         ours, theirs = (paths.snapshot(world.settings, FIRST) / name for world in (fresh_world, trained_world))
         assert ours.read_bytes() == theirs.read_bytes()
 
