@@ -28,7 +28,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     """
     from pipeline.validation.expectations import expect
 
-    with recorded(settings, "validate", night) as figures:
+    with recorded(settings, "validate", night) as figures, paths.alone(settings, "night"):
         staged, accepted = paths.staged(settings, night), paths.accepted(settings, night)
         if not staged.exists():
             raise RecurError(f"{staged} does not exist: the night {night.name} was not extracted; run recur ingest")
