@@ -1,6 +1,6 @@
 """The closing report of the main job, and the comparison as `recur compare` prints it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecurError
@@ -20,6 +20,16 @@ REVIEWED = {
     "calibration_error": "calibration error",
     "lift_at_10_percent": "lift at 10 %",
 }
+
+
+PARTS = """
+select horizon_days, segment, member, customers,
+       max(case when metric = 'mean_predicted' then value end), max(case when metric = 'base_rate' then value end),
+       max(case when metric = 'roc_auc' then value end), max(case when metric = 'log_loss' then value end)
+from segment_review as s
+where score_date = (select max(score_date) from segment_review where horizon_days = s.horizon_days)
+group by horizon_days, segment, member, customers order by horizon_days, segment, customers desc, member
+"""
 
 
 def print_report(settings: Settings, screen: "Console | None" = None) -> None:
@@ -87,7 +97,9 @@ def print_comparison(settings: Settings, screen: "Console") -> None:
 
 
 def print_review(settings: Settings, screen: "Console") -> None:
-    """The latest review of each horizon: what was predicted, what happened, and how well it fits."""
+    """The latest review of each horizon: what was predicted, what happened, and how well it fits; its parts; and what
+    is to be done.
+    """
     from sqlalchemy import text
 
     from pipeline.serving.database import reading
@@ -100,6 +112,10 @@ def print_review(settings: Settings, screen: "Console") -> None:
                 "where horizon_days = r.horizon_days) order by r.horizon_days, r.metric"
             )
         ).all()
+        parts = connection.execute(text(PARTS)).all()
+        done = connection.execute(
+            text("select score_date, decision, why from review_decisions order by score_date desc limit 1")
+        ).first()
     if not rows:
         screen.print("No horizon of a published night has closed yet, so there is nothing to review.")
     for horizon in sorted({row.horizon_days for row in rows}):
@@ -109,8 +125,27 @@ def print_review(settings: Settings, screen: "Console") -> None:
             f"Scores of {first.score_date} by {first.model_name}, {first.customers:,} customers, {horizon} days, "
             "now closed (95 % intervals):"
         )
-        parts = [_in_interval(words, metrics[name]) for name, words in REVIEWED.items() if name in metrics]
-        screen.print("  " + "; ".join(parts))
+        told = [_in_interval(words, metrics[name]) for name, words in REVIEWED.items() if name in metrics]
+        screen.print("  " + "; ".join(told))
+        _print_parts(screen, [row for row in parts if row.horizon_days == horizon])
+    if done:
+        screen.print(f"As of {done.score_date}: {done.decision}: {done.why}.")
+
+
+def _print_parts(screen: "Console", rows: Sequence[Any]) -> None:
+    from pipeline.screen import table
+
+    if rows:
+        heads = ("of them", "customers", "predicted", "churned", "AUC", "log loss")
+        cells = [
+            (
+                row.member if row.segment == "treatment" else f"{row.segment} {row.member}",
+                row.customers,
+                *(None if value is None else round(value, 3) for value in row[4:]),
+            )
+            for row in rows
+        ]
+        table(screen, heads, cells)
 
 
 def print_explanation(screen: "Console", explanation: Mapping[str, Any]) -> None:

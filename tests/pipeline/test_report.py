@@ -1,6 +1,7 @@
 """The closing report: what it shows of a published and reviewed world, and what it says where nothing is yet."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from pipeline.report import print_comparison, print_explanation, print_report
 from pipeline.review import review
 from tests.pipeline.conftest import World
 from tests.pipeline.test_publish import leave, scores
-from tests.pipeline.trained_world import FIRST, LATER, PRIMARY, eligible_by_hand, night
+from tests.pipeline.trained_world import FIRST, LATER, PRIMARY, eligible_by_hand, loaded_up_to, night
 
 
 def screen(width: int = 80) -> tuple[Console, io.StringIO]:
@@ -27,17 +28,22 @@ def test_where_nothing_is_yet_it_says_so(fresh_world: World) -> None:
     assert "make up" in file.getvalue()
 
 
-def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World) -> None:
+def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     customers = eligible_by_hand(fresh_world.events, FIRST)
     frame = scores({name: (number + 1) / 200 for number, name in enumerate(customers)}, horizon=PRIMARY)
     frame.loc[len(frame) - 1, "reasons"] = "no event for 23 days, usually every 6"
     settings = fresh_world.settings
     leave(settings, night(FIRST), frame)
-    publish(settings, night(FIRST))
-    review(settings, night(LATER))
+    with loaded_up_to(settings, FIRST):
+        publish(settings, night(FIRST))
+    with monkeypatch.context() as changed:
+        changed.setattr("pipeline.outcomes._treated_by_the_source", lambda *_: set(customers[:40]))
+        review(settings, night(LATER))
     console, file = screen()
     print_report(settings, console)
     printed = file.getvalue()
+    assert re.search(r"^treated +40 ", printed, re.MULTILINE)
+    assert re.search(rf"^not treated +{len(customers) - 40} ", printed, re.MULTILINE)
     shown = [line.split()[0] for line in printed.splitlines() if line.split() and line.split()[0] in customers]
     assert shown == customers[::-1][:10]
     assert "no event for 23 days" in printed

@@ -18,22 +18,27 @@ from pipeline.settings import Review, Settings
 from pipeline.store.event_store import open_store
 from tests.pipeline.conftest import World
 from tests.pipeline.test_publish import leave, scores
-from tests.pipeline.trained_world import FIRST, LATER, NEXT, PRIMARY, churned_by_hand, eligible_by_hand, night
+from tests.pipeline.trained_world import (
+    FIRST,
+    LATER,
+    NEXT,
+    PRIMARY,
+    churned_by_hand,
+    eligible_by_hand,
+    loaded_up_to,
+    night,
+)
 
 
 @pytest.fixture
 def published(fresh_world: World) -> tuple[World, pd.DataFrame]:
     """The first night's customers, with made-up scores at the primary horizon, published before the next night came."""
-    later = [fresh_world.settings.events / f"{cutoff.date()}.parquet" for cutoff in (NEXT, LATER)]
-    for file in later:
-        file.rename(file.with_suffix(".later"))
     customers = eligible_by_hand(fresh_world.events, FIRST)
     random = np.random.default_rng(1)
     frame = scores({customer: float(random.uniform(0.05, 0.95)) for customer in customers}, horizon=PRIMARY)
     leave(fresh_world.settings, night(FIRST), frame)
-    publish(fresh_world.settings, night(FIRST))
-    for file in later:
-        file.with_suffix(".later").rename(file)
+    with loaded_up_to(fresh_world.settings, FIRST):
+        publish(fresh_world.settings, night(FIRST))
     return fresh_world, frame
 
 

@@ -2,7 +2,8 @@
 and scoring steps share.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def run_training(settings: Settings, cutoff: datetime) -> None:
         train(settings, cutoff, name)
     compare(settings, cutoff)
     promote(settings, cutoff)
+
+
+@contextmanager
+def loaded_up_to(settings: Settings, cutoff: datetime) -> Iterator[None]:
+    """Later nights are not there, as when the night of `cutoff` was published: else its scores would be backfilled."""
+    later = [file for file in settings.events.glob("*.parquet") if file.stem > cutoff.date().isoformat()]
+    for file in later:
+        file.rename(file.with_suffix(".later"))
+    yield
+    for file in later:
+        file.with_suffix(".later").rename(file)
 
 
 def night(cutoff: datetime) -> Night:
