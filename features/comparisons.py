@@ -13,7 +13,6 @@ from features.dataset import Floats
 WORDS = {
     "overdue": "days since the last event, divided by the mean gap",
     "overdue_longest": "days since the last event, divided by the longest gap",
-    "overdue_deviations": "days since the last event less the mean gap, in standard deviations of the gaps",
     "gap_variation": "standard deviation of the gaps, divided by their mean: 0 for a clockwork, about 1 for chance",
     "events_a_day": "number of events, divided by the days since the first",
     "events_trend": "events of the last 28 days minus events of the 28 days before",
@@ -36,7 +35,6 @@ def compared(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     return {
         "overdue": silence / gap_mean,
         "overdue_longest": silence / _or_null(columns["gap_max"]),
-        "overdue_deviations": (silence - columns["gap_mean"]) / _or_null(columns["gap_std"]),
         "gap_variation": columns["gap_std"] / gap_mean,
         "events_a_day": columns["events_total"] / _or_null(columns["days_since_first_event"]),
         "events_trend": 2 * columns["events_28"] - columns["events_56"],

@@ -49,16 +49,15 @@ class Sequences:
 @dataclass(frozen=True)
 class Labels:
     """What happened in `[cutoff + gap, cutoff + gap + horizon)`, one column a horizon in the question's order, in
-    `[examples, horizons]`; NaN where the horizon was not fully observed. `churn` is 1 where there was no activity, or
-    where an event ended the customer, as the question has it. The further targets are there where it asks for them.
+    `[examples, horizons]`; NaN where the horizon was not fully observed. `churn` is 1 where the customer did not
+    come back, or where an event ended the customer, as the question has it. The last two are
+    there where it asks for the next event.
     """
 
     churn: Floats
     purchases: Floats
     spend: Floats
-    next_event_days: Floats | None = (
-        None  # [examples], from `cutoff + gap` to the next activity; NaN where none is known
-    )
+    next_event_days: Floats | None = None  # [examples], from `cutoff + gap` to the next event; NaN where none is known
     next_event_type: NDArray[np.object_] | None = None  # [examples], its type; None where none is known
 
     def select(self, rows: NDArray[np.bool_] | Integers) -> "Labels":
@@ -88,7 +87,7 @@ class Labels:
 
     def known_by(self, ends: Integers, opens: Integers, moment: int) -> "Labels":
         """What of the labels was known at `moment`: NaN where the horizon's end [examples, horizons] lies after it, or
-        where the next activity does not lie before it; `opens` [examples] is `cutoff + gap`. All in microseconds.
+        where the next event does not lie before it; `opens` [examples] is `cutoff + gap`. All in microseconds.
         """
         churn, purchases, spend = (
             np.where(ends > moment, np.nan, kind) for kind in (self.churn, self.purchases, self.spend)

@@ -55,6 +55,13 @@ def is_activity(events: ir.Table, question: Question) -> ir.BooleanValue:
     return ~ends(events, question)
 
 
+def comes_back(events: ir.Table, question: Question) -> ir.BooleanValue:
+    """Whether an event in the horizon is no churn: of a type of `comes_back_with`, or without such activity."""
+    if question.comes_back_with:
+        return events.event_type.isin(question.comes_back_with).fill_null(False)
+    return is_activity(events, question)
+
+
 def ends(events: ir.Table, question: Question) -> ir.BooleanValue:
     """Whether an event ends its customer."""
     if not question.ends_with:
@@ -117,13 +124,13 @@ def labels(events: ir.Table, examples: ir.Table, question: Question, labelled_un
     """`customer_id, cutoff`, and for each horizon `churn_H, purchases_H, spend_H` over `[cutoff + gap, cutoff + gap +
     H days)`; `next_event_days, next_event_type` where asked for.
 
-    `events` are read as of `labelled_until`. Where a horizon ends after that, its labels are null. Churn is no
-    activity, or an event that ends the customer where the question names one; it is null for who ended within the gap.
-    A purchase is activity with an amount; spend is the sum of amounts.
+    `events` are read as of `labelled_until`. Where a horizon ends after that, its labels are null. Churn is not
+    coming back, or an event that ends the customer where the question names one; it is null for who ended within the
+    gap. A purchase is coming back with an amount; spend is the sum of amounts.
     """
     known = current(events)
     relevant = known.select("customer_id", "event_time", "event_id", "event_type", "amount").mutate(
-        active=is_activity(known, question), ends=ends(known, question)
+        back=comes_back(known, question), ends=ends(known, question)
     )
     over = examples.cutoff + ibis.interval(days=question.longest_reach)
     pairs = examples.left_join(
@@ -132,7 +139,7 @@ def labels(events: ir.Table, examples: ir.Table, question: Question, labelled_un
             examples.customer_id == relevant.customer_id,
             relevant.event_time >= examples.cutoff,
             relevant.event_time < over,
-            relevant.active | relevant.ends,
+            relevant.back | relevant.ends,
         ],
     )
     until = ibis.literal(labelled_until, "timestamp('UTC', 6)")
@@ -141,9 +148,9 @@ def labels(events: ir.Table, examples: ir.Table, question: Question, labelled_un
     for days in question.horizons:
         end = pairs.cutoff + ibis.interval(days=question.gap + days)
         within = pairs.event_time.notnull() & (pairs.event_time >= begin) & (pairs.event_time < end)
-        active = within & pairs.active
-        bought = active & pairs.amount.notnull()
-        churn = 1 - active.ifelse(1, 0).max()
+        back = within & pairs.back
+        bought = back & pairs.amount.notnull()
+        churn = 1 - back.ifelse(1, 0).max()
         observed = (end <= until).ifelse(1, 0).max() == 1
         churn_observed = observed
         if question.ends_with:
@@ -158,7 +165,7 @@ def labels(events: ir.Table, examples: ir.Table, question: Question, labelled_un
     found = pairs.group_by(["customer_id", "cutoff"]).aggregate(**measures)
     if not question.next_event:
         return found
-    following = pairs.filter(pairs.event_time.notnull() & (pairs.event_time >= begin) & pairs.active)
+    following = pairs.filter(pairs.event_time.notnull() & (pairs.event_time >= begin) & pairs.back)
     in_order = ibis.window(group_by=["customer_id", "cutoff"], order_by=["event_time", "event_id"])
     place = following.mutate(place=ibis.row_number().over(in_order))
     first = place.filter(place.place == 0)

@@ -20,13 +20,13 @@ def outcomes(
     sums: Segments, who: Integers, cutoff: datetime, question: Question, labelled_until: datetime
 ) -> dict[str, Column]:
     """`churn_H, purchases_H, spend_H` of the customers `who` over `[cutoff + gap, cutoff + gap + H days)`, NaN where
-    that ends after `labelled_until`; and the next activity, where it is asked for.
+    that ends after `labelled_until`; and the next event, where it is asked for.
     """
     begin = cutoff + timedelta(days=question.gap)
     opens = sums.end(begin)[who]
-    active, bought, spent = "activity", "activity_purchases", "activity_spend"
+    back, bought, spent = "back", "back_purchases", "back_spend"
     if question.counts_every_event:
-        active, bought, spent = "events", "purchases", "sum_amount"
+        back, bought, spent = "events", "purchases", "sum_amount"
     gone: Column = np.zeros(len(who))
     if question.ends_with:
         # Who ended within the gap cannot end in the horizon, and is not there to stay either.
@@ -39,7 +39,7 @@ def outcomes(
         if question.ends_with:
             churn = (sums.total("ends", opens, closes) > 0) + gone
         else:
-            churn = (sums.total(active, opens, closes) == 0).astype(float)
+            churn = (sums.total(back, opens, closes) == 0).astype(float)
         columns[f"churn_{days}"] = churn + observed
         columns[f"purchases_{days}"] = sums.total(bought, opens, closes) + observed
         columns[f"spend_{days}"] = sums.money(spent, opens, closes) + observed

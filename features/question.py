@@ -15,10 +15,9 @@ DAY = timedelta(days=1)
 
 class Question(BaseModel):
     """Who: customers with activity in `[cutoff - active_within, cutoff)` who have not ended since. When: every
-    `cutoff_every` days. What: over each horizon, `[cutoff + gap, cutoff + gap + H days)`, whether they churn (no
-    activity, or an event that ends the customer, where `ends_with` names one), how often they purchase and how much
-    they spend. A horizon that is not fully observed has no label. All lengths are days; all cutoffs are midnights in
-    UTC.
+    `cutoff_every` days. What: over each horizon, `[cutoff + gap, cutoff + gap + H days)`, whether they churn (they do
+    not come back, or an event ends them, where `ends_with` names such), how often they purchase and how much they
+    spend. A horizon that is not fully observed has no label. All lengths are days; all cutoffs are midnights in UTC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -26,8 +25,10 @@ class Question(BaseModel):
     active_within: Days = 91
     """Only customers with activity in this many days before the cutoff are asked about."""
     activity: Names = ()
-    """The event types that are activity: they make a customer eligible, and one of them in the horizon is no churn. By
-    default all but those of `ends_with`. A purchase is activity that has an amount.
+    """The event types that are activity and make a customer eligible. By default all but those of `ends_with`."""
+    comes_back_with: Names = ()
+    """The event types of which one in the horizon is no churn; with an amount it is a purchase. By default those that
+    are activity.
     """
     ends_with: Names = ()
     """The event types that end a customer, as a subscription's cancellation: churn is one of them in the horizon,
@@ -42,12 +43,12 @@ class Question(BaseModel):
     cutoff_every: Days = 7
     """The days between the cutoffs that models learn from."""
     next_event: bool = False
-    """Whether examples are also labelled with the next activity in the longest horizon: the days from the horizon's
-    beginning to it, and its type; null where none is known of.
+    """Whether examples are also labelled with the next event that is no churn, within the longest horizon: the days
+    from the horizon's beginning to it, and its type; null where none is known of.
     """
     event_types: Names = ()
-    """Event types with features of their own: the time since the last one, and how many there were. Those of `activity`
-    and `ends_with` always have them.
+    """Event types with features of their own: the time since the last one, and how many there were. Those of
+    `activity`, `comes_back_with` and `ends_with` always have them.
     """
     calendar: bool = False
     """Whether the calendar of the cutoff (weekday, month, days to the year's end) is among the features. Where the
@@ -60,7 +61,7 @@ class Question(BaseModel):
     exclude_values: Mapping[str, Names] = {}
     """Values of attributes whose events are left out, as `{country = ["Unspecified"]}`."""
 
-    @field_validator("activity", "ends_with", "event_types", "exclude_customers", "exclude_types")
+    @field_validator("activity", "comes_back_with", "ends_with", "event_types", "exclude_customers", "exclude_types")
     @classmethod
     def _in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(set(names)))  # the order in which they are named says nothing
@@ -78,9 +79,9 @@ class Question(BaseModel):
             raise ValueError(f"horizons {list(self.horizons)} names a length twice")
         if self.primary not in self.horizons:
             raise ValueError(f"primary_horizon {self.primary_horizon} is not one of horizons {list(self.horizons)}")
-        if both := set(self.activity) & set(self.ends_with):
+        if both := {*self.activity, *self.comes_back_with} & set(self.ends_with):
             raise ValueError(f"{min(both)!r} cannot be activity and end a customer: name it in one of the two")
-        if gone := set(self.exclude_types) & {*self.activity, *self.ends_with, *self.event_types}:
+        if gone := set(self.exclude_types) & set(self.types):
             raise ValueError(f"{min(gone)!r} is in exclude_types and asked about: name it in one of the two")
         return self
 
@@ -102,12 +103,12 @@ class Question(BaseModel):
     @property
     def types(self) -> tuple[str, ...]:
         """The event types that have features of their own, in order."""
-        return tuple(sorted({*self.activity, *self.ends_with, *self.event_types}))
+        return tuple(sorted({*self.activity, *self.comes_back_with, *self.ends_with, *self.event_types}))
 
     @property
     def counts_every_event(self) -> bool:
         """Whether churn is no event at all: every event is activity, and none ends a customer."""
-        return not self.activity and not self.ends_with
+        return not (self.activity or self.comes_back_with or self.ends_with)
 
     @property
     def takes_all_alike(self) -> bool:

@@ -36,7 +36,7 @@ def sums_by_segment(
     """`steps` are current events before the grid's end, in order of (customer_id, event_time, event_id); `starts` where
     each customer's begin. Money is in ten-thousandths, as integers. Where customers had events before these, `previous`
     [starts] is the time of their last one, in microseconds since 1970 in UTC, NEVER for who had none. Event types have
-    columns where `question` tells them apart, and so has the first activity of a segment where it asks for the next.
+    columns where `question` tells them apart, and so has a segment's first return where it asks for the next event.
     """
     time = np.asarray(steps["event_time"].cast(pa.int64()))
     second = time // SECOND
@@ -82,7 +82,7 @@ def sums_by_segment(
     if question.types:
         table |= _of_types(steps, second, rows, question, ~np.isnan(amount), units["amount"])
     if question.next_event:
-        table |= _first_activity(steps, second, rows, question)
+        table |= _first_return(steps, second, rows, question)
     return pa.table(table)
 
 
@@ -91,10 +91,12 @@ def _of_types(
 ) -> dict[str, Any]:
     """What is counted of the event types that the question tells apart; `bought` are the steps with an amount."""
     active, ended = _is_activity(steps, question), _is_one_of(steps, question.ends_with)
+    back = _comes_back(steps, question)
     columns = {
         "activity": _sum(active.astype(np.int64), rows),
-        "activity_purchases": _sum((active & bought).astype(np.int64), rows),
-        "activity_spend": _sum(np.where(active, units, 0), rows),
+        "back": _sum(back.astype(np.int64), rows),
+        "back_purchases": _sum((back & bought).astype(np.int64), rows),
+        "back_spend": _sum(np.where(back, units, 0), rows),
         "ends": _sum(ended.astype(np.int64), rows),
         LATEST_ACTIVITY: _greatest(np.where(active, second, np.nan), rows),
         LATEST_END: _greatest(np.where(ended, second, np.nan), rows),
@@ -106,10 +108,10 @@ def _of_types(
     return columns
 
 
-def _first_activity(steps: pa.Table, second: Integers, rows: Integers, question: Question) -> dict[str, Any]:
-    """`next_second, next_type`: of the first activity in each row; null where there is none."""
-    active = np.flatnonzero(_is_activity(steps, question))
-    first = np.append(active, len(second))[np.searchsorted(active, rows)]
+def _first_return(steps: pa.Table, second: Integers, rows: Integers, question: Question) -> dict[str, Any]:
+    """`next_second, next_type`: of the first event in each row that is coming back; null where there is none."""
+    back = np.flatnonzero(_comes_back(steps, question))
+    first = np.append(back, len(second))[np.searchsorted(back, rows)]
     place = pa.array(first, mask=first >= np.append(rows, len(second))[1:])
     return {
         "next_second": pa.array(second).take(place),
@@ -119,6 +121,10 @@ def _first_activity(steps: pa.Table, second: Integers, rows: Integers, question:
 
 def _is_activity(steps: pa.Table, question: Question) -> Mask:
     return _is_one_of(steps, question.activity) if question.activity else ~_is_one_of(steps, question.ends_with)
+
+
+def _comes_back(steps: pa.Table, question: Question) -> Mask:
+    return _is_one_of(steps, question.comes_back_with) if question.comes_back_with else _is_activity(steps, question)
 
 
 def _is_one_of(steps: pa.Table, types: Sequence[str]) -> Mask:

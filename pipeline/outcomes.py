@@ -10,7 +10,7 @@ import numpy as np
 from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
-from features.examples import current, ends, included, is_activity, visible
+from features.examples import comes_back, current, ends, included, visible
 from features.question import Question
 from pipeline.engine import connect
 from pipeline.errors import ConfigurationError
@@ -26,7 +26,7 @@ MOMENT = "timestamp('UTC', 6)"
 class Outcomes:
     """Of one score date and horizon. `segments` maps an attribute to its value for each customer."""
 
-    came: set[str]  # customers with activity in [cutoff + gap, cutoff + gap + horizon)
+    came: set[str]  # customers who came back in [cutoff + gap, cutoff + gap + horizon)
     ended: set[str]  # customers with an event in it that ends them, where the question names such
     gone: set[str]  # customers who ended before it, within the gap
     treated: set[str]  # customers who received a treatment from the cutoff to its end
@@ -58,9 +58,9 @@ def outcomes(settings: Settings, night: Night, start: datetime, end: datetime) -
         )
         is_treatment = inside.event_type.isin(settings.review.treatments)
         opens = ibis.literal(start + question.gap * DAY, MOMENT)
-        active, ended = is_activity(inside, question) & ~is_treatment, ends(inside, question)
+        back, ended = comes_back(inside, question) & ~is_treatment, ends(inside, question)
         return Outcomes(
-            came=_customers(inside.filter(active & (inside.event_time >= opens))),
+            came=_customers(inside.filter(back & (inside.event_time >= opens))),
             ended=_customers(inside.filter(ended & (inside.event_time >= opens))),
             gone=_customers(inside.filter(ended & (inside.event_time < opens))),
             treated=_customers(inside.filter(is_treatment)) | _treated_by_the_source(settings, start, end),

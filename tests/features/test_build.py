@@ -29,6 +29,9 @@ QUESTIONS = {
     "activity, a gap and the next event": QUESTION.model_copy(
         update={"activity": ("purchase",), "gap": 3, "next_event": True, "calendar": True}
     ),
+    "purchases of whoever was there": QUESTION.model_copy(
+        update={"comes_back_with": ("purchase",), "next_event": True, "exclude_types": ("cancel",)}
+    ),
     "an end": QUESTION.model_copy(update={"ends_with": ("cancel",), "gap": 2, "event_types": ("view",)}),
     "exclusions": QUESTION.model_copy(
         update={

@@ -40,6 +40,7 @@ def test_the_digest_follows_the_meaning() -> None:
         ({"active_within": "91"}, "integer"),
         ({"gap": -1}, "greater than or equal to 0"),
         ({"activity": ("buy",), "ends_with": ("buy",)}, "'buy' cannot be activity and end a customer"),
+        ({"comes_back_with": ("buy",), "ends_with": ("buy",)}, "'buy' cannot be activity and end a customer"),
         ({"activity": ("buy",), "exclude_types": ("buy",)}, "'buy' is in exclude_types and asked about"),
     ],
 )

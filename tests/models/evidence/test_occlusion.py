@@ -86,7 +86,7 @@ def spans(data):
     [
         ("days_since_last_event", "last_event"),
         ("overdue", "last_event"),
-        ("overdue_deviations", "last_event"),
+        ("overdue_longest", "last_event"),
         ("days_since_activity", "last_event"),
         ("events_share_28", "events"),
         ("amount_mean_91", "amount"),
