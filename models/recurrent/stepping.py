@@ -5,22 +5,28 @@ It says what `predict` says of whole histories, to the last digits of single pre
 this module is imported only where a network is built.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from features.dataset import Floats, Integers, Sequences
 from features.encoding import EncodedSteps, Standing
 from models.contract import Predictions
 from models.recurrent.batches import Floats32, cut_batches, cut_chunks
+from models.recurrent.cells import CELLS, share_of_input
 from models.recurrent.sequence_model import SequenceModel
 from models.training import HEADS
 
-CUSTOMERS_AT_ONCE = 2048  # that step together
-CELLS_AT_ONCE = 65_536  # padded steps in one batch at the most
+CUSTOMERS_AT_ONCE = 4_096  # that step together
+STEPS_AT_ONCE = 16_384  # of theirs, about: what a core's own memory holds
+STEPS_IN_A_PIECE = 250_000  # that are encoded together, about
 ASKED_AT_ONCE = 8_192
 
 
@@ -42,11 +48,21 @@ class Stepper:
         """The states after the events of `sequences`, whose history `i` is what customer `i` did since `states`; it may
         hold none. `previous` [customers] is the time of the last event read before, NEVER where there is none.
         """
-        steps = self._model.encoder.encode(sequences, previous)
-        lengths = np.diff(sequences.offsets)
         after = states.copy()
-        some = np.flatnonzero(lengths)
-        begin = 0
+        ends = np.searchsorted(sequences.offsets, np.arange(STEPS_IN_A_PIECE, sequences.offsets[-1], STEPS_IN_A_PIECE))
+        bounds = np.unique([0, *ends, len(states)]).tolist()
+
+        def step(begin: int, end: int) -> None:
+            after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
+
+        # Each piece on one core: splitting such small products among cores costs more than it gains.
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(step, bounds[:-1], bounds[1:]))
+        return after
+
+    def _stepped(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
+        steps, lengths = self._model.encoder.encode(sequences, previous), np.diff(sequences.offsets)
+        after, some, begin = states.copy(), np.flatnonzero(lengths), 0
         for member in self._members:
             own = slice(begin, begin + member.width)
             begin = own.stop
@@ -77,31 +93,29 @@ class _Member:
         self.first = np.concatenate([network.get_layer(f"initial_{part}").state.numpy()[0] for part in parts])
         self.width = len(self.first)
         reading = {name: network.input[name] for name in ("numeric", "categorical")}
-        self._read = keras.Model(reading, _reads(layer))
+        read, given = keras.Model(list(reading.values()), _reads(layer)), list(reading.values())
+        self._read = tf.function(read, input_signature=[[tf.TensorSpec(each.shape, each.dtype) for each in given]])
         self._told = [name for name in network.input if name not in reading]
         told = [layer.output, *(network.input[name] for name in self._told)]
         self._asked = keras.Model(told, {head: network.output[head] for head in HEADS})
-        self._cell = layer.cell
-        signature = {name: tf.TensorSpec(each.shape, each.dtype) for name, each in reading.items()}
-        self._advance = tf.function(
-            self._stepped,
-            input_signature=[
-                signature,
-                tf.TensorSpec((None,), tf.int32),
-                [tf.TensorSpec((None, self.units), tf.float32) for _ in parts],
-            ],
-        )
+        self._run, self._weights = CELLS[cell], [weight.numpy() for weight in layer.cell.weights]
         asked = [tf.TensorSpec(each.shape, each.dtype) for each in told]
         self._ask = tf.function(lambda arrays: self._asked(arrays, training=False), input_signature=[asked])
 
     def advance(self, states: Floats32, steps: EncodedSteps, start: Integers, length: Integers) -> Floats32:
         """The states after the steps `start[i]:start[i] + length[i]`."""
-        step = np.arange(length.max())
-        flat = np.where(step < length[:, None], start[:, None] + step, 0)
-        arrays = {"numeric": steps.numeric[flat], "categorical": steps.categorical[flat]}
-        before = np.split(states, states.shape[1] // self.units, axis=1)
-        after = self._advance(arrays, length.astype(np.int32), before)
-        return np.concatenate([part.numpy() for part in after], axis=1)
+        order = np.argsort(-length, kind="stable")
+        counts = len(length) - np.searchsorted(length[order][::-1], np.arange(length.max()), side="right")
+        at = np.repeat(np.arange(len(counts)), counts)
+        row = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+        flat = start[order][row] + at
+        read = self._read([steps.numeric[flat][None], steps.categorical[flat][None]])
+        given, u, b = share_of_input(np.asarray(read)[0], self._weights)
+        parts = [np.ascontiguousarray(part) for part in np.split(states[order], states.shape[1] // self.units, axis=1)]
+        self._run(parts, given, counts, u, b)
+        after = np.empty_like(states)
+        after[order] = np.concatenate(parts, axis=1)
+        return after
 
     def ask(self, states: Floats32, context: Floats32, silence: Floats32) -> dict[str, Floats]:
         rows = len(states)
@@ -118,22 +132,25 @@ class _Member:
                 answers[head][own] = values.numpy()[:, 0]
         return answers
 
-    def _stepped(self, arrays: dict[str, tf.Tensor], length: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Where a customer has no more steps than `length`, its state stays."""
-        steps = tf.transpose(self._read(arrays, training=False), [1, 0, 2])
-
-        def one(at: tf.Tensor, now: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            _, after = self._cell(steps[at], now, training=False)
-            going = (at < length)[:, None]
-            return at + 1, [tf.where(going, new, old) for new, old in zip(tf.nest.flatten(after), now, strict=True)]
-
-        return list(tf.while_loop(lambda at, _: at < tf.reduce_max(length), one, [tf.constant(0), states])[1])
-
 
 def _reads(layer: keras.Layer) -> Any:
     """The steps that a recurrent layer reads, as the network's graph names them."""
     given = layer.input
     return given[0] if isinstance(given, list) else given
+
+
+def _of(sequences: Sequences, begin: int, end: int) -> Sequences:
+    """The histories `begin:end`, not copied."""
+    steps = slice(sequences.offsets[begin], sequences.offsets[end])
+    return replace(
+        sequences,
+        offsets=sequences.offsets[begin : end + 1] - sequences.offsets[begin],
+        event_time=sequences.event_time[steps],
+        numeric={name: values[steps] for name, values in sequences.numeric.items()},
+        categorical={name: (codes[steps], values) for name, (codes, values) in sequences.categorical.items()},
+        history=np.arange(end - begin),
+        length=np.diff(sequences.offsets[begin : end + 1]),
+    )
 
 
 def _batches(lengths: Integers) -> list[Integers]:
@@ -146,4 +163,4 @@ def _batches(lengths: Integers) -> list[Integers]:
         history=np.arange(len(lengths)),
         length=lengths,
     )
-    return cut_batches(cut_chunks(sequences), CUSTOMERS_AT_ONCE, CELLS_AT_ONCE)
+    return cut_batches(cut_chunks(sequences), CUSTOMERS_AT_ONCE, STEPS_AT_ONCE)

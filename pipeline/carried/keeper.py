@@ -32,7 +32,7 @@ from pipeline.settings import Settings
 from pipeline.snapshot import require_loaded
 from pipeline.store.event_store import open_store
 
-EVENTS_A_BLOCK = 4_000_000
+EVENTS_A_BLOCK = 3_000_000
 NOBODY = pa.array([], pa.string())
 OnBlock = Callable[[int, int], None]
 
