@@ -3,13 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from features.build import build_dataset
 from features.dataset import Dataset, Labels, Sequences
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
+from tests.features.stored import stored
+from tests.features.test_build import CUTOFFS, QUESTION
+from tests.features.worlds import ATTRIBUTES, END, revisions
 
 DAY = 86_400_000_000
 
@@ -99,3 +104,19 @@ def test_without_a_customer_the_others_see_what_they_saw(data: Dataset) -> None:
 
 def test_a_customer_who_is_not_there_changes_nothing(data: Dataset) -> None:
     assert same(without_customer(data, "nobody"), data)
+
+
+def test_one_thread_or_two_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stored(tmp_path / "events", revisions(9, customers=40, events=600))
+    for name, threads in (("one", 1), ("two", 2), ("again", 2)):
+        monkeypatch.setattr("features.build.SHARDS_AT_ONCE", threads)
+        engine = ibis.duckdb.connect(threads=threads)
+        engine.raw_sql("set TimeZone = 'UTC'")
+        data = build_dataset(store.as_of(engine, END), CUTOFFS, QUESTION, ATTRIBUTES, END, events_a_shard=100)
+        write_dataset(tmp_path / name, data)
+        engine.disconnect()
+    written = [file.relative_to(tmp_path / "one") for file in sorted((tmp_path / "one").rglob("*.*"))]
+    assert len(written) == 5
+    for file in written:
+        for other in ("two", "again"):
+            assert (tmp_path / other / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
