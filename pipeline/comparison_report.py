@@ -77,7 +77,8 @@ def _calibration(meta: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     models = []
     for result in evidence.results:
         fitted = evidence.calibration[result.name]
-        primary = meta["question"]["horizons"].index(meta["question"]["primary_horizon"])
+        horizons = meta["question"]["horizons"]
+        primary = horizons.index(meta["question"]["primary_horizon"] or horizons[0])
         models.append(
             {
                 "name": result.name,
