@@ -52,7 +52,7 @@ def outcomes(settings: Settings, night: Night, start: datetime, end: datetime) -
             raise ConfigurationError(f"review.segments: {name!r} is no categorical attribute: there are {known}")
     try:
         question = settings.question
-        events = current(included(store.as_of(backend, night.cutoff), question))
+        events = current(included(store.as_of(backend, night.cutoff, since=start), question))
         inside = events.filter(
             (events.event_time >= ibis.literal(start, MOMENT)) & (events.event_time < ibis.literal(end, MOMENT))
         )

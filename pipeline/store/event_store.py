@@ -82,11 +82,15 @@ class EventStore:
         upto = [night for night in nights if midnight(night) <= cutoff]
         return [self.path(night) for night in [*upto, *nights[len(upto) : len(upto) + (upto[-1:] != [cutoff.date()])]]]
 
-    def as_of(self, backend: SQLBackend, cutoff: datetime) -> ir.Table:
+    def as_of(self, backend: SQLBackend, cutoff: datetime, since: datetime | None = None) -> ir.Table:
         """Every row with known_time <= cutoff, and `superseded_time`: the known time (<= cutoff) of the next row of its
-        event id, or null. Raises RecurError where no night is loaded.
+        event id, or null. With `since` only those with event_time >= since, for which no earlier night is read. Raises
+        RecurError where no night is loaded.
         """
         files = self.files(cutoff)
+        if since is not None:
+            # No event is known before it happened, so neither it nor what replaces it lies in a night that ended by it.
+            files = [file for file in files if midnight(date.fromisoformat(file.stem)) > since] or files[-1:]
         if not files:
             raise RecurError(f"the event store {self.folder} holds no night: run recur run, or recur ingest")
         for file in files:
@@ -97,7 +101,8 @@ class EventStore:
         if any(corrections(file) != 0 for file in files):
             in_order = ibis.window(group_by="event_id", order_by=["known_time", "deleted"])
             superseded = rows.known_time.lead().over(in_order)
-        return rows.mutate(superseded_time=superseded)
+        rows = rows.mutate(superseded_time=superseded)
+        return rows if since is None else rows.filter(rows.event_time >= ibis.literal(since, "timestamp('UTC', 6)"))
 
     def require_columns(self, file: Path) -> None:
         """Raises RecurError where an object cannot be read, or has not the columns of the configuration."""

@@ -71,6 +71,21 @@ def test_later_nights_change_nothing_of_what_was_known(tmp_path):
     backend.disconnect()
 
 
+def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 24, 1.0)]))
+    later = table([("x", 72, 2.0), ("y", 72, 1.0)])
+    moments = pa.array([START, START + timedelta(days=2)], later.schema.field("event_time").type)
+    store.write(date(2020, 1, 4), later.set_column(2, later.schema.field("event_time"), moments), corrections=1)
+    backend = connect()
+    found = store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()
+    assert found.event_id.tolist() == ["y"]
+    store.path(date(2020, 1, 2)).write_bytes(b"half a file")
+    assert len(store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()) == 1
+    assert store.as_of(backend, day("2020-01-04"), since=day("2020-01-09")).execute().empty
+    backend.disconnect()
+
+
 def test_the_same_rows_make_the_same_bytes_however_they_come(tmp_path):
     store = EventStore(tmp_path, {})
     events = table([(f"{place:06d}", 1, 1.0) for place in range(300_000)])
