@@ -130,7 +130,7 @@ def _backfill(settings: Settings, first: datetime, last: datetime, runs: int) ->
         states = _states(settings)
         if "failed" in states:
             raise AssertionError(f"a backfilled night failed: see {settings.var / 'logs' / 'airflow'}")
-        if states.count("success") >= len(states) and _nights_done(settings) >= runs:
+        if _nights_done(settings) >= runs:  # what follows a load does not touch the event store
             return
         time.sleep(2)
     raise NothingToDo(f"the backfill did not end within {LIMIT_SECONDS} s: {_states(settings)}")

