@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
+from pipeline.disk import disk_in_words
 from pipeline.errors import NothingToDo
 from pipeline.nights import Night
 from pipeline.settings import Settings
@@ -21,24 +22,25 @@ ROWS = ("rows_read", "rows_accepted", "rows_quarantined", "rows_already_known", 
 def recorded(settings: Settings, step: str, night: Night | date | None) -> Iterator[dict[str, Any]]:
     """Runs a step and writes one row about it, its failure included. The step fills the yielded dict: the keys of
     `ROWS` become columns, `message` goes with them, others are the step's own. Raises RecurError, before the step does
-    anything, where the predictions database cannot be reached.
+    anything, where the predictions database cannot be reached, and where the disk is full or turned read-only.
     """
     from pipeline.serving.database import engine
 
-    engine(settings)
-    figures: dict[str, Any] = {}
-    started, clock = datetime.now(UTC), time.monotonic()
-    try:
-        yield figures
-    except NothingToDo as reason:
-        _write(settings, step, night, started, time.monotonic() - clock, "skipped", str(reason), figures)
-        raise
-    except BaseException as error:
-        with contextlib.suppress(Exception):  # the step's own failure is the one to tell
-            message = " ".join(str(error).split()) or type(error).__name__
-            _write(settings, step, night, started, time.monotonic() - clock, "failed", message, figures)
-        raise
-    _write(settings, step, night, started, time.monotonic() - clock, "done", figures.get("message"), figures)
+    with disk_in_words(settings, f"{step} of the night {night.name}" if isinstance(night, Night) else step):
+        engine(settings)
+        figures: dict[str, Any] = {}
+        started, clock = datetime.now(UTC), time.monotonic()
+        try:
+            yield figures
+        except NothingToDo as reason:
+            _write(settings, step, night, started, time.monotonic() - clock, "skipped", str(reason), figures)
+            raise
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # the step's own failure is the one to tell
+                message = " ".join(str(error).split()) or type(error).__name__
+                _write(settings, step, night, started, time.monotonic() - clock, "failed", message, figures)
+            raise
+        _write(settings, step, night, started, time.monotonic() - clock, "done", figures.get("message"), figures)
 
 
 def record_job(

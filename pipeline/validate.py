@@ -68,8 +68,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
 
 def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, night: Night, mapped: list[str]) -> None:
     rows = f"""
-        select {literal(night.name)} as night, reason, {source_row(mapped)} as row
-        from (select * from set_aside order by set_aside.row, reason)
+        select {literal(night.name)} as night, reason, {source_row(mapped)} as row, set_aside.row as source_row
+        from set_aside order by set_aside.row, reason
     """
     with paths.atomically(path) as file:
         connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")

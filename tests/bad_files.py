@@ -150,7 +150,7 @@ FILES = [
         "a customer kept as a float",
         _parquet(
             who=pa.array([13085.0] * 20 + [None, 1.0]),
-            when=_texts(*["2020-01-01"] * 21, "2020-01-09"),
+            when=_texts(*(f"2020-01-01 {minute // 60:02d}:{minute % 60:02d}" for minute in range(21)), "2020-01-09"),
             eur=pa.array([5.5] * 22),
         ),
         rows=21,

@@ -1,5 +1,8 @@
 """What a step leaves behind: done, skipped or failed, with its figures."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -64,3 +67,38 @@ def test_the_main_job_is_a_step_of_its_own(tmp_path: Path) -> None:
 def test_peak_memory_is_in_bytes() -> None:
     held = bytearray(1 << 26)
     assert len(held) < peak_memory() < 1 << 40
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here (it takes root)")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_in_one_line(small_disk: Path) -> None:
+    settings = Settings(root=small_disk)
+    with pytest.raises(RecurError) as raised, recorded(settings, "load", NIGHT):
+        (small_disk / "filler").write_bytes(bytes(8 << 20))
+    assert "load of the night 2017-12-04 stopped: no space left on device under" in str(raised.value)
+    assert "make room there" in str(raised.value)
+    with pytest.raises(RecurError, match="no space left on device"), recorded(settings, "load", NIGHT):
+        pass  # it cannot even be written down
+    (small_disk / "filler").unlink()
+    with recorded(settings, "load", NIGHT):
+        pass
+
+
+def test_a_disk_that_turned_read_only_is_told_in_one_line(small_disk: Path) -> None:
+    settings = Settings(root=small_disk)
+    with recorded(settings, "load", NIGHT):
+        pass
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    told = r"read-only file system under .*: let it be written to"
+    with pytest.raises(RecurError, match=told), recorded(settings, "publish", NIGHT):
+        pass
