@@ -121,7 +121,8 @@ def query(
 ) -> None:
     """Ask the predictions in SQL.
 
-    Only the views can be read, and nothing can be written. Without SQL, the views and their columns are listed.
+    Only the views can be read, and nothing can be written. In CSV, a text that a spreadsheet would run as a formula
+    begins with '; JSON has it as it is. Without SQL, the views and their columns are listed.
     """
     from pipeline import screen as screens
     from pipeline.output import write_csv, write_json

@@ -12,13 +12,16 @@ from typing import IO, Any
 from pipeline.errors import ConfigurationError, RecurError
 
 Rows = Sequence[Sequence[Any]]
+_CALLS = {"(", "|", "!"}
 
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
-    """A header and the rows; null is empty, dates are ISO, floats keep every digit."""
+    """A header and the rows; null is empty, dates are ISO, floats keep every digit. A text that a spreadsheet would run
+    as a formula gets a ' before it, since customers' ids are other people's words; JSON has every text as it is.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_plain(value) for value in row] for row in rows)
+    writer.writerows([_harmless(_plain(value)) for value in row] for row in rows)
 
 
 def write_json(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
@@ -41,6 +44,15 @@ def copy_to(source: Path, target: Path) -> None:
             file.write_bytes(source.read_bytes())
     except OSError as error:
         raise RecurError(f"{target} cannot be written: {error.strerror}: name another file") from None
+
+
+def _harmless(value: Any) -> Any:
+    """+49 151, -5 and @anna are left: only calls, pipes and references to other sheets do something."""
+    if isinstance(value, str) and (
+        value[:1] in ("=", "\t", "\r") or (value[:1] in ("+", "-", "@") and _CALLS & {*value})
+    ):
+        return f"'{value}"
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -28,6 +28,7 @@ from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded
 from pipeline.settings import Settings
 from pipeline.store.event_store import EventStore, open_store
+from pipeline.validation.expectations import index_page
 
 META, OUTCOME = "meta.json", "promotion.json"
 SLICES = ("train", "valid", "calibrate", "test")
@@ -258,7 +259,15 @@ def _discard(settings: Settings, folder: Path) -> None:
 
 def _open_parent(settings: Settings, cutoff: datetime, meta: dict[str, Any], folder: Path) -> str:
     run = tracking.open_run(settings, f"comparison {cutoff.date()}")
-    run.tags({"cutoff": meta["cutoff"], "question_digest": meta["question_digest"], "test_digest": meta["test_digest"]})
+    docs = index_page(settings).as_uri()
+    run.tags(
+        {
+            "data_docs": docs,
+            "cutoff": meta["cutoff"],
+            "question_digest": meta["question_digest"],
+            "test_digest": meta["test_digest"],
+        }
+    )
     run.parameters({"question": meta["question"], "seed": settings.run.seed, "models": list(settings.models.names)})
     run.metrics({f"examples_{name}": rows for name, rows in meta["examples"].items()})
     run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)

@@ -26,7 +26,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     rows_quarantined`. Raises RecurError, which names the rule, the figures and the mend, where the night is refused:
     then nothing is accepted, and the event store and the predictions stay as they were.
     """
-    from pipeline.validation.expectations import expect
+    from pipeline.validation.expectations import expect, index_page
 
     with recorded(settings, "validate", night) as figures, paths.alone(settings, "night"):
         staged, accepted = paths.staged(settings, night), paths.accepted(settings, night)
@@ -60,9 +60,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             expected = night_rules(profile, rules, settings.validation, is_history=night.start is None)
             broken = expect(settings, night, profile, expected)
             if broken:
-                raise RecurError(
-                    _refusal(night, broken[0], profile, by_reason, rules, settings.validation.expected_reasons)
-                )
+                told = _refusal(night, broken[0], profile, by_reason, rules, settings.validation.expected_reasons)
+                raise RecurError(f"{told}; all its figures and limits: {index_page(settings).as_uri()}")
         return counts
 
 

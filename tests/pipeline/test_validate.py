@@ -189,6 +189,7 @@ def test_a_refused_night_leaves_the_store_as_it_was_and_says_what_to_do(tmp_path
     assert "5 of 25 rows (20.0%) were set aside, at most 8.0% may be" in told
     assert "customer_id_missing" in told
     assert "recur quarantine list" in told
+    assert index_page(settings).as_uri() in told
     assert {file: file.read_bytes() for file in settings.events.iterdir()} == before
     assert not paths.accepted(settings, night_of(settings, "2020-02-02")).exists()
     assert len(pd.read_parquet(paths.quarantine(settings, night_of(settings, "2020-02-02")))) == 5
