@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from features.build import build_dataset
 from features.dataset import Dataset, Floats
+from features.examples import included
+from features.question import Question
 from features.splits import Split, split
 from pipeline.engine import connect
 from pipeline.finding import Finding
-from pipeline.nights import midnight
+from pipeline.nights import DAY, midnight
 from pipeline.settings import Settings
 from pipeline.store.event_store import open_store
 
@@ -38,13 +40,16 @@ def probes(settings: Settings) -> list[Finding]:
     backend = connect(settings)
     try:
         events = store.as_of(backend, until)
-        first = events.event_time.min().to_pyarrow().as_py()
+        question = settings.question
+        first = included(events, question).event_time.min().to_pyarrow().as_py()
         try:
-            parts = split(settings.question.cutoffs(first, until), settings.question)
+            parts = split(question.cutoffs(first, until), question)
         except ValueError as error:
-            return [Finding("doubtful", "probes", f"too little to probe as of {until.date()}: {error}")]
-        data = build_dataset(events, [*parts.train, *parts.test], settings.question, store.attributes, until)
+            words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
+            return [Finding("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
+        data = build_dataset(events, [*parts.train, *parts.test], question, store.attributes, until)
         found = list(_other_futures(events, parts.test[0], data, settings, store.attributes))
+        found.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
     finally:
         backend.disconnect()
     return [*found, *_labels(data, parts, settings, list(store.attributes))]
@@ -77,6 +82,43 @@ def _other_futures(
             yield Finding("wrong", what, f"{words}: they move {', '.join(moved)}: report this, it is a fault of recur")
         else:
             yield Finding("right", what, f"{words}: no feature moved" if count else "there are none to change")
+
+
+def _past_the_horizon(
+    events: ir.Table, cutoff: datetime, until: datetime, question: Question, attributes: Mapping[str, str]
+) -> Finding:
+    """Whether anything after the longest horizon moves the labels of a cutoff whose horizons have all closed."""
+    what, end = "events past the horizon", cutoff + question.longest_reach * DAY
+    rows = events.event_time >= ibis.literal(end, "timestamp('UTC', 6)")
+    base = build_dataset(events, [cutoff], question, attributes, until)
+    changes = _changes(events, rows, end, attributes)
+    # Without a later revision an earlier one would count again, rightly: so rows are changed and added here.
+    moved = [
+        change
+        for change in ("changed", "added")
+        if _outcomes(build_dataset(changes[change], [cutoff], question, attributes, until)) != _outcomes(base)
+    ]
+    words = f"those at or after {end:%Y-%m-%d} changed and added, of {len(base):,} customers at {cutoff:%Y-%m-%d}"
+    if moved:
+        return Finding(
+            "wrong", what, f"{words}: labels moved ({', '.join(moved)}): report this, it is a fault of recur"
+        )
+    return Finding("right", what, f"{words}: no label moved")
+
+
+def _outcomes(data: Dataset) -> list[object]:
+    labels = data.labels
+    assert labels is not None
+    further = [
+        None if each is None else repr(each.tolist()) for each in (labels.next_event_days, labels.next_event_type)
+    ]
+    return [
+        data.customer_id.tolist(),
+        labels.churn.tobytes(),
+        labels.purchases.tobytes(),
+        labels.spend.tobytes(),
+        *further,
+    ]
 
 
 def _changes(

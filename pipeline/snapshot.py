@@ -21,7 +21,7 @@ from features.splits import remarks, rolling_origin
 from pipeline import tracking
 from pipeline.dataset_files import read_dataset, without_customer, write_dataset
 from pipeline.engine import connect
-from pipeline.errors import NothingToDo, RecurError
+from pipeline.errors import ConfigurationError, NothingToDo, RecurError
 from pipeline.nights import DAY, Night
 from pipeline.paths import atomically
 from pipeline.paths import snapshot as folder_of
@@ -63,7 +63,12 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         require_loaded(store, cutoff)
         backend = connect(settings)
         events = store.as_of(backend, cutoff)
-        question, first = settings.question, _first_event(included(events, settings.question))
+        question = settings.question
+        try:
+            first = _first_event(included(events, question))
+        except ValueError as error:
+            known = ", ".join(name for name, kind in store.attributes.items() if kind == "categorical") or "none"
+            raise ConfigurationError(f"{error}: categorical attributes here: {known}") from None
         grid = question.cutoffs(first, cutoff)
         try:
             windows = rolling_origin(grid, question, settings.evidence.windows)

@@ -17,6 +17,7 @@ def test_a_sound_world_passes_every_probe(fresh_world: World) -> None:
     assert list(found) == [
         "events at or after the cutoff",
         "rows known only after the cutoff",
+        "events past the horizon",
         "shuffled labels",
         "columns",
         "planted leak",
