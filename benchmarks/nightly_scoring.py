@@ -249,7 +249,7 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
 
     store, seconds, events = open_store(settings), 0.0, 0
     with session(settings) as connection:
-        past = Events(connection, store, END + DAY)
+        past = Events(connection, store, END + DAY, settings.question)
         ends = [None, *past.boundaries(EVENTS_A_BLOCK), None]
         every = max(round(1 / share), 1)
         for number in range(0, len(ends) - 1, every):

@@ -28,6 +28,7 @@ from features.sums import sums_by_segment
 
 LONGEST = max(WINDOWS)  # days
 SMALLEST, GREATEST, LATEST = ("first",), ("last", "amount_max", "gap_max"), ("amount_last", "gap_last")
+OF_LABELS = ("next_second", "next_type")
 Columns = dict[str, NDArray[Any]]
 
 
@@ -49,9 +50,11 @@ class Running:
         customer: Integers,
         attributes: Mapping[str, str],
         previous: Integers | None = None,
+        question: Question = Question(),  # noqa: B008 (frozen)
     ) -> Self:
         """Of the events `steps`, as `sums_by_segment` reads them; `customer` [starts] is whose they are."""
-        sums = sums_by_segment(steps, starts, Days(), attributes, previous)
+        sums = sums_by_segment(steps, starts, Days(), attributes, previous, question)
+        sums = sums.drop_columns([name for name in OF_LABELS if name in sums.column_names])
         run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(steps)))
         own = pc.index_in(sums["customer_id"], steps["customer_id"].take(pa.array(starts)))
         days: Columns = {"customer": customer[own.to_numpy()], "day": integers(sums["segment"])}

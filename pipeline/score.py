@@ -84,10 +84,8 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
 
 
 def answered(settings: Settings, champion: registry.Version, model: Model, cutoff: datetime) -> Scored:
-    """A model with a state goes on from the carried one, where the question takes all events alike; every other reads
-    the aggregates of the whole past.
-    """
-    if isinstance(model, SequenceModel) and model.has_state and settings.question.takes_all_alike:
+    """A model with a state goes on from the carried one; every other reads the aggregates of the whole past."""
+    if isinstance(model, SequenceModel) and model.has_state:
         from pipeline.carried.keeper import Keeper
 
         return _together(list(Keeper(settings, champion, model).answers(cutoff)), cutoff)
@@ -133,7 +131,7 @@ def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = Non
     require_loaded(store, cutoff)
     if customers is not None:
         with session(settings) as connection:
-            theirs = as_revisions(Events(connection, store, cutoff).of_customers(customers), cutoff)
+            theirs = as_revisions(Events(connection, store, cutoff, settings.question).of_customers(customers), cutoff)
             connection.register("arrived", theirs)
             connection.execute("create temp table theirs as select * from arrived")
             events = ibis.duckdb.from_connection(connection).table("theirs")

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.question import Question
 from pipeline.engine import literal, quoted
 from pipeline.nights import midnight
 from pipeline.store.event_store import ORDER, TIME, EventStore, corrections
@@ -20,16 +21,19 @@ Objects = Mapping[str, str]
 
 
 class Events:
-    """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff` and
-    they delete nothing; in a night's rows, and in those of `current`, some may happen at or after the cutoff.
+    """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff`,
+    they delete nothing and `question` does not exclude them. Some may happen at or after the cutoff.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: EventStore, cutoff: datetime) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, store: EventStore, cutoff: datetime, question: Question
+    ) -> None:
         self._connection, self.cutoff = connection, cutoff
         self._files = store.files(cutoff)
         for file in self._files:
             store.require_columns(file)
         self.schema = schema(store)
+        self._included = _included(question, store)
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
         self._corrected = [file for file in self._files if corrections(file) != 0]
 
@@ -42,7 +46,7 @@ class Events:
         files = self._nights_after(earlier)
         if not files:
             return self.schema.empty_table()
-        return self._asked(f"select {self._own()} from {_read(files)} where {self._known} and not deleted")
+        return self._asked(f"select {self._own()} from {_read(files)} where {self._known} and {self._included}")
 
     def changed(self, earlier: datetime) -> pa.Array:
         """The customers of whom a row of the nights in `(earlier, cutoff]` corrects or deletes what was said before,
@@ -85,7 +89,7 @@ class Events:
     def _current(self, whose: str) -> pa.Table:
         columns, own = self._own(), f"from {_read(self._files)} where {self._known} and {whose}"
         if not self._corrected:
-            return self._asked(f"select {columns} {own} and not deleted")
+            return self._asked(f"select {columns} {own} and {self._included}")
         # What replaces a row may be another customer's, and lies in an object that corrects.
         return self._asked(
             f"with own as (select *, true as theirs {own}), "
@@ -93,7 +97,7 @@ class Events:
             f"where {self._known} and not ({whose})), "
             "told as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as replaced "
             "from (select * from own union all by name select * from others)) "
-            f"select {columns} from told where replaced is null and theirs and not deleted"
+            f"select {columns} from told where replaced is null and theirs and {self._included}"
         )
 
     def _asked(self, query: str) -> pa.Table:
@@ -106,6 +110,19 @@ class Events:
 
     def _nights_after(self, earlier: datetime) -> list[Path]:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
+
+
+def _included(question: Question, store: EventStore) -> str:
+    """What deletes nothing and is not excluded by `question`, as `features.examples.included` has it."""
+    excluded = {"customer_id": question.exclude_customers, "event_type": question.exclude_types}
+    kept = ["not deleted"]
+    for name, values in {**excluded, **question.exclude_values}.items():
+        if name not in store.schema.names:
+            raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
+        if values:
+            listed = ", ".join(literal(value) for value in values)
+            kept.append(f"not coalesce({quoted(name)} in ({listed}), false)")
+    return " and ".join(kept)
 
 
 def schema(store: EventStore) -> pa.Schema:

@@ -59,7 +59,10 @@ class Keeper:
         self._settings, self._version, self._stepper = settings, version, Stepper(model)
         self._store, self._events_a_block = open_store(settings), events_a_block
         self._attributes = self._store.attributes
-        self._categorical = named(self._attributes, "categorical") if "aggregates" in model.views else None
+        # Who is eligible is told from the sums too, where not every event counts.
+        self._reads_sums = "aggregates" in model.views
+        has_sums = self._reads_sums or not settings.question.counts_every_event
+        self._categorical = named(self._attributes, "categorical") if has_sums else None
         self._folder = generations.of_version(settings, version)
 
     def answers(self, cutoff: datetime, on_block: OnBlock | None = None) -> Iterator[Answers]:
@@ -68,7 +71,8 @@ class Keeper:
         """
         require_loaded(self._store, cutoff)
         with session(self._settings) as connection:
-            generation = self._generation(Events(connection, self._store, cutoff), on_block)
+            events = Events(connection, self._store, cutoff, self._settings.question)
+            generation = self._generation(events, on_block)
         for number in generation.plan.blocks:
             yield self._ask(self._read(generation.folder, number), cutoff)
 
@@ -155,7 +159,7 @@ class Keeper:
         moved.last[rows] = sequences.event_time[sequences.offsets[1:] - 1]
         running = None
         if self._categorical is not None:
-            more = Running.of(events, starts, rows, self._attributes, previous)
+            more = Running.of(events, starts, rows, self._attributes, previous, self._settings.question)
             running = (moved.running.with_more(more) if moved.running else more).folded(cutoff)
         return replace(moved, states=after, running=running)
 
@@ -172,7 +176,7 @@ class Keeper:
         return Answers(
             customers=block.customers.take(pa.array(asked)),
             last=last,
-            predictions=self._stepper.ask(block.states[asked], standing, aggregates),
+            predictions=self._stepper.ask(block.states[asked], standing, aggregates if self._reads_sums else None),
             others=block.customers.filter(pa.array(others)),
             others_last=block.last[others],
         )

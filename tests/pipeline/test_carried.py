@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.question import Question
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import erasure, generations, keeper
 from pipeline.carried.block import Block
@@ -76,6 +77,21 @@ def test_every_night_agrees_with_reading_all_anew(world: World, name: str) -> No
         assert not set(others) & set(data.customer_id)
         assert set(others) | set(data.customer_id) <= set(known["customer_id"])
     assert len(generations.read(next(generations.every(world.settings))).starts) > 0
+
+
+def test_a_question_that_tells_events_apart(world: World) -> None:
+    asked = {"activity": ("purchase",), "exclude_values": {"shop": ("c",)}, "exclude_customers": ("c0003",)}
+    question = Question(active_within=20, horizons=(14, 28), ends_with=("visit",), **asked)
+    settings = world.settings.model_copy(update={"question": question})
+    examples = read_anew(settings, FIRST, [FIRST - 28 * DAY])
+    for name in ("hybrid_gru", "simple_rnn"):
+        model = untrained(name, examples, units=4)
+        carried = Keeper(settings, version(settings, name), model)
+        for night in (0, 3, 13):
+            cutoff = FIRST + night * DAY
+            data = read_anew(settings, cutoff)
+            assert 0 < len(data) < len(read_anew(world.settings, cutoff))
+            assert difference(carried, cutoff, data, model) < TOLERANCE
 
 
 def test_a_night_reads_its_own_object_alone(world: World) -> None:
