@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset
-from models.evidence.calibration import Calibration, Kind
+from features.dataset import Dataset, Floats, Labels
+from models.evidence.calibration import Calibration, Kind, factor_helps
 from models.outcomes import held_out_labels, ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
@@ -83,12 +83,24 @@ class Model(ABC):
             None if spend is None else self.calibration.value("spend", spend),
         )
 
-    def calibrate(self, kind: Kind, data: Dataset) -> None:
-        """Fit the calibration on the labels of `data`, a slice that neither taught the model nor stopped it."""
+    def calibrate(self, kind: Kind | None, data: Dataset, before: Dataset | None = None) -> None:
+        """Fit the calibration on the labels of `data`, a slice that neither taught the model nor stopped it. Without a
+        `kind` it is the one that, fitted on the slice `before`, would have helped most on `data`; likewise the factors
+        of purchases and spend are only taken where one fitted before would have helped.
+        """
+        labels, churn, values = self._held_against(data)
+        if kind is None and before is not None and len(before):
+            earlier, earlier_churn, earlier_values = self._held_against(before)
+            kind = Calibration.choose((earlier.churn, earlier_churn), (labels.churn, churn))
+            values = {name: each for name, each in values.items() if factor_helps(earlier_values[name], each)}
+        self.calibration = Calibration.fit(kind or "platt", labels.churn, churn, values)
+
+    def _held_against(self, data: Dataset) -> tuple[Labels, Floats, dict[str, tuple[Floats, Floats]]]:
+        """The labels of `data`, the churn that the model itself says, and by outcome what came and what it expected."""
         labels, said = held_out_labels(data.labels), self._predict(data)
         expected = {"purchases": said.expected_purchases, "spend": said.expected_spend}
         values = {name: (getattr(labels, name), each) for name, each in expected.items() if each is not None}
-        self.calibration = Calibration.fit(kind, labels.churn, said.churn_probability, values)
+        return labels, said.churn_probability, values
 
     @abstractmethod
     def _predict(self, data: Dataset) -> Predictions:

@@ -60,7 +60,7 @@ def comparison_report(
         details=DETAILS,
         value_metrics=VALUE_METRICS,
         altered={**ALTERED, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
-        calibration=_calibration(meta, evidence),
+        calibration=_calibration(settings, meta, evidence),
         contact_cost=settings.evidence.contact_cost,
         paired=paired_differences(evidence.results, evidence.labels, weights, reference) if reference else (),
         best=best,
@@ -70,15 +70,14 @@ def comparison_report(
     )
 
 
-def _calibration(meta: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
+def _calibration(settings: Settings, meta: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     """How the base rate moved in the latest window, and by how much each model's mean prediction was moved after it."""
     last = int(evidence.window.max(initial=0))
     newest = evidence.window == last
     models = []
     for result in evidence.results:
         fitted = evidence.calibration[result.name]
-        horizons = meta["question"]["horizons"]
-        primary = horizons.index(meta["question"]["primary_horizon"] or horizons[0])
+        primary = settings.question.horizons.index(settings.question.primary)
         models.append(
             {
                 "name": result.name,

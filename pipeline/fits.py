@@ -59,7 +59,7 @@ def fit_windows(
             said = model.predict(valid)  # before calibration, which knows what came after
             losses.append(validation_losses(valid, said, settings.question.primary))
             tables.append(_predictions(seed, window, "valid", valid, said))
-            calibrate_on(settings, model, calibrate)
+            calibrate_on(settings, model, valid, calibrate)
             tables.append(_predictions(seed, window, "test", test, model.predict(test)))
             if seed == 0:
                 asked_again += _altered(settings, window, model, test)
@@ -107,11 +107,16 @@ def timed_fit(model: Model, train: Dataset, valid: Dataset | None, on_epoch: OnE
     return time.perf_counter() - started
 
 
-def calibrate_on(settings: Settings, model: Model, slice: Dataset) -> None:
-    """Calibrate as `evidence.calibration` says, where the slice holds a label."""
-    if settings.evidence.calibration == "none" or slice.labels is None or not np.isfinite(slice.labels.churn).any():
+def calibrate_on(settings: Settings, model: Model, valid: Dataset, slice: Dataset) -> None:
+    """Calibrate as `evidence.calibration` says, where the slice holds a label. Where it is the latest part of
+    validation, what is left of validation comes before it.
+    """
+    kind = settings.evidence.calibration
+    if kind == "none" or slice.labels is None or not np.isfinite(slice.labels.churn).any():
         return
-    model.calibrate(settings.evidence.calibration, slice)
+    before = valid.select(valid.cutoff < slice.cutoff.min())
+    labelled = before.labels is not None and bool(np.isfinite(before.labels.churn).any())
+    model.calibrate(None if kind == "chosen" else kind, slice, before if labelled else None)
 
 
 def validation_losses(valid: Dataset, predictions: Predictions, horizon: int) -> np.ndarray:
@@ -159,7 +164,7 @@ def _without_state(
     parameters = type(model).recipe_of(model.parameters) | {"with_state": False}
     bare = recipe(settings, name, parameters)
     bare.fit(known, valid)
-    calibrate_on(settings, bare, calibrate)
+    calibrate_on(settings, bare, valid, calibrate)
     said = bare.predict(test).churn_probability[:, model.horizons.index(settings.question.primary)]
     return [_asked_again(window, WITHOUT_STATE, np.arange(len(test)), said)]
 

@@ -114,8 +114,10 @@ class Evidence(Section):
     """The most forward test periods, each with a training of its own; fewer where the history allows no more."""
     seeds: Annotated[int, Field(gt=0)] = 1
     """The fits of every recipe on each window, each from a seed of its own; every figure is over all of them."""
-    calibration: Literal["none", "platt", "beta", "isotonic"] = "platt"
-    """The map that brings every model's probabilities to what the calibration slice bears out."""
+    calibration: Literal["chosen", "none", "platt", "beta", "isotonic"] = "chosen"
+    """The map that brings every model's probabilities to what the calibration slice bears out: one of these for all, or
+    for each the one that, fitted on validation, would have helped most on the calibration slice.
+    """
     contact_cost: Share = 0.1
     """The cost of approaching a customer, as a share of what a churner found is worth: what profit is reckoned by."""
 

@@ -4,6 +4,10 @@ for every model, and a factor for what it expects of purchases and spend.
 Platt (1999) scales and shifts the logit; beta calibration (Kull et al. 2017) weighs the logarithms of p and of 1 - p
 apart; isotonic regression takes any rising steps. The first two are held towards changing nothing by as much as
 `PRIOR` says, so that a small slice does no harm.
+
+A base rate that moves with the season is no fault of a model, and a map fitted on one season spoils the next. So the
+kind is chosen by what would have helped before: each is fitted on the slice before, validation, and judged on the
+calibration slice; the best, which may be none, is then fitted on the calibration slice.
 """
 
 from collections.abc import Sequence
@@ -13,9 +17,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.outcomes import logit, sigmoid
+from models.outcomes import log_loss, logit, sigmoid
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
+KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
 Floats = NDArray[np.float64]
 PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
 PRIOR_EXAMPLES = 100  # of the mean expectation, that hold the factor of a value towards 1
@@ -52,6 +57,14 @@ class Calibration:
             for name, (came, expected) in values.items()
         }
         return cls(kind, maps, factors, base_rate, predicted)
+
+    @classmethod
+    def choose(cls, before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> Kind:
+        """The kind that, fitted on `before`, has the lowest log loss on `after`, each labels and probabilities
+        [examples, horizons]; of equals the simplest.
+        """
+        losses = {kind: log_loss(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
+        return min(KINDS, key=lambda kind: losses[kind])
 
     def churn(self, probability: Floats) -> Floats:
         """[examples, horizons], calibrated; a horizon without a map is left as it is."""
@@ -133,3 +146,17 @@ def _factor(came: Floats, expected: Floats) -> float:
     held = PRIOR_EXAMPLES * float(expected[known].mean())
     total = float(np.maximum(came[known], 0).sum())
     return (total + held) / (float(expected[known].sum()) + held) if held > 0 else 1.0
+
+
+def factor_helps(before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> bool:
+    """Whether the factors fitted on what came and was expected `before` bring the totals nearer `after`."""
+    misses = []
+    for old, new in zip(
+        zip(*map(np.transpose, before), strict=True), zip(*map(np.transpose, after), strict=True), strict=True
+    ):
+        known = np.isfinite(new[0])
+        came, expected = np.maximum(new[0][known], 0).sum(), new[1][known].sum()
+        if came > 0 and expected > 0:
+            gap = float(np.log(expected / came))
+            misses.append(abs(gap) - abs(gap + np.log(max(_factor(*old), 1e-9))))
+    return bool(sum(misses) > 0)

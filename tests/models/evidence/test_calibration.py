@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from models.evidence.calibration import Calibration
+from models.evidence.calibration import Calibration, factor_helps
 from models.outcomes import log_loss, logit, sigmoid
 
-KINDS = ("platt", "beta", "isotonic")
+KINDS = ("platt", "beta", "isotonic")  # that change anything
 
 
 def sample(examples, seed=1, slope=1.0, shift=0.0):
@@ -76,3 +76,16 @@ def test_it_comes_back_from_json(kind):
     again = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
     assert again == fitted
     assert np.array_equal(again.churn(said), fitted.churn(said))
+
+
+def test_a_fault_that_lasts_is_mended_and_a_season_is_not():
+    summer, autumn = sample(4_000, shift=0.7), sample(4_000, seed=2, shift=-0.7)
+    lasting = sample(4_000, seed=3, shift=0.7)
+    assert Calibration.choose(summer, lasting) in ("platt", "beta")
+    assert Calibration.choose(summer, autumn) == "none"
+
+
+def test_a_factor_is_taken_where_it_would_have_helped_before():
+    came, more, less = np.full((500, 1), 3.0), np.full((500, 1), 4.0), np.full((500, 1), 2.5)
+    assert factor_helps((came, more), (came, more))
+    assert not factor_helps((came, more), (came, less))
