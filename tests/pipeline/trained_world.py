@@ -38,7 +38,6 @@ shop = "shop"
 [question]
 active_within = {ACTIVE}
 horizons = [{PRIMARY}, {LONGER}]
-primary_horizon = {PRIMARY}
 [models]
 names = {list(NAMES)}
 [serving]
