@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -22,15 +23,18 @@ HISTORY = [
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory):
-    """A month of 30 events a day, loaded."""
-    folder = tmp_path_factory.mktemp("month")
-    ingest(configure(folder, [*HISTORY, "z,2020-02-01,visit,1"], HEADER, columns=COLUMNS), "2020-02-01")
-    return folder
+    """A month of 30 events a day, loaded; a copy of it, to be put back at its place."""
+    place = tmp_path_factory.mktemp("month")
+    (place / "night").mkdir()
+    settings = configure(place / "night", [*HISTORY, "z,2020-02-01,visit,1"], HEADER, columns=COLUMNS)
+    ingest(settings, "2020-02-01")
+    return Path(shutil.copytree(place / "night", place / "copy"))
 
 
-def judge(month, tmp_path, rows, cutoff="2020-02-02", closing="z,2020-03-30,visit,1"):
+def judge(month, rows, cutoff="2020-02-02", closing="z,2020-03-30,visit,1"):
     """The figures whose rules `rows` break in the night after the month, and what is told (None: not refused)."""
-    folder = tmp_path / "night"
+    folder = month.with_name("night")  # the same place every time: a source elsewhere is another source
+    shutil.rmtree(folder)
     shutil.copytree(month, folder)
     write_csv(folder, [*HISTORY, *rows, closing], HEADER)
     settings = load_settings(folder / "recur.toml")
@@ -44,15 +48,15 @@ def judge(month, tmp_path, rows, cutoff="2020-02-02", closing="z,2020-03-30,visi
     return {one["expectation_config"]["kwargs"]["column"] for one in results if not one["success"]}, told
 
 
-def test_a_night_like_the_others_breaks_no_rule(month, tmp_path):
+def test_a_night_like_the_others_breaks_no_rule(month):
     rows = [f"d{place},2020-02-01 {place % 24:02d}:00,{'visit' if place % 3 else 'purchase'},6" for place in range(30)]
-    assert judge(month, tmp_path, [*rows, rows[0]]) == (set(), None)
+    assert judge(month, [*rows, rows[0]]) == (set(), None)
 
 
-def test_a_night_that_is_new_in_every_way(month, tmp_path):
+def test_a_night_that_is_new_in_every_way(month):
     twice = [f"c{place},2020-02-01 10:00,refund," for place in range(20)] * 2
     to_come = [f"c{place},2099-02-01 10:00,refund," for place in range(5)]
-    broken, told = judge(month, tmp_path, twice + to_come)
+    broken, told = judge(month, twice + to_come)
     assert broken == {
         "quarantined_share",
         "event_time_share",
@@ -64,15 +68,15 @@ def test_a_night_that_is_new_in_every_way(month, tmp_path):
     assert "event_time_in_future" in told
 
 
-def test_a_source_delivered_twice_is_told_so(month, tmp_path):
-    broken, told = judge(month, tmp_path, [row.replace("2020-01-31", "2020-02-01") for row in HISTORY[-30:]] * 2)
+def test_a_source_delivered_twice_is_told_so(month):
+    broken, told = judge(month, [row.replace("2020-01-31", "2020-02-01") for row in HISTORY[-30:]] * 2)
     assert broken == {"repeated_share"}
     assert "share of rows that say what another row says: 50.0%, at most 20.0%" in told
     assert "delivered twice" in told
 
 
-def test_three_weeks_of_silence_are_refused(month, tmp_path):
-    broken, told = judge(month, tmp_path, [], "2020-02-15")
+def test_three_weeks_of_silence_are_refused(month):
+    broken, told = judge(month, [], "2020-02-15")
     assert broken == {"silent_days"}
     assert "14.0" in told
     assert "validation.max_silent_days" in told
