@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pipeline import up
 from pipeline.airflow import environment
-from pipeline.errors import NothingToDo
 from pipeline.extract import extract
 from pipeline.load import load
 from pipeline.nights import DAY
@@ -127,30 +126,22 @@ def _backfill(settings: Settings, first: datetime, last: datetime, runs: int) ->
             raise AssertionError(f"airflow backfill create failed: {done.stderr[-1000:]}")
         time.sleep(2)
     while time.monotonic() - began < LIMIT_SECONDS:
-        states = _states(settings)
-        if "failed" in states:
-            raise AssertionError(f"a backfilled night failed: see {settings.var / 'logs' / 'airflow'}")
-        if _nights_done(settings) >= runs:  # what follows a load does not touch the event store
+        # What follows a load does not touch the event store.
+        if (done := _loads(settings)).count("done") >= runs:
             return
+        if "failed" in done:
+            raise AssertionError(f"a backfilled night could not be loaded: see {settings.var / 'logs' / 'airflow'}")
         time.sleep(2)
-    raise NothingToDo(f"the backfill did not end within {LIMIT_SECONDS} s: {_states(settings)}")
+    raise AssertionError(f"the backfill did not end within {LIMIT_SECONDS} s: {_loads(settings)}")
 
 
-def _states(settings: Settings) -> list[str]:
-    with sqlite3.connect(settings.var / "airflow" / "airflow.db", timeout=30) as connection:
-        rows = connection.execute("select state from dag_run where run_type = 'backfill'").fetchall()
-    connection.close()
-    return [str(state) for (state,) in rows]
-
-
-def _nights_done(settings: Settings) -> int:
-    """How often a night was loaded, by the pipeline's own account."""
+def _loads(settings: Settings) -> list[str]:
+    """How each extract, validate and load that failed, and each load, ended, by the pipeline's own account."""
     file = settings.var / "predictions.db"
     if not file.exists():
-        return 0
+        return []
+    ended = "step = 'load' or (step in ('extract', 'validate') and status = 'failed')"
     with sqlite3.connect(file, timeout=30) as connection:
-        [(count,)] = connection.execute(
-            "select count(*) from step_run where step = 'load' and status = 'done'"
-        ).fetchall()
+        rows = connection.execute(f"select status from step_run where {ended}").fetchall()
     connection.close()
-    return int(count)
+    return [str(status) for (status,) in rows]
