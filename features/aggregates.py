@@ -5,6 +5,7 @@ mean gap of a single event) is null, never a made-up number.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -67,11 +68,15 @@ def named(attributes: Mapping[str, str], kind: str) -> list[str]:
     return [name for name, its_kind in attributes.items() if its_kind == kind]
 
 
-def spread_of_gaps(square_mean: ir.Value, mean: ir.Value) -> ir.Value:
-    """The standard deviation of gaps from the mean of their squares and their mean; null stays null."""
-    variance = square_mean - mean * mean
-    # Rounding can leave a variance of evenly spaced events just below zero.
-    return (variance < 0).ifelse(0.0, variance).sqrt()
+def squared_spread(gaps: Any, squares: Any, whole: Any) -> Any:
+    """`gaps * squares - whole**2`: the variance of so many gaps, times their number squared, from the sum of their
+    squares and their sum, all integers: arrays or columns.
+
+    The difference is taken in halves of 32 bits, where no product passes 64: between two floats it would be lost for
+    events that come almost evenly.
+    """
+    low, square = 2**32 - 1, whole * whole
+    return (gaps * (squares >> 32) - (square >> 32)) * 2.0**32 + (gaps * (squares & low) - (square & low))
 
 
 def aggregates(events: ir.Table, examples: ir.Table, attributes: Mapping[str, str], question: Question) -> ir.Table:
@@ -109,7 +114,6 @@ def _rhythm(seen: ir.Table) -> ir.Table:
     steps = steps.mutate(gap=steps.second - steps.previous)
     new_day = steps.previous.isnull() | (steps.second // SECONDS_A_DAY != steps.previous // SECONDS_A_DAY)
     last = steps.following.isnull()
-    gaps = steps.gap.count().nullif(0)
     rows = steps.group_by(keys).aggregate(
         days_since_last_event=(steps.cutoff_second - steps.second).min() / SECONDS_A_DAY,
         days_since_first_event=(steps.cutoff_second - steps.second).max() / SECONDS_A_DAY,
@@ -117,10 +121,14 @@ def _rhythm(seen: ir.Table) -> ir.Table:
         amount_last=steps.amount.max(where=last),
         gap_last=steps.gap.max(where=last) / SECONDS_A_DAY,
         gap_max=steps.gap.max() / SECONDS_A_DAY,
-        gap_mean=steps.gap.sum().cast("float64") / gaps / SECONDS_A_DAY,
-        gap_square_mean=(steps.gap * steps.gap).sum().cast("float64") / gaps / SECONDS_A_DAY**2,
+        gaps=steps.gap.count().nullif(0),
+        gap_sum=steps.gap.sum().cast("int64"),
+        gap_squares=(steps.gap * steps.gap).sum().cast("int64"),
     )
-    return rows.mutate(gap_std=spread_of_gaps(rows.gap_square_mean, rows.gap_mean))
+    return rows.mutate(
+        gap_mean=rows.gap_sum.cast("float64") / rows.gaps / SECONDS_A_DAY,
+        gap_std=squared_spread(rows.gaps, rows.gap_squares, rows.gap_sum).sqrt() / rows.gaps / SECONDS_A_DAY,
+    )
 
 
 def _sums(seen: ir.Table, numeric: Sequence[str], categorical: Sequence[str], question: Question) -> ir.Table:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.aggregates import ATTRIBUTE_WINDOWS, WINDOWS, named
+from features.aggregates import ATTRIBUTE_WINDOWS, WINDOWS, named, squared_spread
 from features.calendar import calendar
 from features.comparisons import compared
 from features.dataset import Floats, Integers
@@ -111,7 +111,8 @@ def _aggregates(sums: Segments, who: Integers, cutoff: datetime, numeric: Sequen
     gaps = _or_null((events - 1).astype(float))
     amount = sums.money("sum_amount", start, end)
     gap_mean = (last - first) / gaps / SECONDS_A_DAY
-    variance = sums.total("gap_squares", start, end) / gaps / SECONDS_A_DAY**2 - gap_mean * gap_mean
+    whole = (last - first).astype(np.int64)
+    spread = squared_spread(events - 1, sums.total("gap_squares", start, end), whole)
     columns = {
         "days_since_last_event": (second - last) / SECONDS_A_DAY,
         "days_since_first_event": (second - first) / SECONDS_A_DAY,
@@ -122,8 +123,7 @@ def _aggregates(sums: Segments, who: Integers, cutoff: datetime, numeric: Sequen
         "amount_max": sums.greatest("amount_max", end),
         "amount_last": sums.at("amount_last", end - 1),
         "gap_mean": gap_mean,
-        # Rounding can leave a variance of evenly spaced events just below zero; null stays null.
-        "gap_std": np.sqrt(np.where(variance < 0, 0.0, variance)),
+        "gap_std": np.sqrt(spread) / gaps / SECONDS_A_DAY,
         "gap_max": sums.greatest("gap_max", end) / SECONDS_A_DAY,
         "gap_last": sums.at("gap_last", end - 1) / SECONDS_A_DAY,
     }
