@@ -20,6 +20,7 @@ from urllib.parse import quote
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from pipeline import paths
 from pipeline.errors import RecurError
 from pipeline.settings import Settings
 
@@ -104,7 +105,8 @@ def client(settings: Settings) -> "MlflowClient":
 
     Raises RecurError, which names the address without its password, where it cannot be reached.
     """
-    return _client(settings.mlflow, settings.var)
+    with paths.alone(settings, "mlflow"):  # two that make its database at once would both fail
+        return _client(settings.mlflow, settings.var)
 
 
 def open_run(settings: Settings, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> Run:

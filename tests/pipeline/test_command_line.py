@@ -118,7 +118,7 @@ def test_compare_prints_the_promised_object_and_every_test_row(
     config, rows = ["--config", trained_world.settings.file], tmp_path / "rows.parquet"
     assert recur(*config, "compare", "--format", "json", "--predictions", rows) == 0
     comparison = json.loads(capfd.readouterr().out)
-    assert set(comparison) == {"question_digest", "test_digest", "windows", "models", "verdict"}
+    assert set(comparison) == {"question_digest", "test_digest", "windows", "budget", "models", "verdict"}
     assert list(pd.read_parquet(rows).columns) == ["customer_id", "cutoff", "window", "label", "model", "probability"]
     assert recur(*config, "compare") == 0
     printed = capfd.readouterr().out
@@ -153,4 +153,4 @@ def test_quarantine_is_listed_and_replayed(file: Path, capfd: pytest.CaptureFixt
 def test_a_customer_is_forgotten_once(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
     assert recur("--config", file, "forget", "bob") == 0
-    assert "customer bob is forgotten: 1 from" in capfd.readouterr().out
+    assert "customer bob is forgotten: 2 from source, 1 from staged" in capfd.readouterr().out

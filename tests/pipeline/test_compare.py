@@ -78,7 +78,17 @@ def test_the_parent_run_has_the_report_and_its_pictures(trained_world: World) ->
     }
     pictures = {Path(file.path).name for file in client.list_artifacts(run_id, "plots")}
     assert pictures == {
-        f"{name}.png" for name in ("comparison", "training_curves", "roc", "precision_recall", "calibration", "gain")
+        f"{name}.png"
+        for name in (
+            "comparison",
+            "training_curves",
+            "horizons",
+            "altered",
+            "roc",
+            "precision_recall",
+            "calibration",
+            "gain",
+        )
     }
     assert client.get_run(run_id).info.status == "FINISHED"
 

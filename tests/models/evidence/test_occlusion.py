@@ -30,7 +30,7 @@ class Known(Model):
     def fit(self, train, valid, on_epoch=None):
         raise NotImplementedError
 
-    def predict(self, data):
+    def _predict(self, data):
         self.asked.append(len(data))
         second = 1 / (1 + np.exp(-self.logit(data)))
         return Predictions(np.column_stack([np.full(len(data), 0.5), second]))
