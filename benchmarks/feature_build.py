@@ -86,7 +86,8 @@ def _compared(asked: argparse.Namespace, folder: Path) -> None:
         if python is None:
             print(f"{name}: left out", flush=True)
             continue
-        others |= versions(python, LIBRARIES.get(name, [])[:2])
+        found = versions(python, LIBRARIES.get(name, [])[:2])
+        others |= {f"{package} beside {name}": version for package, version in found.items()}
         for size in filter(None, sizes):
             found = _interleaved(
                 {"ours": (sys.executable, "in_memory"), name: (python, name)}, size, asked.runs, folder
