@@ -116,7 +116,7 @@ class Evidence(Section):
     """The fits of every recipe on each window, each from a seed of its own; every figure is over all of them."""
     calibration: Literal["chosen", "none", "platt", "beta", "isotonic"] = "chosen"
     """The map that brings every model's probabilities to what the calibration slice bears out: one of these for all, or
-    for each the one that, fitted on validation, would have helped most on the calibration slice.
+    for each the simplest that, fitted on validation, no other would have beaten beyond doubt on the calibration slice.
     """
     contact_cost: Share = 0.1
     """The cost of approaching a customer, as a share of what a churner found is worth: what profit is reckoned by."""

@@ -7,7 +7,9 @@ apart; isotonic regression takes any rising steps. The first two are held toward
 
 A base rate that moves with the season is no fault of a model, and a map fitted on one season spoils the next. So the
 kind is chosen by what would have helped before: each is fitted on the slice before, validation, and judged on the
-calibration slice; the best, which may be none, is then fitted on the calibration slice.
+calibration slice. A simpler kind gives way only to one that is better beyond doubt, as in the one-standard-error rule
+of Breiman et al. (1984), here with two, since a customer's rows repeat one another; the chosen one, which may be none,
+is then fitted on the calibration slice.
 """
 
 from collections.abc import Sequence
@@ -17,13 +19,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.outcomes import log_loss, logit, sigmoid
+from models.outcomes import FLOOR, logit, sigmoid
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
 Floats = NDArray[np.float64]
 PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
 PRIOR_EXAMPLES = 100  # of the mean expectation, that hold the factor of a value towards 1
+BEYOND_DOUBT = 2.0  # standard errors
 PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
 
 
@@ -31,8 +34,7 @@ PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
 class Calibration:
     """One map a horizon, in the model's order of horizons. `maps` holds for `platt` and `beta` the weights of the
     columns of `_columns`, for `isotonic` the logits at which it steps and the logits that it gives there, and nothing
-    where the horizon was not observed. `base_rate` is the
-    churn of the slice, `predicted` what the model had said of it.
+    where the horizon was not observed. `base_rate` is the churn of the slice, `predicted` what the model said of it.
     """
 
     kind: Kind
@@ -60,11 +62,17 @@ class Calibration:
 
     @classmethod
     def choose(cls, before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> Kind:
-        """The kind that, fitted on `before`, has the lowest log loss on `after`, each labels and probabilities
-        [examples, horizons]; of equals the simplest.
+        """The kind that, fitted on `before`, would have helped on `after`, each labels and probabilities [examples,
+        horizons]: from the simplest on, the next where its log loss is lower by more than `BEYOND_DOUBT` standard
+        errors of the difference.
         """
-        losses = {kind: log_loss(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
-        return min(KINDS, key=lambda kind: losses[kind])
+        losses = {kind: _losses(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
+        chosen = KINDS[0]
+        for kind in KINDS[1:]:
+            gain = losses[chosen] - losses[kind]
+            if gain.mean() > BEYOND_DOUBT * gain.std() / np.sqrt(len(gain)):
+                chosen = kind
+        return chosen
 
     def churn(self, probability: Floats) -> Floats:
         """[examples, horizons], calibrated; a horizon without a map is left as it is."""
@@ -88,6 +96,13 @@ class Calibration:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         return cls(**content)
+
+
+def _losses(churn: Floats, probability: Floats) -> Floats:
+    """The cross-entropy of every label that was observed."""
+    observed = np.isfinite(churn)
+    label, held = churn[observed], np.clip(probability[observed], FLOOR, 1 - FLOOR)
+    return np.asarray(-np.log(np.where(label == 1, held, 1 - held)))
 
 
 def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:

@@ -85,6 +85,11 @@ def test_a_fault_that_lasts_is_mended_and_a_season_is_not():
     assert Calibration.choose(summer, autumn) == "none"
 
 
+def test_a_map_that_fits_a_slice_by_chance_gives_way_to_none():
+    chosen = [Calibration.choose(sample(1_000, seed=seed), sample(1_000, seed=seed + 100)) for seed in range(20)]
+    assert chosen.count("none") >= 18
+
+
 def test_a_factor_is_taken_where_it_would_have_helped_before():
     came, more, less = np.full((500, 1), 3.0), np.full((500, 1), 4.0), np.full((500, 1), 2.5)
     assert factor_helps((came, more), (came, more))
