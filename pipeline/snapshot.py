@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.aggregates import definitions, named
 from features.build import build_dataset
 from features.dataset import MICROSECONDS_A_DAY, Dataset
 from features.examples import included
@@ -27,6 +28,7 @@ from pipeline.paths import atomically
 from pipeline.paths import snapshot as folder_of
 from pipeline.record import recorded
 from pipeline.settings import Settings
+from pipeline.sources.contract import Kind
 from pipeline.store.event_store import EventStore, open_store
 from pipeline.validation.expectations import index_page
 
@@ -104,7 +106,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
                     f"{_when_somebody_was(data, question)}"
                 )
         _discard(settings, folder)
-        meta["run_id"] = _open_parent(settings, cutoff, meta, folder)
+        meta["run_id"] = _open_parent(settings, cutoff, meta, folder, store.attributes)
         write_dataset(folder, data)
         _write_json(folder / META, meta)
         figures["rows_read"] = len(data)
@@ -262,7 +264,9 @@ def _discard(settings: Settings, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _open_parent(settings: Settings, cutoff: datetime, meta: dict[str, Any], folder: Path) -> str:
+def _open_parent(
+    settings: Settings, cutoff: datetime, meta: dict[str, Any], folder: Path, attributes: dict[str, Kind]
+) -> str:
     run = tracking.open_run(settings, f"comparison {cutoff.date()}")
     docs = index_page(settings).as_uri()
     run.tags(
@@ -276,6 +280,8 @@ def _open_parent(settings: Settings, cutoff: datetime, meta: dict[str, Any], fol
     run.parameters({"question": meta["question"], "seed": settings.run.seed, "models": list(settings.models.names)})
     run.metrics({f"examples_{name}": rows for name, rows in meta["examples"].items()})
     run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
+    words = definitions(named(attributes, "numeric"), named(attributes, "categorical"), settings.question)
+    run.text(json.dumps(words, indent=2), "features.json")
     return run.run_id
 
 

@@ -22,7 +22,7 @@ from pipeline.evidence import read_evidence
 from pipeline.nights import DAY
 from pipeline.serving.database import reading
 from pipeline.settings import Evidence, Settings
-from pipeline.snapshot import read_meta
+from pipeline.snapshot import read_meta, read_snapshot
 from tests.pipeline.conftest import World
 from tests.pipeline.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training
 
@@ -67,15 +67,21 @@ def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world:
         assert run.data.metrics["test_roc_auc"] == model["metrics"]["roc_auc"]["value"]
 
 
-def test_the_parent_run_has_the_report_and_its_pictures(trained_world: World) -> None:
+def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
+    trained_world: World, tmp_path: Path
+) -> None:
     client = tracking.client(trained_world.settings)
     run_id = read_meta(trained_world.settings, FIRST)["run_id"]
     assert {file.path for file in client.list_artifacts(run_id)} >= {
         "comparison.json",
         "report.html",
         "gate.txt",
+        "features.json",
         "plots",
     }
+    words = tracking.client(trained_world.settings).download_artifacts(run_id, "features.json", str(tmp_path))
+    data, _ = read_snapshot(trained_world.settings, FIRST)
+    assert list(json.loads(Path(words).read_text("utf-8"))) == list(data.aggregates.columns)
     pictures = {Path(file.path).name for file in client.list_artifacts(run_id, "plots")}
     assert pictures == {
         f"{name}.png"
