@@ -111,11 +111,6 @@ class Question(BaseModel):
         return not (self.activity or self.comes_back_with or self.ends_with)
 
     @property
-    def takes_all_alike(self) -> bool:
-        """Whether no event type has a meaning of its own and nothing is left out."""
-        return not (self.types or self.exclude_customers or self.exclude_types or self.exclude_values)
-
-    @property
     def digest(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the question's canonical JSON, without what is not used."""
         meaning = {**self.model_dump(mode="json"), "primary_horizon": self.primary}

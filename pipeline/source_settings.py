@@ -17,6 +17,9 @@ CORE_COLUMNS = (
     "unit_price",
     "deleted",
 )
+"""The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
+are ISO text in UTC where the source could read them, and stand as they were where it could not.
+"""
 BUNDLED = ("complete_journey", "cdnow")
 LINES = "lines"
 RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "cutoff", "night", "reason")

@@ -11,9 +11,8 @@ from pipeline.errors import ConfigurationError, RecurError
 from pipeline.nights import Night
 from pipeline.record import recorded
 from pipeline.settings import Settings
-from pipeline.source_settings import LINES
+from pipeline.source_settings import CORE_COLUMNS, LINES
 from pipeline.sources import open_source
-from pipeline.sources.contract import CORE_TEXTS
 from pipeline.store.event_store import EventStore
 from pipeline.validation.night_rules import NightRule, night_rules
 from pipeline.validation.parsing import events, judged, source_row
@@ -40,7 +39,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             raise RecurError(
                 f"{staged} has no column {min(missing)}: extract the night {night.name} again (recur ingest)"
             )
-        mapped = [name for name in names if name in CORE_TEXTS or name in store.attributes]
+        mapped = [name for name in names if name in CORE_COLUMNS or name in store.attributes]
         kinds = {name: kind for name, kind in store.attributes.items() if name not in counted}
         rules = row_rules(mapped, kinds)
         _require_known(settings.validation.expected_reasons, [*rules, CONFLICT])

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.dataset import Floats, Integers, Sequences
 from features.encoding import EncodedSteps, Standing

@@ -8,21 +8,6 @@ from pipeline.nights import Night
 
 Kind = Literal["numeric", "categorical"]
 
-CORE_TEXTS = (
-    "event_id",
-    "customer_id",
-    "event_time",
-    "known_time",
-    "event_type",
-    "amount",
-    "quantity",
-    "unit_price",
-    "deleted",
-)
-"""The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
-are ISO text in UTC where the source could read them, and stand as they were where it could not.
-"""
-
 
 class Source(Protocol):
     """Where events come from. `span` and `extract` raise where the source is missing, unreadable or has not the columns
@@ -43,7 +28,7 @@ class Source(Protocol):
         """Writes the rows of `night` as Parquet to `path` and returns how many there are.
 
         Columns, all text save the first: `row` (their order in the source), `unreadable` (the line itself, where it
-        could not be taken apart, else null), those of `CORE_TEXTS` that the source maps, and the attributes. A source
+        could not be taken apart, else null), those of `CORE_COLUMNS` that the source maps, and the attributes. A source
         without event ids adds `earlier`: how many rows that say the same were in earlier nights.
 
         A row belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time,
