@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.engine import literal, quoted, session
 from pipeline.errors import RecurError
-from pipeline.nights import DAY, Night, midnight
+from pipeline.nights import DAY, Night
 from pipeline.record import recorded
 from pipeline.settings import Settings
+from pipeline.store.event_ids import objects_with
 from pipeline.store.event_store import ORDER, EventStore, open_store
 
 
@@ -58,10 +59,12 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
 
 def _forget_old_nights(settings: Settings, store: EventStore) -> None:
     """Removes the staged and accepted rows of loaded nights past `run.keep_staged` days before the last loaded one."""
-    loaded = store.nights()
-    for old in (one for one in loaded if one < loaded[-1] - settings.run.keep_staged * DAY):
-        for file in (paths.staged, paths.accepted):
-            file(settings, Night(None, midnight(old))).unlink(missing_ok=True)
+    oldest = (store.nights()[-1] - settings.run.keep_staged * DAY).isoformat()
+    loaded = {night.isoformat() for night in store.nights()}
+    for folder in ("staged", "accepted"):
+        for file in (settings.var / folder).glob("????-??-??.parquet"):
+            if file.stem < oldest and file.stem in loaded:
+                file.unlink(missing_ok=True)
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
@@ -71,9 +74,8 @@ def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
     accepted = f"read_parquet({literal(paths.accepted(settings, night))})"
     columns = ", ".join(quoted(name) for name in store.schema.names)
     said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
-    earlier = [store.path(loaded) for loaded in store.nights() if loaded < night.score_date]
     rows = f"select {columns}, source_rows, true as is_new from {accepted}"
-    if earlier:
+    if earlier := objects_with(settings, store, connection, accepted, night.score_date):
         objects = ", ".join(literal(file) for file in earlier)
         same_id = f"event_id in (select event_id from {accepted})"
         rows += f" union all select {columns}, 0, false from read_parquet([{objects}]) where {same_id}"

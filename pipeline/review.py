@@ -14,6 +14,7 @@ from pipeline.nights import Night, midnight
 from pipeline.outcomes import Outcomes, outcomes
 from pipeline.record import recorded
 from pipeline.serving import database
+from pipeline.serving.tables import band as bands
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
 from pipeline.serving.tables import review as reviews
@@ -59,26 +60,18 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
 
 def waiting(connection: Connection) -> list[tuple[date, int]]:
     """What was published and never reviewed, in order; backfilled nights are not to be."""
-    columns = (predictions.c.score_date, predictions.c.horizon_days)
-    # A night is looked at one at a time: distinct over the whole history would read all of it.
-    done = {(day, horizon) for day, horizon in connection.execute(select(reviews.c.score_date, reviews.c.horizon_days))}
-    published = [
-        (day, horizon)
-        for score_date, first in _first_customers(connection)
-        for day, horizon in connection.execute(
-            select(*columns).where(predictions.c.customer_id == first, predictions.c.score_date == score_date)
-        )
-    ]
-    return sorted(set(published) - done)
-
-
-def _first_customers(connection: Connection) -> list[tuple[date, str]]:
-    """For each published night, one customer: every customer is scored at every horizon of a night."""
     honest = nights.c.known_until.is_(None) | (nights.c.known_until <= nights.c.score_date)
-    days = list(connection.scalars(select(nights.c.score_date).where(honest).order_by(nights.c.score_date)))
+    # Told from the risk bands, a few rows a night: of predictions only those of the nights that wait are looked at.
+    of_bands = select(bands.c.score_date, bands.c.horizon_days).join_from(bands, nights).where(honest).distinct()
+    done = select(reviews.c.score_date, reviews.c.horizon_days).distinct()
+    left = sorted({(day, horizon) for day, horizon in connection.execute(of_bands.except_(done))})
     any_customer = select(predictions.c.customer_id).limit(1)
-    found = [(day, connection.scalar(any_customer.where(predictions.c.score_date == day))) for day in days]
-    return [(day, customer) for day, customer in found if customer is not None]
+    empty = {
+        day
+        for day in {day for day, _ in left}
+        if connection.scalar(any_customer.where(predictions.c.score_date == day)) is None
+    }
+    return [(day, horizon) for day, horizon in left if day not in empty]
 
 
 def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> None:

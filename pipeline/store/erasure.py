@@ -1,5 +1,6 @@
 """Erases one customer from the event store. Each object becomes the one that its night would have made without them."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.engine import literal, session
 from pipeline.settings import Settings
+from pipeline.store import event_ids
 from pipeline.store.event_store import EventStore, corrections, open_store
 
 
@@ -22,6 +24,8 @@ def erase(settings: Settings, customer_id: str) -> int:
         if rows:
             _without(settings, store, night, customer_id)
             removed += rows
+    if removed:
+        shutil.rmtree(event_ids.folder_of(settings), ignore_errors=True)  # made again from what is left
     return removed
 
 
