@@ -17,7 +17,9 @@ ORDINARY = 5_000  # customers against whom the others are held
 
 
 class Said(Protocol):
-    """What a model says of everybody eligible, in order of customer_id; the silence in days."""
+    """What a model says of everybody eligible, in order of customer_id; the silence in days; and the examples, without
+    their histories, of a model that reads none.
+    """
 
     @property
     def customers(self) -> pa.Array: ...
@@ -25,6 +27,8 @@ class Said(Protocol):
     def silence(self) -> Floats: ...
     @property
     def predictions(self) -> Predictions: ...
+    @property
+    def data(self) -> Dataset | None: ...
 
 
 def reasons_of_a_night(
@@ -38,11 +42,13 @@ def reasons_of_a_night(
     words: list[str | None] = [None] * len(said.customers)
     if len(rows):
         usual = ordinary(len(words))
-        both = np.union1d(rows, usual)
-        data = read(said.customers.take(pa.array(both)))
-        told = reasons_of(
-            model, data.select(np.searchsorted(both, rows)), place, data.select(np.searchsorted(both, usual))
-        )
+        if said.data is not None and "sequences" not in model.views:
+            chosen, population = read(said.customers.take(pa.array(rows))), said.data.select(usual)
+        else:
+            both = np.union1d(rows, usual)
+            data = read(said.customers.take(pa.array(both)))
+            chosen, population = (data.select(np.searchsorted(both, part)) for part in (rows, usual))
+        told = reasons_of(model, chosen, place, population)
         for row, sentences in zip(rows.tolist(), told, strict=True):
             words[row] = sentences
     return words

@@ -1,8 +1,9 @@
 """Score a night: ask the champion about every customer eligible at the cutoff, and why those most at risk are so."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ibis
 import numpy as np
@@ -16,8 +17,8 @@ from features.examples import included
 from features.grid import SECONDS_A_DAY
 from features.segments import before
 from models.contract import Model, Predictions
-from models.recurrent.sequence_model import SequenceModel
 from pipeline import paths, registry
+from pipeline.carried.asked import Asked, examples
 from pipeline.carried.events import Events, as_revisions
 from pipeline.engine import connect, session
 from pipeline.errors import NothingToDo, RecurError
@@ -27,9 +28,6 @@ from pipeline.record import recorded
 from pipeline.settings import Settings
 from pipeline.snapshot import require_loaded
 from pipeline.store.event_store import open_store
-
-if TYPE_CHECKING:
-    from pipeline.carried.keeper import Answers
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +50,8 @@ NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", 
 @dataclass(frozen=True)
 class Scored:
     """What a model says of everybody eligible at a cutoff, in order of customer_id, and who else is known: customers
-    with the days from their last event to the cutoff.
+    with the days from their last event to the cutoff. `data` are the examples, without their histories, of a model that
+    reads none.
     """
 
     customers: pa.Array
@@ -60,6 +59,7 @@ class Scored:
     predictions: Predictions
     others: pa.Array
     others_silence: Floats
+    data: Dataset | None = None
 
 
 def score(settings: Settings, night: Night) -> dict[str, Any]:
@@ -84,11 +84,21 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
 
 
 def answered(settings: Settings, champion: registry.Version, model: Model, cutoff: datetime) -> Scored:
-    """A model with a state goes on from the carried one; every other reads the aggregates of the whole past."""
-    if isinstance(model, SequenceModel) and model.has_state:
-        from pipeline.carried.keeper import Keeper
+    """A model with a state goes on from the carried one, and one that reads aggregates from the carried sums; every
+    other reads the whole past.
+    """
+    from pipeline.carried.keeper import Keeper, has_state, reads_no_history
 
-        return _together(list(Keeper(settings, champion, model).answers(cutoff)), cutoff)
+    if has_state(model):
+        answers = list(Keeper(settings, champion, model).answers(cutoff))
+        told = [[getattr(part.predictions, field.name) for part in answers] for field in fields(Predictions)]
+        said = Predictions(*(np.concatenate(values) for values in told))
+        return _together([part.asked for part in answers], said, cutoff)
+    if reads_no_history(model):
+        parts = list(Keeper(settings, champion, model).asked(cutoff))
+        data = examples(parts, settings.question.horizons)
+        # All at once: how a product of matrices is cut moves its last bits.
+        return replace(_together(parts, model.predict(data), cutoff), data=data)
     data = asked(settings, cutoff)
     customers = pa.array(data.customer_id.tolist(), pa.string())
     others, silence = silent(settings, cutoff, customers)
@@ -159,19 +169,16 @@ def silent(settings: Settings, cutoff: datetime, eligible: pa.Array) -> tuple[pa
     return found["customer_id"].cast(pa.string()).combine_chunks(), silence
 
 
-def _together(parts: "list[Answers]", cutoff: datetime) -> Scored:
+def _together(parts: Sequence[Asked], said: Predictions, cutoff: datetime) -> Scored:
     at = int(cutoff.timestamp())
 
     def silence(last: list[Integers]) -> Floats:
         return (at - np.concatenate(last) // 1_000_000) / SECONDS_A_DAY
 
-    def column(name: str) -> Any:
-        return np.concatenate([getattr(part.predictions, name) for part in parts])
-
     return Scored(
         customers=pa.concat_arrays([part.customers for part in parts]),
-        silence=silence([part.last for part in parts]),
-        predictions=Predictions(*(column(field.name) for field in fields(Predictions))),
+        silence=silence([part.standing.last for part in parts]),
+        predictions=said,
         others=pa.concat_arrays([part.others for part in parts]),
         others_silence=silence([part.others_last for part in parts]),
     )

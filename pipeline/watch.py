@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -96,8 +97,8 @@ def _drift(
         test = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], settings.question.primary))
         found[SCORE] = stability_index(table.filter(test)["churn_probability"].to_numpy(), probability)
     if (then := _of_training(folder)) is not None:
-        now = _aggregates(settings, night, customers)
-        for name in now.column_names:
+        now = _aggregates(settings, night, champion, customers)
+        for name in now:
             if name in then.column_names and not GROWS_BY_ITSELF.fullmatch(name):
                 found[name] = stability_index(then[name].to_numpy(), now[name].to_numpy())
     return found
@@ -115,20 +116,16 @@ def _of_training(folder: Path) -> pa.Table | None:
     return pq.read_table(folder / AGGREGATES).take(rows[np.arange(size) * len(rows) // max(size, 1)])
 
 
-def _aggregates(settings: Settings, night: Night, customers: list[str]) -> pa.Table:
-    """The aggregates of `customers` as of the night, as training builds them."""
-    from features.build import build_dataset
-    from pipeline.engine import connect
-    from pipeline.store.event_store import open_store
+def _aggregates(settings: Settings, night: Night, champion: registry.Version, customers: list[str]) -> pd.DataFrame:
+    """The aggregates of `customers` as of the night, as training builds them: from the sums that the champion carries,
+    or where it carries none, from their events.
+    """
+    from pipeline.carried.asked import aggregates_of
+    from pipeline.score import asked
 
-    store, backend = open_store(settings), connect(settings)
-    try:
-        events = store.as_of(backend, night.cutoff)
-        events = events.filter(events.customer_id.isin(customers))
-        data = build_dataset(events, [night.cutoff], settings.question, store.attributes)
-        return pa.Table.from_pandas(data.aggregates, preserve_index=False)
-    finally:
-        backend.disconnect()
+    own = pa.array(customers, pa.string())
+    carried = aggregates_of(settings, champion, night.cutoff, own)
+    return asked(settings, night.cutoff, own).aggregates if carried is None else carried
 
 
 def _known(value: float) -> float | None:

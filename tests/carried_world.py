@@ -112,7 +112,7 @@ def difference(keeper: Keeper, cutoff: datetime, data: Dataset, model: object) -
     state and `data` read anew; infinite where not the same customers are asked.
     """
     found: list[Answers] = list(keeper.answers(cutoff))
-    asked = [customer for answers in found for customer in answers.customers.to_pylist()]
+    asked = [customer for answers in found for customer in answers.asked.customers.to_pylist()]
     if asked != data.customer_id.tolist():
         return float("inf")
     said, worst = model.predict(data), 0.0  # type: ignore[attr-defined]

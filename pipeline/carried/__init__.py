@@ -1,1 +1,1 @@
-"""Scoring from carried state: each customer's hidden state, kept from night to night."""
+"""Scoring from what is carried: each customer's hidden state, or sums, kept from night to night."""

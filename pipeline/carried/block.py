@@ -25,7 +25,7 @@ class Block:
     events: Integers  # how many
     first: Integers  # time of the first
     last: Integers  # time of the last
-    states: Floats32  # [customers, width], after the last
+    states: Floats32  # [customers, width], after the last; of width 0 where the model has none
     running: Running | None  # where the model reads aggregates, and something was read
     pending: pa.Table  # events of theirs, or of newcomers, at or after the cutoff
 
@@ -67,9 +67,9 @@ class Block:
             for at, table in enumerate(self.running.seen.values()):
                 _write(folder / f"{number:04d}.seen.{at}.arrow", table, "lz4")
         _write(folder / f"{number:04d}.pending.arrow", self.pending)
-        width = self.states.shape[1]
-        states = pa.FixedSizeListArray.from_arrays(pa.array(self.states.ravel()), width)
-        columns = {"customer_id": self.customers, "state": states}
+        columns = {"customer_id": self.customers}
+        if width := self.states.shape[1]:
+            columns["state"] = pa.FixedSizeListArray.from_arrays(pa.array(self.states.ravel()), width)
         columns |= {"events": pa.array(self.events), "first": pa.array(self.first), "last": pa.array(self.last)}
         _write(_customers(folder, number), pa.table(columns))
 
@@ -82,13 +82,16 @@ class Block:
             days = _read(folder / f"{number:04d}.days.arrow")
             seen = {name: _read(folder / f"{number:04d}.seen.{at}.arrow") for at, name in enumerate(categorical)}
             running = Running({name: days[name].to_numpy() for name in days.column_names}, seen)
-        states = table["state"].combine_chunks()
+        states = np.zeros((len(table), 0), np.float32)
+        if "state" in table.column_names:
+            held = table["state"].combine_chunks()
+            states = held.flatten().to_numpy().reshape(len(held), held.type.list_size)
         return cls(
             customers=table["customer_id"].combine_chunks(),
             events=table["events"].to_numpy(),
             first=table["first"].to_numpy(),
             last=table["last"].to_numpy(),
-            states=states.flatten().to_numpy().reshape(len(states), states.type.list_size),
+            states=states,
             running=running,
             pending=_read(folder / f"{number:04d}.pending.arrow"),
         )
@@ -96,6 +99,10 @@ class Block:
     @staticmethod
     def is_whole(folder: Path, number: int) -> bool:
         return _customers(folder, number).exists()
+
+    @staticmethod
+    def has_sums(folder: Path, number: int) -> bool:
+        return (folder / f"{number:04d}.days.arrow").exists()
 
 
 def slices(table: pa.Table, starts: list[str]) -> list[pa.Table]:

@@ -47,7 +47,7 @@ def _erase_from(settings: Settings, folder: Path, customer_id: str) -> int:
     shutil.copytree(folder, other, copy_function=os.link)
     store, plan, removed = open_store(settings), generations.read(folder), 0
     for number in plan.blocks:
-        has_sums, seen = (folder / f"{number:04d}.days.arrow").exists(), list(folder.glob(f"{number:04d}.seen.*"))
+        has_sums, seen = Block.has_sums(folder, number), list(folder.glob(f"{number:04d}.seen.*"))
         block = Block.read(folder, number, [str(at) for at in range(len(seen))] if has_sums else None)
         waits, here = pc.equal(block.pending["customer_id"], customer_id), pc.equal(block.customers, customer_id)
         if here.true_count or pc.any(waits).as_py():

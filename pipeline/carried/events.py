@@ -5,6 +5,7 @@ the current events of some customers.
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -29,36 +30,34 @@ class Events:
         self, connection: duckdb.DuckDBPyConnection, store: EventStore, cutoff: datetime, question: Question
     ) -> None:
         self._connection, self.cutoff = connection, cutoff
-        self._files = store.files(cutoff)
-        for file in self._files:
-            store.require_columns(file)
+        self._store, self._files = store, store.files(cutoff)
         self.schema = schema(store)
         self._included = _included(question, store)
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
-        self._corrected = [file for file in self._files if corrections(file) != 0]
 
-    def objects(self) -> dict[str, str]:
-        """The store's objects that `cutoff` knows, by score date, each with a digest of what it holds."""
-        return {file.stem: digest(file) for file in self._files}
+    @cached_property
+    def _corrected(self) -> list[Path]:
+        """The objects that correct or delete what was said before."""
+        return _correcting(self._files)
 
     def since(self, earlier: datetime) -> pa.Table:
         """The rows of the nights in `(earlier, cutoff]` that delete nothing, in order; corrected ones too."""
         files = self._nights_after(earlier)
         if not files:
             return self.schema.empty_table()
-        return self._asked(f"select {self._own()} from {_read(files)} where {self._known} and {self._included}")
+        return self._asked(f"select {self._own()} from {self._read(files)} where {self._known} and {self._included}")
 
     def changed(self, earlier: datetime) -> pa.Array:
         """The customers of whom a row of the nights in `(earlier, cutoff]` corrects or deletes what was said before,
         and those of whom it was said.
         """
-        files = [file for file in self._nights_after(earlier) if file in self._corrected]
+        files = _correcting(self._nights_after(earlier))
         if not files:
             return pa.array([], pa.string())
         found = self._connection.sql(
-            f"with ids as (select distinct event_id from {_read(files)}), "
+            f"with ids as (select distinct event_id from {self._read(files)}), "
             f"told as (select event_id, customer_id, count(*) over (partition by event_id) as times "
-            f"from {_read(self._files)} semi join ids using (event_id) where {self._known}) "
+            f"from {self._read(self._files)} semi join ids using (event_id) where {self._known}) "
             "select distinct customer_id from told where times > 1 order by 1"
         )
         return pc.cast(found.to_arrow_table()["customer_id"], pa.string()).combine_chunks()
@@ -78,7 +77,7 @@ class Events:
     def boundaries(self, events: int) -> list[str]:
         """Customers from each of which to the next there are about `events` rows; the first is not among them."""
         query = (
-            f"select customer_id from {_read(self._files, ', file_row_number = true')} "
+            f"select customer_id from {self._read(self._files, ', file_row_number = true')} "
             f"where file_row_number % {SAMPLED} = 0 and {self._known} order by 1"
         )
         ids = self._connection.sql(query).to_arrow_table()["customer_id"]
@@ -87,13 +86,13 @@ class Events:
         return sorted(set(ids.take(at).to_pylist()))
 
     def _current(self, whose: str) -> pa.Table:
-        columns, own = self._own(), f"from {_read(self._files)} where {self._known} and {whose}"
+        columns, own = self._own(), f"from {self._read(self._files)} where {self._known} and {whose}"
         if not self._corrected:
             return self._asked(f"select {columns} {own} and {self._included}")
         # What replaces a row may be another customer's, and lies in an object that corrects.
         return self._asked(
             f"with own as (select *, true as theirs {own}), "
-            f"others as (select *, false as theirs from {_read(self._corrected)} semi join own using (event_id) "
+            f"others as (select *, false as theirs from {self._read(self._corrected)} semi join own using (event_id) "
             f"where {self._known} and not ({whose})), "
             "told as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as replaced "
             "from (select * from own union all by name select * from others)) "
@@ -107,6 +106,12 @@ class Events:
 
     def _own(self) -> str:
         return ", ".join(quoted(name) for name in self.schema.names)
+
+    def _read(self, files: Sequence[Path], options: str = "") -> str:
+        """A relation of the rows of `files`, of which no footer is read before it is asked for."""
+        for file in files:
+            self._store.require_columns(file)
+        return f"read_parquet([{', '.join(literal(file) for file in files)}]{options})"
 
     def _nights_after(self, earlier: datetime) -> list[Path]:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
@@ -148,8 +153,13 @@ def before(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:
     return events.filter(happened), events.filter(pc.invert(happened))
 
 
-def _read(files: Sequence[Path], options: str = "") -> str:
-    return f"read_parquet([{', '.join(literal(file) for file in files)}]{options})"
+def _correcting(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if corrections(file) != 0]
+
+
+def objects(store: EventStore, cutoff: datetime) -> dict[str, str]:
+    """The store's objects that `cutoff` knows, by score date, each with a digest of what it holds."""
+    return {file.stem: digest(file) for file in store.files(cutoff)}
 
 
 def digest(file: Path) -> str:

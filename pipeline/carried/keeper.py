@@ -1,4 +1,5 @@
 """The carried state of a champion's customers: made from every history once, moved on by the events of a night, asked.
+A model without a state of its own carries the sums that its aggregates are made of, and no more.
 
 A customer is read anew where a night brings anything that sorts before what was read, or that corrects or deletes it;
 all others go on from their state. A block is made of what its origin and the event store hold and of nothing else, so
@@ -7,30 +8,34 @@ that a night scored again is the same, and a run that was killed goes on at its 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.aggregates import named
-from features.dataset import Integers
-from features.encoding import NEVER, Standing
+from features.encoding import NEVER
 from features.running import Running, place
 from features.sequences import Histories, starts_of_runs
-from models.contract import Predictions
+from models.contract import Model, Predictions
+from models.conventional.recency import Recency
 from models.recurrent.sequence_model import SequenceModel
-from models.recurrent.stepping import Stepper
 from pipeline.carried import generations
+from pipeline.carried.asked import Asked
 from pipeline.carried.block import Block, slices
-from pipeline.carried.events import Events, before
+from pipeline.carried.events import Events, before, objects
 from pipeline.carried.generations import Generation, Plan
 from pipeline.engine import session
 from pipeline.registry import Version
 from pipeline.settings import Settings
 from pipeline.snapshot import require_loaded
 from pipeline.store.event_store import open_store
+
+if TYPE_CHECKING:
+    from models.recurrent.stepping import Stepper
 
 EVENTS_A_BLOCK = 3_000_000
 NOBODY = pa.array([], pa.string())
@@ -39,28 +44,24 @@ OnBlock = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Answers:
-    """One block's, in order of customer_id: of those eligible at the cutoff, and who is not, with the time of the last
-    event. Times are in microseconds since 1970 in UTC.
-    """
+    """One block's: who is asked about, in order of customer_id, and what the model says of them."""
 
-    customers: pa.Array
-    last: Integers
+    asked: Asked
     predictions: Predictions
-    others: pa.Array
-    others_last: Integers
 
 
 class Keeper:
-    """Of one model. `answers` is all that scoring asks of it."""
+    """Of one model. `answers` is all that scoring asks of one with a state, `asked` of one without."""
 
     def __init__(
-        self, settings: Settings, version: Version, model: SequenceModel, events_a_block: int = EVENTS_A_BLOCK
+        self, settings: Settings, version: Version, model: Model, events_a_block: int = EVENTS_A_BLOCK
     ) -> None:
-        self._settings, self._version, self._stepper = settings, version, Stepper(model)
+        self._settings, self._version = settings, version
+        self._stepper = _stepper(model)
         self._store, self._events_a_block = open_store(settings), events_a_block
         self._attributes = self._store.attributes
         # Who is eligible is told from the sums too, where not every event counts.
-        self._reads_sums = "aggregates" in model.views
+        self._reads_sums = "aggregates" in model.views or self._stepper is None
         has_sums = self._reads_sums or not settings.question.counts_every_event
         self._categorical = named(self._attributes, "categorical") if has_sums else None
         self._folder = generations.of_version(settings, version)
@@ -69,25 +70,37 @@ class Keeper:
         """What the model says at `cutoff`, block by block, from events with event time < cutoff and known time <=
         cutoff. `on_block(done, blocks)` is told of progress. Raises RecurError where the night is not loaded.
         """
+        assert self._stepper is not None
+        for block, asked in self._blocks(cutoff, on_block):
+            aggregates = asked.aggregates if self._reads_sums else None
+            yield Answers(asked, self._stepper.ask(block.states[asked.rows], asked.standing, aggregates))
+
+    def asked(self, cutoff: datetime) -> Iterator[Asked]:
+        """The same without what the model says: who is asked about, and their aggregates."""
+        for _, asked in self._blocks(cutoff, None):
+            yield asked
+
+    def _blocks(self, cutoff: datetime, on_block: OnBlock | None) -> Iterator[tuple[Block, Asked]]:
         require_loaded(self._store, cutoff)
         with session(self._settings) as connection:
             events = Events(connection, self._store, cutoff, self._settings.question)
             generation = self._generation(events, on_block)
         for number in generation.plan.blocks:
-            yield self._ask(self._read(generation.folder, number), cutoff)
+            block = self._read(generation.folder, number)
+            yield block, Asked.of(block, cutoff, self._settings, self._store)
 
     def _generation(self, events: Events, on_block: OnBlock | None) -> Generation:
         """That of the cutoff of `events`, made if it is not there."""
-        objects = events.objects()
+        known = objects(self._store, events.cutoff)
         for there in generations.whole(self._folder):
-            if there.cutoff == events.cutoff and there.plan.objects == objects:
+            if there.cutoff == events.cutoff and there.plan.objects == known:
                 return there
-        origin = generations.origin(self._folder, events.cutoff, objects)
+        origin = generations.origin(self._folder, events.cutoff, known)
         name = origin.folder.name if origin else None
-        plan = generations.resumed(self._folder, events.cutoff, objects, name)
+        plan = generations.resumed(self._folder, events.cutoff, known, name)
         if plan is None:
             starts = origin.plan.starts if origin else events.boundaries(self._events_a_block)
-            plan = Plan(objects, starts, name)
+            plan = Plan(known, starts, name)
         building = generations.begin(self._folder, events.cutoff, plan)
         make = self._night(events, origin) if origin else self._anew(events, plan)
         for number in plan.blocks:
@@ -103,7 +116,9 @@ class Keeper:
 
         def make(number: int) -> Block:
             read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
-            return self._moved(Block.empty(self._stepper.width, pending), read, NOBODY, events.cutoff)
+            return self._moved(
+                Block.empty(self._stepper.width if self._stepper else 0, pending), read, NOBODY, events.cutoff
+            )
 
         return make
 
@@ -146,44 +161,47 @@ class Keeper:
         else:
             moved = block.among(customers, anew)
         rows = place(who, customers)
-        histories = Histories.of(events, who, starts, self._attributes)
-        sequences = histories.sequences(np.arange(len(who)), histories.lengths)
-        states, previous = moved.states[rows], moved.last[rows]
-        new = previous == NEVER
-        states[new] = self._stepper.start(int(new.sum()))
-        after = moved.states.copy()
-        after[rows] = self._stepper.advance(states, sequences, previous)
-        lengths = np.diff(sequences.offsets)
-        moved.events[rows] += lengths
-        moved.first[rows] = np.where(new, sequences.event_time[sequences.offsets[:-1]], moved.first[rows])
-        moved.last[rows] = sequences.event_time[sequences.offsets[1:] - 1]
+        time = np.asarray(events["event_time"].cast(pa.int64()))
+        ends = np.append(starts, len(time))[1:]
+        previous = moved.last[rows]
+        new, after = previous == NEVER, moved.states
+        if self._stepper is not None:
+            after = moved.states.copy()
+            states = moved.states[rows]
+            states[new] = self._stepper.start(int(new.sum()))
+            histories = Histories.of(events, who, starts, self._attributes)
+            sequences = histories.sequences(np.arange(len(who)), histories.lengths)
+            after[rows] = self._stepper.advance(states, sequences, previous)
+        moved.events[rows] += ends - starts
+        moved.first[rows] = np.where(new, time[starts], moved.first[rows])
+        moved.last[rows] = time[ends - 1]
         running = None
         if self._categorical is not None:
             more = Running.of(events, starts, rows, self._attributes, previous, self._settings.question)
             running = (moved.running.with_more(more) if moved.running else more).folded(cutoff)
         return replace(moved, states=after, running=running)
 
-    def _ask(self, block: Block, cutoff: datetime) -> Answers:
-        at = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64))
-        active_within = timedelta(days=self._settings.question.active_within) // timedelta(microseconds=1)
-        asked, aggregates = np.flatnonzero(block.last >= at - active_within), None
-        if block.running is not None:
-            asked, aggregates = block.running.aggregates(cutoff, self._settings.question, self._attributes)
-        last = block.last[asked]
-        standing = Standing(np.full(len(asked), at), block.first[asked], last, block.events[asked])
-        others = np.ones(len(block.customers), bool)
-        others[asked] = False
-        return Answers(
-            customers=block.customers.take(pa.array(asked)),
-            last=last,
-            predictions=self._stepper.ask(block.states[asked], standing, aggregates if self._reads_sums else None),
-            others=block.customers.filter(pa.array(others)),
-            others_last=block.last[others],
-        )
-
     def _read(self, folder: Path, number: int, whole: bool = True) -> Block:
         """Without `whole`, without the sums."""
         return Block.read(folder, number, self._categorical if whole else None)
+
+
+def has_state(model: Model) -> TypeGuard[SequenceModel]:
+    """Whether a model remembers what a customer did, so that it goes on from there."""
+    return isinstance(model, SequenceModel) and model.has_state
+
+
+def _stepper(model: Model) -> "Stepper | None":
+    if not has_state(model):
+        return None
+    from models.recurrent.stepping import Stepper  # which imports Keras
+
+    return Stepper(model)
+
+
+def reads_no_history(model: Model) -> bool:
+    """Whether a model reads aggregates, or how long a customer has been silent, and nothing else."""
+    return "sequences" not in model.views or isinstance(model, Recency)
 
 
 def _late(events: pa.Table, block: Block) -> pa.Array:

@@ -3,14 +3,18 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from features.question import Question
+from models.conventional.logistic_regression import LogisticRegression
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import erasure, generations, keeper
+from pipeline.carried.asked import aggregates_of, examples
 from pipeline.carried.block import Block
 from pipeline.carried.keeper import Answers, Keeper
 from pipeline.nights import DAY
@@ -59,7 +63,7 @@ def world(made: World, tmp_path: Path) -> Iterator[World]:
 def same(one: list[Answers], other: list[Answers]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(
-        a.customers.equals(b.customers)
+        a.asked.customers.equals(b.asked.customers)
         and np.array_equal(a.predictions.churn_probability, b.predictions.churn_probability)
         for a, b in pairs
     )
@@ -72,11 +76,34 @@ def test_every_night_agrees_with_reading_all_anew(world: World, name: str) -> No
         cutoff = FIRST + night * DAY
         data = read_anew(world.settings, cutoff)
         assert difference(carried, cutoff, data, world.models[name]) < TOLERANCE
-        others = [customer for answers in carried.answers(cutoff) for customer in answers.others.to_pylist()]
+        others = [customer for answers in carried.answers(cutoff) for customer in answers.asked.others.to_pylist()]
         known = world.revisions[(world.revisions["known_time"] <= cutoff) & (world.revisions["event_time"] < cutoff)]
         assert not set(others) & set(data.customer_id)
         assert set(others) | set(data.customer_id) <= set(known["customer_id"])
     assert len(generations.read(next(generations.every(world.settings))).starts) > 0
+
+
+@pytest.mark.parametrize("question", [{}, {"activity": ("purchase",), "ends_with": ("visit",), "active_within": 20}])
+def test_a_model_without_a_state_is_given_the_aggregates_of_the_whole_past(world: World, question: Any) -> None:
+    question = world.settings.question.model_copy(update=question)
+    settings = world.settings.model_copy(update={"question": question})
+    model = LogisticRegression(question.horizons, 0)
+    model.fit(read_anew(settings, FIRST, [FIRST - 28 * DAY]), None)
+    carried = Keeper(settings, version(settings, "logistic_regression"), model, events_a_block=200)
+    for night in (0, 1, 5, 13):
+        cutoff = FIRST + night * DAY
+        found, data = examples(list(carried.asked(cutoff)), question.horizons), read_anew(settings, cutoff)
+        assert found.customer_id.tolist() == data.customer_id.tolist()
+        pd.testing.assert_frame_equal(found.aggregates, data.aggregates, check_exact=True)
+        last = data.sequences.event_time[data.sequences.last_step]
+        np.testing.assert_array_equal(found.sequences.event_time[found.sequences.last_step], last)
+        said, anew = model.predict(found), model.predict(data)
+        np.testing.assert_array_equal(said.churn_probability, anew.churn_probability)
+        own = pa.array(data.customer_id[::3].tolist(), pa.string())
+        some = aggregates_of(settings, version(settings, "logistic_regression"), cutoff, own)
+        assert some is not None
+        pd.testing.assert_frame_equal(some, data.aggregates[::3].reset_index(drop=True), check_exact=True)
+    assert aggregates_of(settings, version(settings, "another"), cutoff, own) is None
 
 
 def test_a_question_that_tells_events_apart(world: World) -> None:
@@ -102,7 +129,7 @@ def test_a_night_reads_its_own_object_alone(world: World) -> None:
     list(carried.answers(FIRST))
     file = world.settings.events / f"{FIRST.date()}.parquet"
     file.write_bytes(b"PAR1" + bytes(200) + file.read_bytes()[204:])  # nothing of it but its footer can be read
-    assert sum(len(answers.customers) for answers in carried.answers(FIRST + DAY)) > 0
+    assert sum(len(answers.asked.customers) for answers in carried.answers(FIRST + DAY)) > 0
 
 
 def test_a_night_scored_again_is_the_same(world: World) -> None:

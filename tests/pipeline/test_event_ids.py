@@ -71,8 +71,8 @@ def test_what_a_killed_merge_left_counts_once(settings: Settings) -> None:
 def test_a_night_opens_no_object_but_those_that_hold_its_events(tmp_path: Path) -> None:
     rows = ["1,a,2020-01-01 08:00,1", "2,b,2020-01-02 08:00,2", "3,c,2020-01-03 08:00,3", "1,a,2020-01-04 08:00,9"]
     settings = configure(tmp_path, [*rows, "9,z,2020-01-09,1"], "id,who,when,eur", columns=IDS)
-    for night in ("2020-01-02", "2020-01-03", "2020-01-04"):
-        ingest(settings, night)
+    for earlier in ("2020-01-02", "2020-01-03", "2020-01-04"):
+        ingest(settings, earlier)
     night = night_of(settings, "2020-01-05")
     whole = settings.events / "2020-01-03.parquet"
     ingest(settings, "2020-01-05")

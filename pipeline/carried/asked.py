@@ -1,0 +1,96 @@
+"""Who is asked about at a cutoff, by what is carried of everybody, and where they stand; without a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.aggregates import named
+from features.dataset import Dataset, Integers, Sequences
+from features.encoding import Standing
+from pipeline.carried import generations
+from pipeline.carried.block import Block
+from pipeline.carried.events import objects
+from pipeline.registry import Version
+from pipeline.settings import Settings
+from pipeline.store.event_store import EventStore, open_store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One block's, in order of customer_id: those eligible at the cutoff, and who is not, with the time of the last
+    event, in microseconds since 1970 in UTC. `rows` are the places of the eligible in the block; `aggregates` are there
+    where sums are carried.
+    """
+
+    customers: pa.Array
+    rows: Integers
+    standing: Standing
+    aggregates: pd.DataFrame | None
+    others: pa.Array
+    others_last: Integers
+
+    @classmethod
+    def of(cls, block: Block, cutoff: datetime, settings: Settings, store: EventStore) -> "Asked":
+        at = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64))
+        active_within = timedelta(days=settings.question.active_within) // timedelta(microseconds=1)
+        asked, aggregates = np.flatnonzero(block.last >= at - active_within), None
+        if block.running is not None:
+            asked, aggregates = block.running.aggregates(cutoff, settings.question, store.attributes)
+        others = np.ones(len(block.customers), bool)
+        others[asked] = False
+        return cls(
+            customers=block.customers.take(pa.array(asked)),
+            rows=asked,
+            standing=Standing(np.full(len(asked), at), block.first[asked], block.last[asked], block.events[asked]),
+            aggregates=aggregates,
+            others=block.customers.filter(pa.array(others)),
+            others_last=block.last[others],
+        )
+
+
+def examples(parts: Sequence[Asked], horizons: tuple[int, ...]) -> Dataset:
+    """The examples of those asked about, of whose histories nothing is there but the last event: all that a model needs
+    that reads aggregates, or the silence.
+    """
+    aggregates = [part.aggregates for part in parts if part.aggregates is not None]
+    customers = pa.concat_arrays([part.customers for part in parts])
+    rows = len(customers)
+    last_events = Sequences(
+        offsets=np.arange(rows + 1),
+        event_time=np.concatenate([part.standing.last for part in parts]),
+        numeric={},
+        categorical={},
+        history=np.arange(rows),
+        length=np.ones(rows, np.int64),
+    )
+    return Dataset(
+        horizons=horizons,
+        customer_id=np.asarray(customers.to_pylist(), dtype=object),
+        cutoff=np.concatenate([part.standing.cutoff for part in parts]),
+        aggregates=pd.concat(aggregates, ignore_index=True),
+        sequences=last_events,
+        labels=None,
+    )
+
+
+def aggregates_of(settings: Settings, version: Version, cutoff: datetime, customers: pa.Array) -> pd.DataFrame | None:
+    """The aggregates of those of `customers` who are eligible at `cutoff`, in order of customer_id, from the sums that
+    `version` carries; None where it carries none of that cutoff, or the store has changed since.
+    """
+    store, found = open_store(settings), []
+    categorical = named(store.attributes, "categorical")
+    for generation in generations.whole(generations.of_version(settings, version)):
+        if generation.cutoff != cutoff or generation.plan.objects != objects(store, cutoff):
+            continue
+        for number in generation.plan.blocks:
+            if not Block.has_sums(generation.folder, number):
+                return None
+            part = Asked.of(Block.read(generation.folder, number, categorical), cutoff, settings, store)
+            assert part.aggregates is not None
+            found.append(part.aggregates[pc.is_in(part.customers, customers).to_numpy(zero_copy_only=False)])
+    return pd.concat(found, ignore_index=True) if found else None
