@@ -15,17 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import benchmarks.results
+from benchmarks.nightly_store import DAY, END, START
 
-DAYS, NIGHTS, ACTIVE = 730, 30, 91
-DAY = timedelta(days=1)
-START = datetime(2023, 1, 1, tzinfo=UTC)
-END = START + DAYS * DAY  # of the past; the night is the day after
-MEAN, LATE, NEW = 60, 0.001, 0.003  # events a customer; shares of a night's events that come late, or from newcomers
+ACTIVE = 91
+MEAN = 60  # events a customer
 SAMPLE = 2_000  # customers that the models learn from
 MODELS = {"recurrent": "gru", "hybrid": "hybrid_gru"}
 TOML = f"""
@@ -122,52 +120,14 @@ def _make(folder: Path, customers: int, events: int, night: int) -> dict[str, in
 
 
 def _write_store(folder: Path, customers: int, events: int, night: int) -> int:
-    """Objects of `NIGHTS` nights before END, the first with all that was before, and of the night itself: customers
-    arrive over two years and stay, their number of events spread exponentially. Returns the events of the past.
-    """
-    from pipeline.engine import session
-    from pipeline.store.event_store import ORDER, open_store
+    """The event store under `folder`, and a configuration that reads it. Returns the events of the past."""
+    from benchmarks.nightly_store import write_store
+    from pipeline.store.event_store import open_store
 
     folder.mkdir(exist_ok=True)
     (folder / "events.csv").write_text("who,when,eur,shop\nc,2023-01-01,1.0,a\n", "utf-8")
     (folder / "recur.toml").write_text(TOML, "utf-8")
-    settings = _settings(folder)
-    store, rows = open_store(settings), 0
-    with session(settings) as engine:
-        engine.execute("set threads = 1")
-        engine.execute("set memory_limit = '4GB'")
-        engine.execute("select setseed(0.5)")
-        made = (
-            "to_hex(hash(number)) as event_id, customer_id, event_time, date_trunc('day', {told}) + interval 1 day as "
-            "known_time, ['visit', 'visit', 'basket', 'purchase'][1 + floor(random() * 4)::int] as event_type, "
-            "round(exp(2 + random() + random()), 2) as amount, 1.0 + floor(random() * 4) as quantity, "
-            "false as deleted, 's' || floor(random() * random() * 30)::int as shop"
-        )
-        begin, drawn_id = f"timestamptz '{START:%Y-%m-%d}'", "'c' || lpad({}::bigint::varchar, 9, '0') as customer_id"
-        many = f"1 + floor(-ln(1 - random()) * {events / customers - 0.5})::bigint"
-        engine.execute(
-            f"create table past as select {made.format(told='event_time')} from (select customer_id, who * 100000 + "
-            f"place as number, {begin} + to_seconds(floor((arrives + random() * ({DAYS} - arrives)) * 86400)::bigint) "
-            f"as event_time from (select who, {drawn_id.format('who')}, random() * {DAYS - NIGHTS} as arrives, {many} "
-            f"as many from range({customers}) _(who)), range(many) __(place))"
-        )
-        for ago in range(NIGHTS, -1, -1):
-            end = END - ago * DAY
-            when = f"known_time = timestamptz '{end:%Y-%m-%d}'" if ago < NIGHTS else f"known_time <= '{end:%Y-%m-%d}'"
-            found = engine.sql(f"select * from past where {when} order by {', '.join(ORDER)}")
-            rows += store.write(end.date(), found.to_arrow_reader(), 0)
-        if night:
-            newcomers = f"{customers} + floor(random() * {max(round(NEW * night), 1)})"
-            whose = f"case when random() < {NEW} then {newcomers} else floor(random() * {customers}) end"
-            ago = f"case when random() < {LATE} then 1 + floor(random() * 20)::int else 0 end"
-            found = engine.sql(
-                f"select {made.format(told=f'{begin} + to_days({DAYS})')} from (select -number - 1 as number, "
-                f"{drawn_id.format(whose)}, {begin} + to_days({DAYS} - ({ago})) + "
-                f"to_seconds(floor(random() * 86400)::bigint) as event_time from range({night}) _(number)) "
-                f"order by {', '.join(ORDER)}"
-            )
-            store.write((END + DAY).date(), found.to_arrow_reader(), 0)
-    return rows
+    return write_store(open_store(_settings(folder)), customers, events, night)
 
 
 def _train(learning: Path, folder: Path) -> None:
@@ -281,5 +241,9 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
 
 
 def _peak() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """The most memory that this process held. What `getrusage` says is no less than its parent held when it began."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(found.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,9 +5,8 @@ It says what `predict` says of whole histories, to the last digits of single pre
 this module is imported only where a network is built.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -25,7 +24,7 @@ from models.recurrent.sequence_model import SequenceModel
 from models.training import HEADS
 
 CUSTOMERS_AT_ONCE = 4_096  # that step together
-STEPS_AT_ONCE = 16_384  # of theirs, about: what a core's own memory holds
+STEPS_AT_ONCE = 65_536  # of theirs, about
 STEPS_IN_A_PIECE = 250_000  # that are encoded together, about
 ASKED_AT_ONCE = 8_192
 
@@ -51,13 +50,9 @@ class Stepper:
         after = states.copy()
         ends = np.searchsorted(sequences.offsets, np.arange(STEPS_IN_A_PIECE, sequences.offsets[-1], STEPS_IN_A_PIECE))
         bounds = np.unique([0, *ends, len(states)]).tolist()
-
-        def step(begin: int, end: int) -> None:
-            after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
-
-        # Each piece on one core: splitting such small products among cores costs more than it gains.
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(step, bounds[:-1], bounds[1:]))
+        with threadpool_limits(1):  # splitting such small products among cores costs more than it gains
+            for begin, end in pairwise(bounds):
+                after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
         return after
 
     def _stepped(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
