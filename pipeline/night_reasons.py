@@ -35,7 +35,8 @@ def reasons_of_a_night(
     settings: Settings, model: Model, said: Said, read: Callable[[pa.Array], Dataset]
 ) -> list[str | None]:
     """The reasons, in words, of the share `serving.reasons_share` most at risk at the primary horizon, whether new to
-    it tonight or not; None for the others. `read` gives the examples of some customers, in their order.
+    it tonight or not; None for the others. `read` gives the examples of some customers, in their order, and is asked
+    where the model reads their histories.
     """
     place = settings.question.horizons.index(settings.question.primary)
     rows = most_at_risk(said.predictions.churn_probability[:, place], said.silence, settings.serving.reasons_share)
@@ -43,7 +44,7 @@ def reasons_of_a_night(
     if len(rows):
         usual = ordinary(len(words))
         if said.data is not None and "sequences" not in model.views:
-            chosen, population = read(said.customers.take(pa.array(rows))), said.data.select(usual)
+            chosen, population = said.data.select(rows), said.data.select(usual)
         else:
             both = np.union1d(rows, usual)
             data = read(said.customers.take(pa.array(both)))

@@ -50,8 +50,8 @@ NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", 
 @dataclass(frozen=True)
 class Scored:
     """What a model says of everybody eligible at a cutoff, in order of customer_id, and who else is known: customers
-    with the days from their last event to the cutoff. `data` are the examples, without their histories, of a model that
-    reads none.
+    with the days from their last event to the cutoff. `data` are the examples of a model that reads no
+    histories, and these not whole.
     """
 
     customers: pa.Array

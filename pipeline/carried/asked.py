@@ -23,14 +23,16 @@ from pipeline.store.event_store import EventStore, open_store
 @dataclass(frozen=True)
 class Asked:
     """One block's, in order of customer_id: those eligible at the cutoff, and who is not, with the time of the last
-    event, in microseconds since 1970 in UTC. `rows` are the places of the eligible in the block; `aggregates` are there
-    where sums are carried.
+    event. `rows` are the places of the eligible in the block; `aggregates` are there where sums are carried, `recent`
+    (the offsets of each customer's last events, and their times) where these are. Times are in microseconds since 1970
+    in UTC.
     """
 
     customers: pa.Array
     rows: Integers
     standing: Standing
     aggregates: pd.DataFrame | None
+    recent: tuple[Integers, Integers] | None
     others: pa.Array
     others_last: Integers
 
@@ -48,32 +50,32 @@ class Asked:
             rows=asked,
             standing=Standing(np.full(len(asked), at), block.first[asked], block.last[asked], block.events[asked]),
             aggregates=aggregates,
+            recent=None if block.recent is None else block.recent.of(asked),
             others=block.customers.filter(pa.array(others)),
             others_last=block.last[others],
         )
 
 
 def examples(parts: Sequence[Asked], horizons: tuple[int, ...]) -> Dataset:
-    """The examples of those asked about, of whose histories nothing is there but the last event: all that a model needs
-    that reads aggregates, or the silence.
+    """The examples of those asked about, where recent events are carried. Of their histories nothing is there but the
+    times of these: enough for a model that reads aggregates, or the silence, and for reasons.
     """
-    aggregates = [part.aggregates for part in parts if part.aggregates is not None]
-    customers = pa.concat_arrays([part.customers for part in parts])
-    rows = len(customers)
-    last_events = Sequences(
-        offsets=np.arange(rows + 1),
-        event_time=np.concatenate([part.standing.last for part in parts]),
+    recent = [part.recent for part in parts if part.recent is not None]
+    lengths = np.concatenate([np.diff(offsets) for offsets, _ in recent])
+    sequences = Sequences(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        event_time=np.concatenate([time for _, time in recent]),
         numeric={},
         categorical={},
-        history=np.arange(rows),
-        length=np.ones(rows, np.int64),
+        history=np.arange(len(lengths)),
+        length=lengths,
     )
     return Dataset(
         horizons=horizons,
-        customer_id=np.asarray(customers.to_pylist(), dtype=object),
+        customer_id=np.asarray(pa.concat_arrays([part.customers for part in parts]).to_pylist(), dtype=object),
         cutoff=np.concatenate([part.standing.cutoff for part in parts]),
-        aggregates=pd.concat(aggregates, ignore_index=True),
-        sequences=last_events,
+        aggregates=pd.concat([part.aggregates for part in parts], ignore_index=True),
+        sequences=sequences,
         labels=None,
     )
 

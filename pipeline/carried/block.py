@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 
 from features.dataset import Integers
 from features.encoding import NEVER
+from features.recent import Recent
 from features.running import Running, place
 from models.recurrent.batches import Floats32
 from pipeline.paths import atomically
+
+KEPT = b"recur.kept"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Block:
     states: Floats32  # [customers, width], after the last; of width 0 where the model has none
     running: Running | None  # where the model reads aggregates, and something was read
     pending: pa.Table  # events of theirs, or of newcomers, at or after the cutoff
+    recent: Recent | None = None  # where the model has no state that remembers them
 
     @classmethod
     def empty(cls, width: int, pending: pa.Table) -> Self:
@@ -57,6 +61,7 @@ class Block:
             last=column(self.last, NEVER),
             states=states,
             running=self.running and self.running.moved(to),
+            recent=self.recent and self.recent.moved(to),
         )
 
     def write(self, folder: Path, number: int) -> None:
@@ -66,6 +71,10 @@ class Block:
             _write(folder / f"{number:04d}.days.arrow", pa.table(days), "lz4")
             for at, table in enumerate(self.running.seen.values()):
                 _write(folder / f"{number:04d}.seen.{at}.arrow", table, "lz4")
+        if self.recent is not None:
+            recent = pa.table({"customer": pa.array(self.recent.customer), "time": pa.array(self.recent.time)})
+            kept = {KEPT: str(self.recent.kept)}
+            _write(folder / f"{number:04d}.recent.arrow", recent.replace_schema_metadata(kept), "lz4")
         _write(folder / f"{number:04d}.pending.arrow", self.pending)
         columns = {"customer_id": self.customers}
         if width := self.states.shape[1]:
@@ -75,13 +84,17 @@ class Block:
 
     @classmethod
     def read(cls, folder: Path, number: int, categorical: list[str] | None) -> Self:
-        """`categorical` names the attributes whose values were kept, in their order; None: without the sums."""
+        """`categorical` names the attributes whose values were kept, in their order; None: without sums and recent."""
         table = _read(_customers(folder, number))
-        running = None
+        running = recent = None
         if categorical is not None:
             days = _read(folder / f"{number:04d}.days.arrow")
             seen = {name: _read(folder / f"{number:04d}.seen.{at}.arrow") for at, name in enumerate(categorical)}
             running = Running({name: days[name].to_numpy() for name in days.column_names}, seen)
+            if (file := folder / f"{number:04d}.recent.arrow").exists():
+                last = _read(file)
+                kept = int(last.schema.metadata[KEPT])
+                recent = Recent(last["customer"].to_numpy(), last["time"].to_numpy(), kept)
         states = np.zeros((len(table), 0), np.float32)
         if "state" in table.column_names:
             held = table["state"].combine_chunks()
@@ -94,6 +107,7 @@ class Block:
             states=states,
             running=running,
             pending=_read(folder / f"{number:04d}.pending.arrow"),
+            recent=recent,
         )
 
     @staticmethod

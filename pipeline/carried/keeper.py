@@ -1,5 +1,5 @@
 """The carried state of a champion's customers: made from every history once, moved on by the events of a night, asked.
-A model without a state of its own carries the sums that its aggregates are made of, and no more.
+A model without a state of its own carries the sums that its aggregates are made of, and the times of the last events.
 
 A customer is read anew where a night brings anything that sorts before what was read, or that corrects or deletes it;
 all others go on from their state. A block is made of what its origin and the event store hold and of nothing else, so
@@ -21,10 +21,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.aggregates import named
 from features.encoding import NEVER
+from features.recent import Recent
 from features.running import Running, place
 from features.sequences import Histories, starts_of_runs
 from models.contract import Model, Predictions
 from models.conventional.recency import Recency
+from models.evidence.reasons import RHYTHM
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import generations
 from pipeline.carried.asked import Asked
@@ -188,7 +190,11 @@ class Keeper:
         if self._categorical is not None:
             more = Running.of(events, starts, rows, self._attributes, previous, self._settings.question)
             running = (moved.running.with_more(more) if moved.running else more).folded(cutoff)
-        return replace(moved, states=after, running=running)
+        recent = None
+        if self._stepper is None:
+            recent = moved.recent or Recent(rows[:0], time[:0], RHYTHM)
+            recent = recent.with_more(np.repeat(rows, ends - starts), time)
+        return replace(moved, states=after, running=running, recent=recent)
 
     def _read(self, folder: Path, number: int, whole: bool = True) -> Block:
         """Without `whole`, without the sums."""

@@ -12,6 +12,7 @@ import pytest
 
 from features.question import Question
 from models.conventional.logistic_regression import LogisticRegression
+from models.evidence.reasons import figures
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import erasure, generations, keeper
 from pipeline.carried.asked import aggregates_of, examples
@@ -97,6 +98,7 @@ def test_a_model_without_a_state_is_given_the_aggregates_of_the_whole_past(world
         pd.testing.assert_frame_equal(found.aggregates, data.aggregates, check_exact=True)
         last = data.sequences.event_time[data.sequences.last_step]
         np.testing.assert_array_equal(found.sequences.event_time[found.sequences.last_step], last)
+        pd.testing.assert_frame_equal(figures(found), figures(data), check_exact=True)
         said, anew = model.predict(found), model.predict(data)
         np.testing.assert_array_equal(said.churn_probability, anew.churn_probability)
         own = pa.array(data.customer_id[::3].tolist(), pa.string())
