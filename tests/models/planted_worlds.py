@@ -88,6 +88,32 @@ def _growing(random: np.random.Generator, customers: int, pace: Floats) -> Histo
     return Histories(np.repeat(np.arange(customers), STEPS), before.ravel(), kind.ravel(), sigmoid(2 * slope))
 
 
+def season(random: np.random.Generator, customers: int) -> Histories:
+    """A customer with a season buys a in one half of a cycle of some three weeks and b in the other; who has none buys
+    either at any time. Length and phase of the cycle are the customer's own, and the counts are the same.
+    """
+    before = _times(random, customers, STEPS)
+    seasonal = random.random((customers, 1)) < 0.5
+    cycle, phase = random.uniform(16, 24, (customers, 1)), random.random((customers, 1))
+    half = (2 * (before / cycle + phase)).astype(int) % 2
+    kind = np.where(np.where(seasonal, half == 0, random.random(before.shape) < 0.5), "a", "b")
+    probability = np.where(seasonal[:, 0], UNLIKELY, LIKELY)
+    return Histories(np.repeat(np.arange(customers), STEPS), before.ravel(), kind.ravel(), probability)
+
+
+def regularity(random: np.random.Generator, customers: int) -> Histories:
+    """A short gap and a long one in turns, or the same gaps in any order: the rhythm decides, and neither the mean nor
+    the spread of the gaps nor the longest knows it.
+    """
+    gaps = random.gamma(20.0, 1 / 20.0, (customers, STEPS)) * np.where(np.arange(STEPS) % 2, 3.0, 1.0)
+    regular = random.random(customers) < 0.5
+    gaps = np.where(regular[:, None], gaps, random.permuted(gaps, axis=1))
+    gaps *= (SPAN - 1) / gaps.sum(axis=1, keepdims=True)
+    before = SPAN - np.cumsum(gaps, axis=1) + random.uniform(0, 5, (customers, 1))
+    kind, probability = np.full(before.shape, "-"), np.where(regular, UNLIKELY, LIKELY)
+    return Histories(np.repeat(np.arange(customers), STEPS), before.ravel(), kind.ravel(), probability)
+
+
 def which_came_last(random: np.random.Generator, customers: int) -> Histories:
     """Which of a and b came last decides."""
     kind = random.choice(["a", "b", "-"], (customers, STEPS), p=[0.2, 0.2, 0.6])
@@ -122,6 +148,8 @@ WORLDS: dict[str, Callable[[np.random.Generator, int], Histories]] = {
     "counts-only": counts_only,
     "growing-gaps": growing_gaps,
     "growing-gaps-own-pace": growing_gaps_at_own_pace,
+    "season": season,
+    "regularity": regularity,
     "which-came-last": which_came_last,
     "a-then-b": a_then_b,
     "signal-10-back": signal_back(10),
@@ -131,6 +159,8 @@ WORLDS: dict[str, Callable[[np.random.Generator, int], Histories]] = {
 IN_TIME = (
     "growing-gaps",
     "growing-gaps-own-pace",
+    "season",
+    "regularity",
     "which-came-last",
     "a-then-b",
     "signal-10-back",
