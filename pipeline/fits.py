@@ -4,7 +4,7 @@ calibrated on its slice, and asked of what comes later.
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from features.dataset import Dataset
 from models import MODELS, model_class
 from models.contract import Model, OnEpoch, Predictions
 from models.evidence.altered import altered, with_own_histories
+from models.evidence.calibration import Calibration
 from models.evidence.metrics import example_log_loss
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.errors import ConfigurationError
@@ -29,8 +30,9 @@ WITHOUT_STATE = "without the state"
 class Fits:
     """`model` and its `train` are of the latest window and the first seed. `predictions` has a row for each seed,
     window, later slice, horizon and example; `altered` one for each alteration and example asked again, at the primary
-    horizon, with its place among the window's test examples. `valid_log_loss` is the mean over seeds, windows and
-    validation examples, before calibration, None where none could be scored; `known` the digest of all that was known.
+    horizon, with its place among the window's test examples. `valid_log_loss`, by which the best of a family is chosen,
+    is the mean over seeds, windows and the examples of validation and calibration, each under the map that the other
+    slice teaches, None where none could be scored; `known` the digest of all that was known.
     """
 
     model: Model
@@ -56,10 +58,15 @@ def fit_windows(
             known, valid, calibrate, test = (slice_of(data, meta, part, window) for part in SLICES)
             model = recipe(settings, name, parameters, seed)
             seconds += timed_fit(model, known, valid, on_epoch)
-            said = model.predict(valid)  # before calibration, which knows what came after
-            losses.append(validation_losses(valid, said, settings.question.primary))
-            tables.append(_predictions(seed, window, "valid", valid, said))
+            # Calibration may be the latest part of validation, and all of it where validation has one cutoff.
+            before = valid.select(~np.isin(valid.cutoff, calibrate.cutoff))
+            judged = {part: held for part, held in (("valid", before), ("calibrate", calibrate)) if len(held)}
+            said = {part: model.predict(held) for part, held in judged.items()}
             calibrate_on(settings, model, valid, calibrate)
+            for part, probability in _crossed(model, judged, said).items():
+                said[part] = replace(said[part], churn_probability=probability)
+                losses.append(known_losses(judged[part], said[part], settings.question.primary))
+                tables.append(_predictions(seed, window, part, judged[part], said[part]))
             tables.append(_predictions(seed, window, "test", test, model.predict(test)))
             if seed == 0:
                 asked_again += _altered(settings, window, model, test)
@@ -119,11 +126,27 @@ def calibrate_on(settings: Settings, model: Model, valid: Dataset, slice: Datase
     model.calibrate(None if kind == "chosen" else kind, slice, before if labelled else None)
 
 
-def validation_losses(valid: Dataset, predictions: Predictions, horizon: int) -> np.ndarray:
+def _crossed(model: Model, judged: dict[str, Dataset], said: dict[str, Predictions]) -> dict[str, np.ndarray]:
+    """For validation and calibration the churn [examples, horizons] that the model would be held to: what it `said`,
+    under its kind of map as fitted on the other of the two. So all that is known before the test has a part in the
+    choice, and what is chosen by is what is compared: a model that a map mends is not passed over for it.
+    """
+    crossed = {part: predictions.churn_probability for part, predictions in said.items()}
+    if model.calibration is None or len(judged) < 2:
+        return crossed
+    for part, other in (("valid", "calibrate"), ("calibrate", "valid")):
+        labels = judged[other].labels
+        assert labels is not None
+        fitted = Calibration.fit(model.calibration.kind, labels.churn, said[other].churn_probability, {})
+        crossed[part] = fitted.churn(said[part].churn_probability)
+    return crossed
+
+
+def known_losses(data: Dataset, predictions: Predictions, horizon: int) -> np.ndarray:
     """The log loss of each example whose outcome is known, in nats."""
-    assert valid.labels is not None
-    place = valid.horizons.index(horizon)
-    truth = valid.labels.churn[:, place]
+    assert data.labels is not None
+    place = data.horizons.index(horizon)
+    truth = data.labels.churn[:, place]
     known = ~np.isnan(truth)
     return example_log_loss(truth[known], predictions.churn_probability[known, place])
 

@@ -20,7 +20,7 @@ from tests.pipeline.trained_world import FIRST, NAMES
 def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, name: str) -> None:
     data, meta = read_snapshot(trained_world.settings, FIRST)
     rows = pq.read_table(paths.snapshot(trained_world.settings, FIRST) / "predictions" / f"{name}.parquet").to_pandas()
-    for part in ("valid", "test"):
+    for part in ("valid", "calibrate", "test"):
         expected = slice_of(data, meta, part)
         assert expected.labels is not None
         for place, days in enumerate(data.horizons):
@@ -46,10 +46,10 @@ def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: W
         assert result["predict_customers_per_second"] > 0
 
 
-def test_the_validation_log_loss_is_that_of_the_predictions(trained_world: World) -> None:
+def test_what_a_model_is_chosen_by_is_its_log_loss_on_validation_and_calibration(trained_world: World) -> None:
     folder = paths.snapshot(trained_world.settings, FIRST)
     rows = pq.read_table(folder / "predictions" / "recency.parquet").to_pandas()
-    own = rows[(rows["slice"] == "valid") & (rows["horizon_days"] == 14)]
+    own = rows[rows["slice"].isin(["valid", "calibrate"]) & (rows["horizon_days"] == 14)]
     said, truth = own["churn_probability"].to_numpy(), own["churn"].to_numpy()
     expected = -np.mean(truth * np.log(said) + (1 - truth) * np.log(1 - said))
     result = json.loads((folder / "results" / "recency.json").read_text())
