@@ -31,6 +31,7 @@ NODES = 16  # places on the way at which the gradient is taken: Gauss and Legend
 NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
+PLACES = ("length", "position")  # where to read and to ask: no quantities
 GAP = "gap"
 ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
 SILENCE = "silence"
@@ -48,7 +49,7 @@ def integrated_gradients(
     probability of `networks`. Each chunk of the readers answers one example. None where a network reads categories
     otherwise than `recurrent.network` does.
     """
-    inputs = [name for name in networks[0].input if name != "position"]
+    inputs = [name for name in networks[0].input if name not in PLACES]
     embeds = "categorical" in inputs and bool(channels["categorical"])
     known = {layer.name for layer in networks[0].layers}
     if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
@@ -127,7 +128,7 @@ class _Way:
             began.append({name: start[name] + at[name] * gone[-1][name] for name in end})
         with tf.GradientTape() as tape:
             tape.watch(began)
-            fixed = {"position": arrays["position"]} if "position" in arrays else {}
+            fixed = {name: arrays[name] for name in PLACES if name in arrays}
             logits = [
                 answer([(fixed | at)[name] for name in names], training=False)[..., self.horizon_index]
                 for (names, answer), at in zip(self.answers, began, strict=True)
@@ -153,7 +154,7 @@ class _Way:
 
     def _order(self) -> list[str]:
         """What is walked, in the order of the network's inputs."""
-        walked = [name for name in self.inputs if name not in ("categorical", "position")]
+        walked = [name for name in self.inputs if name not in ("categorical", *PLACES)]
         return [JOINED if name == "numeric" else name for name in walked]
 
     def _by_channel(self, name: str, given: tf.Tensor) -> tf.Tensor:

@@ -104,7 +104,8 @@ class HistoryReader:
     def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
         """The arrays of one batch, and the examples `[batch, asked]` that its answers belong to (-1: none).
 
-        Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `position` [batch, asked],
+        Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `length` [batch], of
+        which steps are real, `position` [batch, asked],
         `context` [batch, asked, channels], `silence` [batch, asked], and when training each label [batch, asked,
         horizons], `gap` and `ended` [batch, steps], NaN where there is none.
         """
@@ -120,6 +121,7 @@ class HistoryReader:
         arrays: dict[str, NDArray[Any]] = {
             "numeric": self.steps.numeric[flat] * real[..., None],
             "categorical": self.steps.categorical[flat] * real[..., None],
+            "length": length.astype(np.int32),
             "position": np.where(taken, chunks.position[example], 0).astype(np.int32),
             "context": self.context[example],
             "silence": self.silence[example],

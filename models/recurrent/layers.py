@@ -1,12 +1,13 @@
 """Keras's SimpleRNN, LSTM and GRU with their loops over time written out: the same weights and answers, less work.
 
-Differentiating a loop step by step multiplies two small matrices for the gradient of every weight at every step, and
-keeps every gate of every step. Here a loop carries only what must be carried (the state forwards, its gradient
-backwards); all that does not depend on the step before is one large product over all steps: the share of the input in
-the gates, the gates again when going backwards, the gradients of all weights. On an accelerator Keras's own layers run,
-on cuDNN.
+Differentiating a loop step by step multiplies two small matrices for the gradient of every weight at every step. Here a
+loop carries only what must be carried (the state forwards, its gradient backwards); all that does not depend on the
+step before is one product over all steps: the share of the input in the gates, the gradients of all weights. And only
+real steps are worked on: a batch is *packed*, the longest history first, so that the histories still going at a step
+are the first rows of all. On an accelerator Keras's own layers run, on cuDNN.
 
-`x` is [steps, batch, channels], states are [batch, units], `w`, `u` and `b` a cell's kernel, recurrent kernel and bias.
+A packed array [real steps, ...] holds step 0 of every history, then step 1 of those that have one, and so on; `sizes`
+[steps] says of how many. `w`, `u` and `b` are a cell's kernel, recurrent kernel and bias; states are [batch, units].
 """
 
 from collections.abc import Callable
@@ -17,182 +18,196 @@ from keras import layers
 
 Tensor = Any
 Run = Callable[..., tuple[Tensor, ...]]
+Step = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
 
 
 def _loop(
-    step: Callable[..., tuple[Tensor, ...]], states: tuple[Tensor, ...], steps: Tensor, back: bool
-) -> list[Tensor]:
-    """`step(at, *states)` from the first step to the last, or backwards; each state after every step, as [steps, ...]
-    in the order of the steps.
+    step: Step, states: tuple[Tensor, ...], widths: tuple[int, ...], sizes: Tensor, back: bool
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """`step(own, *states)` from the first step to the last, or backwards, where `own` cuts a packed array to the rows
+    of the step. It gives the states for the next step and what is kept, of as many `widths`: the last states, and all
+    that was kept, packed.
     """
-    kept = tuple(tf.TensorArray(state.dtype, steps, element_shape=state.shape) for state in states)
+    steps, starts = tf.shape(sizes)[0], tf.cumsum(sizes, exclusive=True)
+    kinds = [tf.TensorShape([None, state.shape[-1]]) for state in states]
+    arrays = tuple(
+        tf.TensorArray(states[0].dtype, steps, infer_shape=False, element_shape=(None, width)) for width in widths
+    )
 
-    def one(count: Tensor, now: tuple[Tensor, ...], kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    def one(count: Tensor, now: tuple[Tensor, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         at = steps - 1 - count if back else count
-        now = step(at, *now)
-        return count + 1, now, tuple(array.write(at, state) for array, state in zip(kept, now, strict=True))
+        start, size = starts[at], sizes[at]
+        # Forwards histories end and leave; backwards they enter, and nothing comes from after their end.
+        fitting = [tf.pad(state, [[0, size - tf.shape(state)[0]], [0, 0]]) if back else state[:size] for state in now]
+        now, kept = step(lambda packed: packed[start : start + size], *fitting)
+        return count + 1, now, tuple(array.write(at, value) for array, value in zip(arrays, kept, strict=True))
 
-    _, _, kept = tf.while_loop(lambda count, *_: count < steps, one, (0, states, kept))
-    return [array.stack() for array in kept]
+    _, last, arrays = tf.while_loop(
+        lambda count, *_: count < steps,
+        one,
+        (0, states, arrays),
+        shape_invariants=(tf.TensorShape([]), tuple(kinds), tuple(tf.TensorShape(None) for _ in arrays)),
+    )
+    return last, [array.concat() for array in arrays]
 
 
-def _before(first: Tensor, states: Tensor) -> Tensor:
-    """What each step began with."""
-    return tf.concat([first[None], states[:-1]], axis=0)
+def _before(first: Tensor, states: Tensor, sizes: Tensor) -> Tensor:
+    """What each step began with, packed."""
+    earlier = tf.range(sizes[0], tf.reduce_sum(sizes)) - tf.repeat(sizes[:-1], sizes[1:])
+    return tf.concat([first[: sizes[0]], tf.gather(states, earlier)], axis=0)
+
+
+def _none(states: Tensor) -> Tensor:
+    """The gradient of the state after the last step: no history is there yet."""
+    return tf.zeros_like(states[:0])
 
 
 def _weights(x: Tensor, before: Tensor, inner: Tensor, from_state: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, w and u from those of the gates: `inner` by way of the input, `from_state` of the state."""
-    flat, gates = tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(inner, [-1, inner.shape[-1]])
-    own = tf.reshape(from_state, [-1, from_state.shape[-1]])
-    to_x = tf.reshape(tf.matmul(gates, w, transpose_b=True), tf.shape(x))
-    to_u = tf.matmul(tf.reshape(before, [-1, before.shape[-1]]), own, transpose_a=True)
-    return to_x, tf.matmul(flat, gates, transpose_a=True), to_u
+    to_u = tf.matmul(before, from_state, transpose_a=True)
+    return tf.matmul(inner, w, transpose_b=True), tf.matmul(x, inner, transpose_a=True), to_u
 
 
 @tf.custom_gradient
-def _simple_rnn(x: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-    given, steps = _through(x, w) + b, tf.shape(x)[0]
-    (states,) = _loop(lambda at, h: (tf.tanh(given[at] + tf.matmul(h, u)),), (first,), steps, back=False)
+def _simple_rnn(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Any]:
+    given, units = tf.matmul(x, w) + b, u.shape[0]
+
+    def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
+        h = tf.tanh(own(given) + tf.matmul(h, u))
+        return (h,), (h,)
+
+    _, (states,) = _loop(forward, (first,), (units,), sizes, back=False)
 
     def gradient(above: Tensor) -> tuple[Tensor, ...]:
         slope = 1 - states**2
-        _, inner = _loop(
-            lambda at, carried, _: _simple_back(carried, above[at], slope[at], u),
-            (tf.zeros_like(first), tf.zeros_like(first)),
-            steps,
-            back=True,
-        )
-        to_x, to_w, to_u = _weights(x, _before(first, states), inner, inner, w)
-        return to_x, tf.matmul(inner[0], u, transpose_b=True), to_w, to_u, tf.reduce_sum(inner, [0, 1])
+
+        def back(own: Callable[[Tensor], Tensor], carried: Tensor) -> Any:
+            inner = (carried + own(above)) * own(slope)
+            return (tf.matmul(inner, u, transpose_b=True),), (inner,)
+
+        (carried,), (inner,) = _loop(back, (_none(first),), (units,), sizes, back=True)
+        to_x, to_w, to_u = _weights(x, _before(first, states, sizes), inner, inner, w)
+        return to_x, None, carried, to_w, to_u, tf.reduce_sum(inner, 0)
 
     return states, gradient
 
 
-def _simple_back(carried: Tensor, above: Tensor, slope: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    inner = (carried + above) * slope
-    return tf.matmul(inner, u, transpose_b=True), inner
-
-
 @tf.custom_gradient
-def _gru(x: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Any]:
+def _gru(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Any]:
     """Gates update, reset, candidate; the reset gate comes after the recurrent matrix; the bias has two rows."""
-    units, steps = u.shape[0], tf.shape(x)[0]
-    given = _through(x, w) + b[0]
-    both, own = given[..., : 2 * units] + b[1, : 2 * units], given[..., 2 * units :]
+    units = u.shape[0]
+    given = tf.matmul(x, w) + tf.concat([b[0, : 2 * units] + b[1, : 2 * units], b[0, 2 * units :]], axis=0)
 
-    def forward(at: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        recalled = tf.matmul(h, u)
-        gates = tf.sigmoid(both[at] + recalled[:, : 2 * units])
-        update, reset = gates[:, :units], gates[:, units:]
-        candidate = tf.tanh(own[at] + reset * (recalled[:, 2 * units :] + b[1, 2 * units :]))
-        return (candidate + update * (h - candidate),)
+    def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
+        given_here, recalled = own(given), tf.matmul(h, u)
+        gates = tf.sigmoid(given_here[:, : 2 * units] + recalled[:, : 2 * units])
+        update, said = gates[:, :units], recalled[:, 2 * units :] + b[1, 2 * units :]
+        candidate = tf.tanh(given_here[:, 2 * units :] + gates[:, units:] * said)
+        h = candidate + update * (h - candidate)
+        return (h,), (h, gates, said, candidate)
 
-    (states,) = _loop(forward, (first,), steps, back=False)
+    _, (states, gates, said, candidate) = _loop(forward, (first,), (units, 2 * units, units, units), sizes, back=False)
 
     def gradient(above: Tensor) -> tuple[Tensor, ...]:
-        before = _before(first, states)
-        recalled = _through(before, u)
-        gates = tf.sigmoid(both + recalled[..., : 2 * units])
-        update, reset = gates[..., :units], gates[..., units:]
-        said = recalled[..., 2 * units :] + b[1, 2 * units :]
-        candidate = tf.tanh(own + reset * said)
+        before = _before(first, states, sizes)
+        update, reset = gates[:, :units], gates[:, units:]
         to_candidate = (1 - update) * (1 - candidate**2)
+        by_reset = to_candidate * reset
         factors = tf.concat(
-            [
-                (before - candidate) * update * (1 - update),
-                to_candidate * said * reset * (1 - reset),
-                to_candidate * reset,
-            ],
-            axis=2,
+            [(before - candidate) * update * (1 - update), by_reset * (1 - reset) * said, by_reset], axis=1
         )
 
-        def back(at: Tensor, carried: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-            here = carried + above[at]
-            gates = tf.concat([here, here, here], axis=1) * factors[at]
-            return here * update[at] + tf.matmul(gates, u, transpose_b=True), here
+        def back(own: Callable[[Tensor], Tensor], carried: Tensor) -> Any:
+            here = carried + own(above)
+            inner = tf.concat([here, here, here], axis=1) * own(factors)
+            return (here * own(update) + tf.matmul(inner, u, transpose_b=True),), (here, inner)
 
-        zeros = tf.zeros_like(first)
-        carried, here = _loop(back, (zeros, zeros), steps, back=True)
-        from_state = tf.tile(here, [1, 1, 3]) * factors
-        inner = tf.concat([from_state[..., : 2 * units], here * to_candidate], axis=2)
+        (carried,), (here, from_state) = _loop(back, (_none(first),), (units, 3 * units), sizes, back=True)
+        inner = tf.concat([from_state[:, : 2 * units], here * to_candidate], axis=1)
         to_x, to_w, to_u = _weights(x, before, inner, from_state, w)
-        to_b = tf.stack([tf.reduce_sum(inner, [0, 1]), tf.reduce_sum(from_state, [0, 1])])
-        return to_x, carried[0], to_w, to_u, to_b
+        return to_x, None, carried, to_w, to_u, tf.stack([tf.reduce_sum(inner, 0), tf.reduce_sum(from_state, 0)])
 
     return states, gradient
 
 
 @tf.custom_gradient
-def _lstm(x: Tensor, first: Tensor, first_cell: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Any, Any]:
+def _lstm(
+    x: Tensor, sizes: Tensor, first: Tensor, first_cell: Tensor, w: Tensor, u: Tensor, b: Tensor
+) -> tuple[Any, Any]:
     """Gates enter, forget, candidate, leave. Gives the states and the cells."""
-    units, steps = u.shape[0], tf.shape(x)[0]
-    given = _through(x, w) + b
+    units = u.shape[0]
+    given = tf.matmul(x, w) + b
 
-    def forward(at: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        gates = given[at] + tf.matmul(h, u)
-        enter_forget, leave = tf.sigmoid(gates[:, : 2 * units]), tf.sigmoid(gates[:, 3 * units :])
-        candidate = tf.tanh(gates[:, 2 * units : 3 * units])
-        cell = enter_forget[:, units:] * c + enter_forget[:, :units] * candidate
-        return leave * tf.tanh(cell), cell
+    def forward(own: Callable[[Tensor], Tensor], h: Tensor, c: Tensor) -> Any:
+        inner = own(given) + tf.matmul(h, u)
+        enter_forget, leave = tf.sigmoid(inner[:, : 2 * units]), tf.sigmoid(inner[:, 3 * units :])
+        candidate = tf.tanh(inner[:, 2 * units : 3 * units])
+        c = enter_forget[:, units:] * c + enter_forget[:, :units] * candidate
+        shown = tf.tanh(c)
+        h = leave * shown
+        return (h, c), (h, c, tf.concat([enter_forget, candidate, leave], axis=1), shown)
 
-    states, cells = _loop(forward, (first, first_cell), steps, back=False)
+    widths = (units, units, 4 * units, units)
+    _, (states, cells, gates, shown) = _loop(forward, (first, first_cell), widths, sizes, back=False)
 
     def gradient(above: Tensor, above_cell: Tensor) -> tuple[Tensor, ...]:
-        before, before_cell = _before(first, states), _before(first_cell, cells)
-        gates = given + _through(before, u)
-        enter, forget, leave = (tf.sigmoid(gates[..., k * units : (k + 1) * units]) for k in (0, 1, 3))
-        candidate, shown = tf.tanh(gates[..., 2 * units : 3 * units]), tf.tanh(cells)
+        before, before_cell = _before(first, states, sizes), _before(first_cell, cells, sizes)
+        enter, forget, candidate, leave = tf.split(gates, 4, axis=1)
         by_cell = tf.concat(
-            [
-                candidate * enter * (1 - enter),
-                before_cell * forget * (1 - forget),
-                enter * (1 - candidate**2),
-            ],
-            axis=2,
+            [candidate * enter * (1 - enter), before_cell * forget * (1 - forget), enter * (1 - candidate**2)], axis=1
         )
         to_cell, by_state = leave * (1 - shown**2), shown * leave * (1 - leave)
 
-        def back(at: Tensor, carried: Tensor, carried_cell: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-            here = carried + above[at]
-            cell = carried_cell + above_cell[at] + here * to_cell[at]
-            inner = tf.concat([tf.concat([cell, cell, cell], axis=1) * by_cell[at], here * by_state[at]], axis=1)
-            return tf.matmul(inner, u, transpose_b=True), cell * forget[at], inner
+        def back(own: Callable[[Tensor], Tensor], carried: Tensor, carried_cell: Tensor) -> Any:
+            here = carried + own(above)
+            cell = carried_cell + own(above_cell) + here * own(to_cell)
+            inner = tf.concat([tf.concat([cell, cell, cell], axis=1) * own(by_cell), here * own(by_state)], axis=1)
+            return (tf.matmul(inner, u, transpose_b=True), cell * own(forget)), (inner,)
 
-        zeros = tf.zeros_like(first)
-        carried, carried_cell, inner = _loop(back, (zeros, zeros, tf.tile(zeros, [1, 4])), steps, back=True)
+        nothing = _none(first), _none(first)
+        (carried, carried_cell), (inner,) = _loop(back, nothing, (4 * units,), sizes, back=True)
         to_x, to_w, to_u = _weights(x, before, inner, inner, w)
-        return to_x, carried[0], carried_cell[0], to_w, to_u, tf.reduce_sum(inner, [0, 1])
+        return to_x, None, carried, carried_cell, to_w, to_u, tf.reduce_sum(inner, 0)
 
     return (states, cells), gradient
 
 
-def _through(x: Tensor, w: Tensor) -> Tensor:
-    """[steps, batch, channels] times [channels, outputs], as one product."""
-    flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), w)
-    return tf.reshape(flat, tf.concat([tf.shape(x)[:2], [w.shape[-1]]], axis=0))
-
-
 class _Written:
-    """What the three layers share: where to run their own loop, and the order of axes."""
+    """What the three layers share: where to run their own loop, and the packing."""
 
     run: Run
     cell: Any
     return_state: bool
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """`sequences` [batch, steps, channels] to the states [batch, steps, units], and the last where asked for."""
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        length: Any = None,
+    ) -> Any:
+        """`sequences` [batch, steps, channels] to the states [batch, steps, units], and the last where asked for. With
+        `length` [batch], each 1 or more and in place of a mask, the states past a history's end are of no meaning.
+        """
         if mask is not None or initial_state is None or tf.config.list_physical_devices("GPU"):
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+        batch, steps = tf.shape(sequences)[0], tf.shape(sequences)[1]
+        length = tf.fill([batch], steps) if length is None else length
+        order = tf.argsort(length, direction="DESCENDING", stable=True)
+        real = tf.transpose(tf.sequence_mask(tf.gather(length, order), steps))
+        step_and_row = tf.cast(tf.where(real), tf.int32)
+        place = tf.stack([tf.gather(order, step_and_row[:, 1]), step_and_row[:, 0]], axis=1)
         weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         found = type(self).run(
-            tf.transpose(sequences, [1, 0, 2]),
-            *tf.nest.flatten(initial_state),
+            tf.gather_nd(sequences, place),
+            tf.reduce_sum(tf.cast(real, tf.int32), axis=1),
+            *(tf.gather(state, order) for state in tf.nest.flatten(initial_state)),
             *(tf.identity(weight.value) for weight in weights),  # read, since a custom gradient takes no variable
         )
         parts = found if isinstance(found, (tuple, list)) else (found,)
-        given = tf.transpose(parts[0], [1, 0, 2])
-        return (given, *(part[-1] for part in parts)) if self.return_state else given
+        given = [tf.scatter_nd(place, part, [batch, steps, part.shape[-1]]) for part in parts]
+        return (given[0], *(part[:, -1] for part in given)) if self.return_state else given[0]
 
 
 class SimpleRNN(_Written, layers.SimpleRNN):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from models.heads import StartAt, heads
@@ -41,6 +42,15 @@ class InitialState(layers.Layer):
 
     def call(self, steps: object) -> object:
         return ops.tile(self.state, [ops.shape(steps)[0], 1])
+
+
+class AtPosition(layers.Layer):
+    """`states` [batch, steps, channels] and `position` [batch, asked] to the states there, [batch, asked, channels]:
+    row by row, where `ops.take_along_axis` looks up every number apart, backwards too, in ten times the time.
+    """
+
+    def call(self, states: Any, position: Any) -> Any:
+        return tf.gather(states, position, batch_dims=1)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ def build_network(
     inputs = {
         "numeric": keras.Input((None, widths.numeric), name="numeric"),
         "categorical": keras.Input((None, len(widths.vocabularies)), dtype="int32", name="categorical"),
+        "length": keras.Input((), dtype="int32", name="length"),
         "position": keras.Input((None,), dtype="int32", name="position"),
         "context": keras.Input((None, widths.context), name="context"),
     }
@@ -91,9 +102,10 @@ def build_network(
     if chrono and cell == "lstm":
         options["unit_forget_bias"] = False
     kind = truncated(CELLS[cell], truncate) if truncate else CELLS[cell]
-    states = kind(units, return_sequences=True, name=cell, **options)(steps, initial_state=first)
+    layer = kind(units, return_sequences=True, name=cell, **options)
+    states = layer(steps, initial_state=first, length=inputs["length"])
     if with_state:
-        asked = ops.take_along_axis(states, inputs["position"][:, :, None], axis=1)
+        asked = AtPosition(name="asked")(states, inputs["position"])
         seen = layers.Concatenate(name="seen")([asked, inputs["context"]])
     else:
         seen = inputs["context"]
@@ -106,7 +118,7 @@ def build_network(
         )
         hazard = Hazard(survival.begins, survival.horizons, name="hazard")
         inputs["silence"] = keras.Input((None,), name="silence")
-        then = ops.take_along_axis(log_rate, inputs["position"][:, :, None], axis=1)
+        then = AtPosition(name="then")(log_rate, inputs["position"])
         if survival.adjusted:
             told = layers.Dense(head_units, activation="relu", name="told")(layers.Dropout(dropout)(seen))
             then += layers.Dense(len(survival.begins), kernel_initializer="zeros", name="adjustment")(

@@ -88,9 +88,10 @@ class _Member:
         self.first = np.concatenate([network.get_layer(f"initial_{part}").state.numpy()[0] for part in parts])
         self.width = len(self.first)
         reading = {name: network.input[name] for name in ("numeric", "categorical")}
+        asking = [name for name in network.input if name not in (*reading, "length")]
         read, given = keras.Model(list(reading.values()), _reads(layer)), list(reading.values())
         self._read = tf.function(read, input_signature=[[tf.TensorSpec(each.shape, each.dtype) for each in given]])
-        self._told = [name for name in network.input if name not in reading]
+        self._told = asking
         told = [layer.output, *(network.input[name] for name in self._told)]
         self._asked = keras.Model(told, {head: network.output[head] for head in HEADS})
         self._run, self._weights = CELLS[cell], [weight.numpy() for weight in layer.cell.weights]

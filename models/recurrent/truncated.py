@@ -20,13 +20,20 @@ class _Truncated:
     every: int
     units: int
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        length: Any = None,
+    ) -> Any:
         """`sequences` [batch, steps, channels] to states [batch, steps, units]."""
         if not training:
-            return super().call(sequences, initial_state=initial_state, mask=mask)  # type: ignore[misc]
-        length = ops.shape(sequences)[1]
-        stretches = -(-length // self.every)
-        padded = tf.pad(sequences, [[0, 0], [0, stretches * self.every - length], [0, 0]])
+            return super().call(sequences, initial_state=initial_state, mask=mask, length=length)  # type: ignore[misc]
+        steps = ops.shape(sequences)[1]
+        stretches = -(-steps // self.every)
+        padded = tf.pad(sequences, [[0, 0], [0, stretches * self.every - steps], [0, 0]])
         gathered = tf.TensorArray(sequences.dtype, stretches, element_shape=(None, self.every, self.units))
 
         def read(stretch: Any, states: list[Any], gathered: Any) -> tuple[Any, list[Any], Any]:
@@ -41,7 +48,7 @@ class _Truncated:
             lambda stretch, *_: stretch < stretches, read, (1, states, gathered.write(0, given))
         )
         whole = tf.transpose(gathered.stack(), [1, 0, 2, 3])
-        return tf.reshape(whole, [ops.shape(sequences)[0], stretches * self.every, self.units])[:, :length]
+        return tf.reshape(whole, [ops.shape(sequences)[0], stretches * self.every, self.units])[:, :steps]
 
     def _stretch(self, steps: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         self.return_state = True

@@ -48,7 +48,7 @@ class Case:
     def tensors(self) -> dict[str, Any]:
         import tensorflow as tf
 
-        whole = ("categorical", "position")
+        whole = ("categorical", "length", "position")
         return {
             name: tf.constant(value, tf.int32 if name in whole else tf.float32) for name, value in self.arrays.items()
         }
@@ -70,6 +70,7 @@ def case(cell: str, seed: int) -> Case:
     arrays = {
         "numeric": random.normal(size=(HISTORIES, STEPS, CHANNELS)),
         "categorical": np.zeros((HISTORIES, STEPS, 0), int),
+        "length": np.array([7, 6, 7]),
         "position": np.array([[0, 3, 6], [2, 2, 5], [1, 4, 6]]),
         "context": random.normal(size=(HISTORIES, ASKED, CONTEXT)),
         "churn": random.integers(0, 2, shape).astype(float),

@@ -75,7 +75,7 @@ def test_the_layer_is_the_one_that_keras_ships(cell):
             total = sum(tf.reduce_sum(part * tf.cos(tf.range(5.0))) for part in given)
         found.append([*given, *tape.gradient(total, [steps, *first, *(w.value for w in layer.trainable_variables)])])
     for one, other in zip(*found, strict=True):
-        assert one.numpy() == pytest.approx(other.numpy(), abs=2e-5)
+        assert tf.convert_to_tensor(one).numpy() == pytest.approx(tf.convert_to_tensor(other).numpy(), abs=2e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
