@@ -131,8 +131,14 @@ def _row_ranges(settings: Settings) -> list[tuple[int, int, str]]:
             groups = [meta.row_group(number).column(place).statistics for number in range(meta.num_row_groups)]
             found = [(one.min, one.max) for one in groups if one is not None and one.has_min_max]
             if found and settings.source.kind != "sql":
-                ranges.append((min(low for low, _ in found), max(high for _, high in found), part.address))
+                ranges.append(
+                    (min(low for low, _ in found), max(high for _, high in found), _whole(settings, part.address))
+                )
     return ranges
+
+
+def _whole(settings: Settings, name: str) -> str:
+    return name if "://" in name else str(settings.root / name)
 
 
 def _source_in_words(settings: Settings) -> str:

@@ -23,16 +23,16 @@ from pipeline.settings import Settings
 from pipeline.sources.inputs import Input
 from pipeline.sources.parts import differences, plausible, usable, write_rows, write_strays
 
-INDEX_FORMAT = 4
+INDEX_FORMAT = 5
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Part(BaseModel):
-    """One file of the index: what the pull `pull` read of the source's file at `address`, and the first and last moment
-    in it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each with a
-    moment given to it, in a file of their own, `strays`.
+    """One file of the index: what the pull `pull` read of the source's file named `address`, and the first and last
+    moment in it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each
+    with a moment given to it, in a file of their own, `strays`.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Part(BaseModel):
 
 
 class Contents(BaseModel):
-    """What the index holds. `files`: the stamp of each of the source's files as it was last read. `gone`: by pull, the
-    files of row numbers that the source no longer held. `days`: how many rows have their moment on each day.
-    `nights`: the pull with which each night was taken.
+    """What the index holds. `files`: the stamp of each of the source's files, by name, as it was last read.
+    `gone`: by pull, the files of row numbers that the source no longer held. `days`: how many rows have their moment on
+    each day. `nights`: the pull with which each night was taken.
     """
 
     pull: int = 0
@@ -86,7 +86,7 @@ class Index:
         """
         with alone(self._settings, "source"):
             held = self.contents()
-            fresh = [one for one in inputs if held.files.get(one.address) != one.stamp]
+            fresh = [one for one in inputs if held.files.get(one.name) != one.stamp]
             if fresh:
                 if not self.folder.exists():
                     shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
@@ -130,19 +130,19 @@ class Index:
         part, timezone = self.folder / name, self._settings.source.timezone
         with one.local(self.folder) as path:
             write_rows(connection, one, path, timezone, self.names, held.last_row, part)
-        earlier = [other for other in held.parts if other.address == one.address]
+        earlier = [other for other in held.parts if other.address == one.name]
         if earlier:
             gone = self.folder / f"{name}.gone"  # no name of Parquet: it holds no rows of the source's
             rows = [rows_of(self.folder, held, [other]) for other in earlier]
             differences(connection, part, rows, self.names, gone)
             held.gone.setdefault(held.pull, []).append(gone.name)
-        held.files[one.address] = one.stamp
+        held.files[one.name] = one.stamp
         days = connection.execute(
             f"select moment::date, count(*) from read_parquet({literal(part)}) where {plausible('moment')} group by 1"
         ).fetchall()
         for day, rows_of_day in days:
             held.days[day] = held.days.get(day, 0) + rows_of_day
-        made = Part(name=name, pull=held.pull, address=one.address, first=NEVER, last=NEVER)
+        made = Part(name=name, pull=held.pull, address=one.name, first=NEVER, last=NEVER)
         if held.days:
             end = midnight(last_real_day(sorted(held.days.items()))) + timedelta(days=1)
             strays = self.folder / name.replace(".parquet", "-strays.parquet")
@@ -157,7 +157,7 @@ class Index:
         held.last_row = max(held.last_row, last_row or 0)
         if first is None:
             if last_row is not None:  # not one usable time so far: read again when there is
-                del held.files[one.address]
+                del held.files[one.name]
             part.unlink()
             return
         if first_event is not None:

@@ -18,12 +18,14 @@ STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag"
 
 @dataclass(frozen=True)
 class Input:
-    """One file: its address, what tells it from an earlier one of that address (`stamp`), how it is read, which of its
-    columns hold what (`mapped`: recur's name to the file's), and the event times `[since, before)` whose rows are taken
-    from it.
+    """One file: its address, what it is called (`name`: its path in the project's folder, so that a project can move,
+    or the address of a file that lies elsewhere), what tells it from an earlier one of that name (`stamp`), how it is
+    read, which of its columns hold what (`mapped`: recur's name to the file's), and the event times `[since, before)`
+    whose rows are taken from it.
     """
 
     address: str
+    name: str
     stamp: str
     kind: str
     mapped: dict[str, str]
@@ -59,7 +61,14 @@ def _of_entry(settings: Settings, file: SourceFile) -> list[Input]:
     zone = ZoneInfo(settings.source.timezone)
     found = _remote(file.path) if _is_remote(file.path) else _here(Path(file.path))
     since, before = (_midnight(day, zone) for day in (file.since, file.before))
-    return [Input(address, stamp, settings.source.kind, file.columns, since, before) for address, stamp in found]
+    kind, mapped = settings.source.kind, file.columns
+    return [Input(address, name_of(settings, address), stamp, kind, mapped, since, before) for address, stamp in found]
+
+
+def name_of(settings: Settings, address: str) -> str:
+    """The path of a file in the project's folder; an address elsewhere as it is."""
+    path, root = Path(address), settings.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else address
 
 
 def _here(pattern: Path) -> list[tuple[str, str]]:

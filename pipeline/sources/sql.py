@@ -25,7 +25,7 @@ from pipeline.paths import alone, atomically
 from pipeline.settings import Settings
 from pipeline.sources.contract import Kind
 from pipeline.sources.files import Files, attributes_of
-from pipeline.sources.inputs import Input
+from pipeline.sources.inputs import Input, name_of
 
 BATCH = 100_000
 INCREMENT = "incremental_by"
@@ -60,7 +60,7 @@ class Sql:
                 self._pull()
             mapped = {name: name for name in self._source.names}
             # What was pulled never changes, save where a customer is erased from it.
-            inputs = [Input(str(part), "pulled", "parquet", mapped) for part in self._parts()]
+            inputs = [Input(str(part), part.name, "pulled", "parquet", mapped) for part in self._parts()]
             if not inputs:
                 raise RecurError(f"{self._where()} holds no row: set source.table to the table that holds your events")
             self._files = Files(self._settings, inputs)
@@ -164,12 +164,18 @@ class Sql:
         return sorted(self._folder().glob("????????.parquet"))
 
     def _folder(self) -> Path:
-        said = [self._where(), self._source.columns, self._source.incremental_by]
+        where = _address(self._settings)
+        if where.get_backend_name() == "sqlite" and where.database:  # a file, and the project may move
+            where = where.set(database=name_of(self._settings, where.database))
+        said = [self._table(where), self._source.columns, self._source.incremental_by]
         return self._settings.var / "pulled" / hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
     def _where(self) -> str:
         """The table and its database, without a password."""
-        return f"table {self._source.table} of {_address(self._settings).render_as_string(hide_password=True)}"
+        return self._table(_address(self._settings))
+
+    def _table(self, database: URL) -> str:
+        return f"table {self._source.table} of {database.render_as_string(hide_password=True)}"
 
 
 def _address(settings: Settings) -> URL:

@@ -2,13 +2,15 @@
 stay as they were.
 """
 
+import shutil
+
 import pandas as pd
 import pytest
 
 from pipeline import paths
 from pipeline.engine import connect
 from pipeline.errors import RecurError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, load_settings
 from pipeline.store.event_store import open_store
 from tests.pipeline.nights_by_hand import configure, day, ingest, night_of, write_csv
 
@@ -117,6 +119,22 @@ def test_a_line_that_comes_late_makes_its_event_anew(tmp_path):
     found = stored(settings, "2020-01-03").set_index("event_id")
     assert found.amount.to_dict() == {"1": 11, "2": 2}
     assert found.lines.to_dict() == {"1": 2, "2": 1}
+
+
+def test_a_project_that_moved_goes_on_where_it_was(tmp_path):
+    (tmp_path / "here").mkdir()
+    settings = configure(tmp_path / "here", ROWS)
+    ingest(settings, "2020-01-02")
+    before = contents(settings)
+    for there, night, who in (("moved", "2020-01-03", ["b"]), ("copied", "2020-01-04", ["c"])):
+        if there == "moved":
+            (tmp_path / "here").rename(tmp_path / there)
+        else:  # no file has the stamp that it had
+            shutil.copytree(tmp_path / "moved", tmp_path / there, copy_function=shutil.copyfile)
+        settings = load_settings(tmp_path / there / "recur.toml")
+        assert ingest(settings, night)["rows_read"] == 1
+        assert stored(settings, night).customer_id.tolist() == who
+    assert before.items() <= contents(settings).items()
 
 
 def test_staged_rows_are_kept_for_a_while(tmp_path):

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigurationError, RecurError
@@ -55,6 +56,16 @@ def test_every_row_comes_once(tmp_path, by, overlap, monkeypatch):
         "rows_already_known": 0,
     }
     assert last_closed(settings) == day("2020-01-09")
+
+
+def test_a_project_that_moved_pulls_nothing_again(tmp_path):
+    (tmp_path / "here").mkdir()
+    ingest(shop(tmp_path / "here"), "2020-01-02")
+    (tmp_path / "here").rename(tmp_path / "there")
+    add(tmp_path / "there", [(4, "z", "2020-01-09 00:00:00", 1)])
+    settings = load_settings(tmp_path / "there" / "recur.toml")
+    assert ingest(settings, "2020-01-03")["rows_read"] == 1
+    assert sum(len(pd.read_parquet(file)) for file in settings.var.glob("pulled/*/*.parquet")) == 4
 
 
 def test_without_a_column_to_go_by_the_whole_table_is_read_again(tmp_path):
