@@ -143,9 +143,15 @@ def _last_days(values: pa.ChunkedArray, customer: Integers, day: Integers) -> pa
 
 
 def _joined(table: pa.Table, more: pa.Table) -> pa.Table:
-    """The later day of each value in either."""
-    both = pa.concat_tables([table, more.select(table.column_names).cast(table.schema)])
-    return _latest_of(both)
+    """The later day of each value in either. Customers of whom `more` says nothing keep their rows as they are."""
+    more = more.select(table.column_names).cast(table.schema)
+    customer, new = table["customer"].to_numpy(), more["customer"].to_numpy()
+    touched = np.zeros(max(customer.max(initial=-1), new.max(initial=-1)) + 1, bool)
+    touched[new] = True
+    theirs = pa.array(touched[customer])
+    latest = _latest_of(pa.concat_tables([table.filter(theirs), more]))
+    together = pa.concat_tables([table.filter(pc.invert(theirs)), latest])
+    return together.take(pa.array(np.argsort(together["customer"].to_numpy(), kind="stable")))
 
 
 def _latest_of(seen: pa.Table) -> pa.Table:

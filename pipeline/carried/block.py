@@ -64,6 +64,15 @@ class Block:
             recent=self.recent and self.recent.moved(to),
         )
 
+    def without(self, rows: Integers) -> Self:
+        """The same, as if nothing were known of the customers at `rows` but that they are. Its columns are its own."""
+        events, first, last, states = self.events.copy(), self.first.copy(), self.last.copy(), self.states.copy()
+        events[rows], first[rows], last[rows], states[rows] = 0, NEVER, NEVER, 0
+        to = np.arange(len(self.customers))
+        to[rows] = -1
+        running = self.running and (self.running.moved(to) if len(rows) else self.running)
+        return replace(self, events=events, first=first, last=last, states=states, running=running)
+
     def write(self, folder: Path, number: int) -> None:
         """The customers' file comes last: a block is whole when it is there."""
         if self.running is not None:

@@ -164,20 +164,19 @@ class Keeper:
         events = events.combine_chunks()
         starts = starts_of_runs(events, ("customer_id",))
         who = events["customer_id"].combine_chunks().take(pa.array(starts))
-        gone = pc.is_in(block.customers, anew)
-        customers = pa.concat_arrays([block.customers.filter(pc.invert(gone)), who]).unique()
-        customers = customers.take(pc.sort_indices(customers))
-        if customers.equals(block.customers) and not gone.true_count:
-            moved = replace(block, **{name: getattr(block, name).copy() for name in ("events", "first", "last")})
-        else:
-            moved = block.among(customers, anew)
-        rows = place(who, customers)
+        rows, known = place(who, block.customers), pc.is_in(block.customers, anew)
+        gone = np.flatnonzero(known.to_numpy(zero_copy_only=False))
+        if (rows >= 0).all() and np.isin(gone, rows).all():
+            moved = block.without(gone)
+        else:  # some come, or nothing is left of some
+            customers = pa.concat_arrays([block.customers.filter(pc.invert(known)), who]).unique()
+            customers = customers.take(pc.sort_indices(customers))
+            moved, rows = block.among(customers, anew), place(who, customers)
         time = np.asarray(events["event_time"].cast(pa.int64()))
         ends = np.append(starts, len(time))[1:]
         previous = moved.last[rows]
         new, after = previous == NEVER, moved.states
         if self._stepper is not None:
-            after = moved.states.copy()
             states = moved.states[rows]
             states[new] = self._stepper.start(int(new.sum()))
             histories = Histories.of(events, who, starts, self._attributes)
