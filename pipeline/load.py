@@ -12,6 +12,14 @@ from pipeline.settings import Settings
 from pipeline.store.event_ids import objects_with
 from pipeline.store.event_store import ORDER, EventStore, open_store
 
+KNOWN_BY_THE_SOURCE = """
+    case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
+    then known_time end
+"""
+"""SQL: when an event of the store arrived by the source's account; null where it bears the end of its night, as what
+came late does.
+"""
+
 
 def load(settings: Settings, night: Night) -> dict[str, int]:
     """Writes the night's object and the counts of its quarantine, and returns `rows_read, rows_accepted,
@@ -69,24 +77,27 @@ def _forget_old_nights(settings: Settings, store: EventStore) -> None:
 
 def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
     """A statement that makes `versions`: the night's accepted events, each with `source_rows`, `corrects` (its event id
-    was known before) and `repeated` (and said the same).
+    was known before) and `repeated` (and said the same, or the source itself has it that a later version was known).
     """
-    accepted = f"read_parquet({literal(paths.accepted(settings, night))})"
-    columns = ", ".join(quoted(name) for name in store.schema.names)
+    file = paths.accepted(settings, night)
+    accepted, columns = f"read_parquet({literal(file)})", ", ".join(quoted(name) for name in store.schema.names)
     said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
-    rows = f"select {columns}, source_rows, true as is_new from {accepted}"
+    own_account = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
+    rows = f"select {columns}, source_rows, true as is_new, {own_account} as said_time from {accepted}"
     if earlier := objects_with(settings, store, connection, accepted, night.score_date):
-        objects = ", ".join(literal(file) for file in earlier)
+        objects = f"read_parquet([{', '.join(literal(file) for file in earlier)}], filename = true)"
         same_id = f"event_id in (select event_id from {accepted})"
-        rows += f" union all select {columns}, 0, false from read_parquet([{objects}]) where {same_id}"
+        rows += f" union all select {columns}, 0, false, {KNOWN_BY_THE_SOURCE} from {objects} where {same_id}"
     # By their digests, which costs a fraction: where no two are alike, no id comes twice.
     repeats = connection.execute(f"select count(*) > count(distinct hash(event_id)) from ({rows})").fetchone()
     if repeats is None or not repeats[0]:
         return f"create temp view versions as select *, false as corrects, false as repeated from {accepted}"
-    before = "over (partition by event_id order by known_time, is_new, deleted)"
+    # What comes late and is older than what is known was never the latest: it replaces nothing.
+    outdated = "coalesce(said_time < known_time and said_time < max(said_time) over (partition by event_id), false)"
+    before = "over (partition by event_id, outdated order by known_time, is_new, deleted)"
     marked = f"""
-        select *, lag(event_id) {before} is not null as corrects,
-            coalesce(lag(row({said})) {before} = row({said}), false) as repeated
-        from ({rows})
+        select * exclude (said_time), lag(event_id) {before} is not null and not outdated as corrects,
+            outdated or coalesce(lag(row({said})) {before} = row({said}), false) as repeated
+        from (select *, is_new and {outdated} as outdated from ({rows}))
     """
-    return f"create temp table versions as select * exclude (is_new) from ({marked}) where is_new"
+    return f"create temp table versions as select * exclude (is_new, outdated) from ({marked}) where is_new"

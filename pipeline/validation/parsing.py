@@ -1,6 +1,6 @@
 """From a staged night's texts to typed columns and a verdict on every row, as one SQL query."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pipeline.engine import literal, quoted
@@ -49,19 +49,21 @@ def judged(
 
 
 def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
-    """The accepted events among `judged`, with the event store's columns and types, and `source_rows`: how many of the
-    source's rows each is made of.
+    """The accepted events among `judged`, with the event store's columns and types; `said_time`, where the source says
+    when a row arrived: its own account, which is earlier than the known time of a row that came late; and
+    `source_rows`: how many of the source's rows each is made of.
     """
     accepted = f"(select * from {judged} where reason is null)"
-    times = [f"{name} at time zone 'UTC' as {name}" for name in ("event_time", "known_time")]
+    moments = ("event_time", "known_time", *(["said_time"] if "known_time" in source.names else []))
+    times = [f"{name} at time zone 'UTC' as {name}" for name in moments]
     own = ["event_id", "customer_id", *times, "event_type", "amount", "quantity", "deleted"]
     columns = ", ".join([*own, *(quoted(name) for name in attributes), "source_rows"])
     if source.rows_are == "lines":
-        return f"select {columns} from ({_grouped(accepted, attributes)})"
+        return f"select {columns} from ({_grouped(accepted, attributes, moments[1:])})"
     return f"select {columns} from (select *, 1 as source_rows from {accepted})"
 
 
-def _grouped(lines: str, attributes: Mapping[str, Kind]) -> str:
+def _grouped(lines: str, attributes: Mapping[str, Kind], arrivals: Sequence[str]) -> str:
     """The lines of each event as one row; their customer and type are one already, as `CONFLICT` has seen to. Lines
     that were taken back do not count; an event all of whose lines were is taken back itself.
     """
@@ -72,7 +74,7 @@ def _grouped(lines: str, attributes: Mapping[str, Kind]) -> str:
         "any_value(customer_id) as customer_id",
         "any_value(event_type) as event_type",
         f"coalesce(min(event_time) {stand}, min(event_time)) as event_time",
-        "max(known_time) as known_time",
+        *(f"max({name}) as {name}" for name in arrivals),
         "count(*) as source_rows",
         "bool_and(deleted) as deleted",
         f"(count(*) {stand})::double as {LINES}",
@@ -100,6 +102,8 @@ def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind]
         "deleted": _flag("deleted") if "deleted" in mapped else "false",
         **{name: _number(name) if kind == "numeric" else _text(name) for name, kind in attributes.items()},
     }
+    if "known_time" in mapped:
+        typed["said_time"] = _time("known_time")
     if "unit_price" in mapped:
         typed["unit_price"] = _number("unit_price")
         typed["amount"] = f"round({_number('quantity')} * {_number('unit_price')}, 4)"

@@ -96,6 +96,43 @@ def test_versions_within_one_night(tmp_path):
     assert as_of(settings, "2020-01-02").amount.tolist() == [5, 6, 5]
 
 
+@pytest.mark.parametrize("same_night", [True, False])
+def test_an_older_version_that_comes_late_replaces_nothing(tmp_path, same_night):
+    newer = "1,a,2020-01-01 08:00,6,2020-01-02 09:00"
+    rest = ["2,b,2020-01-01 08:00,7,2020-01-01 09:00", "9,z,2020-01-09,1,2020-01-09"]
+    settings = configure(tmp_path, [*rest, *([] if same_night else [newer])], HEADER, columns=VERSIONED)
+    for night in ("2020-01-02", *([] if same_night else ["2020-01-03"])):
+        ingest(settings, night)
+    older = "1,a,2020-01-01 08:00,5,2020-01-01 09:00"
+    write_csv(tmp_path, [older, "2,b,2020-01-01 08:00,8,2020-01-01 10:00", newer, *rest], HEADER)
+    last = "2020-01-03" if same_night else "2020-01-04"
+    outcome = ingest(settings, last)
+    assert (outcome["rows_accepted"], outcome["rows_already_known"]) == (2 if same_night else 1, 1)
+    found = as_of(settings, last)
+    assert found[found.superseded_time.isna()].amount.tolist() == [6, 8]
+    assert found.event_id.tolist() == ["1", "2", "2"]
+    content = (settings.events / f"{last}.parquet").read_bytes()
+    assert ingest(settings, last) == outcome
+    assert (settings.events / f"{last}.parquet").read_bytes() == content
+
+
+def test_a_late_version_newer_than_another_late_one_replaces_it(tmp_path):
+    rows = ["1,a,2020-01-01 08:00,5,2020-01-01 09:00", "9,z,2020-01-09,1,2020-01-09"]
+    settings = configure(tmp_path, rows[1:], HEADER, columns=VERSIONED)
+    write_csv(tmp_path, [rows[1], "0,z,2020-01-01,1,2020-01-01"], HEADER)
+    ingest(settings, "2020-01-02")
+    write_csv(tmp_path, [*rows, "0,z,2020-01-01,1,2020-01-01"], HEADER)
+    ingest(settings, "2020-01-04")  # late: known from this night on
+    write_csv(
+        tmp_path,
+        [*rows, rows[0].replace(",5,2020-01-01 09", ",6,2020-01-02 09"), "0,z,2020-01-01,1,2020-01-01"],
+        HEADER,
+    )
+    assert ingest(settings, "2020-01-05")["rows_accepted"] == 1
+    found = as_of(settings, "2020-01-05")
+    assert found[found.superseded_time.isna() & (found.event_id == "1")].amount.tolist() == [6]
+
+
 def test_exact_repeats_of_a_mapped_id_are_already_known(tmp_path):
     columns = {"event_id": "id", "customer_id": "who", "event_time": "when"}
     rows = ["1,a,2020-01-01", "1,a,2020-01-01", "2,b,2020-01-01", "3,z,2020-01-05"]
