@@ -43,7 +43,7 @@ def reasons_of_a_night(
     words: list[str | None] = [None] * len(said.customers)
     if len(rows):
         usual = ordinary(len(words))
-        if said.data is not None and "sequences" not in model.views:
+        if said.data is not None:
             chosen, population = said.data.select(rows), said.data.select(usual)
         else:
             both = np.union1d(rows, usual)

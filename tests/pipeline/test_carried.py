@@ -12,12 +12,14 @@ import pytest
 
 from features.question import Question
 from models.conventional.logistic_regression import LogisticRegression
+from models.conventional.recency import Recency
 from models.evidence.reasons import figures
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import erasure, generations, keeper
 from pipeline.carried.asked import aggregates_of, examples
 from pipeline.carried.block import Block
 from pipeline.carried.keeper import Answers, Keeper
+from pipeline.night_reasons import reasons_of
 from pipeline.nights import DAY
 from tests.carried_world import START, difference, made_up_revisions, make_world, read_anew, version, write_night
 from tests.models.untrained import untrained
@@ -88,8 +90,9 @@ def test_every_night_agrees_with_reading_all_anew(world: World, name: str) -> No
 def test_a_model_without_a_state_is_given_the_aggregates_of_the_whole_past(world: World, question: Any) -> None:
     question = world.settings.question.model_copy(update=question)
     settings = world.settings.model_copy(update={"question": question})
-    model = LogisticRegression(question.horizons, 0)
-    model.fit(read_anew(settings, FIRST, [FIRST - 28 * DAY]), None)
+    model, rule = LogisticRegression(question.horizons, 0), Recency(question.horizons, 0)
+    for one in (model, rule):
+        one.fit(read_anew(settings, FIRST, [FIRST - 28 * DAY]), None)
     carried = Keeper(settings, version(settings, "logistic_regression"), model, events_a_block=200)
     for night in (0, 1, 5, 13):
         cutoff = FIRST + night * DAY
@@ -99,8 +102,10 @@ def test_a_model_without_a_state_is_given_the_aggregates_of_the_whole_past(world
         last = data.sequences.event_time[data.sequences.last_step]
         np.testing.assert_array_equal(found.sequences.event_time[found.sequences.last_step], last)
         pd.testing.assert_frame_equal(figures(found), figures(data), check_exact=True)
-        said, anew = model.predict(found), model.predict(data)
-        np.testing.assert_array_equal(said.churn_probability, anew.churn_probability)
+        for one in (model, rule):
+            said, anew = one.predict(found), one.predict(data)
+            np.testing.assert_array_equal(said.churn_probability, anew.churn_probability)
+            assert reasons_of(one, found, 0, found) == reasons_of(one, data, 0, data)
         own = pa.array(data.customer_id[::3].tolist(), pa.string())
         some = aggregates_of(settings, version(settings, "logistic_regression"), cutoff, own)
         assert some is not None
