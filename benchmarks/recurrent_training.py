@@ -123,8 +123,6 @@ class _Keras:
     """A model of this project and its training step, on histories read once or on one sequence an example."""
 
     def __init__(self, train: Dataset, batch_size: int, own_layer: bool = True) -> None:
-        import keras
-
         from models import model_class
         from models.outcomes import VALUES, ValueScale, base_rates
         from models.recurrent import network
@@ -137,7 +135,7 @@ class _Keras:
         self.model.values = {name: ValueScale.fit(getattr(labels, name)) for name in VALUES}
         rates = base_rates(labels.churn)
         # A peer's network has the layer that Keras ships.
-        layer = network.CELLS["gru"] if own_layer else keras.layers.GRU
+        layer = network.CELLS["gru"] if own_layer else _keras_gru()
         with mock.patch.dict(network.CELLS, {"gru": layer}):
             self.model._build(np.log(rates / (1 - rates)).tolist())
         self.reader = self.model._reader(train, self.model._scaled(labels), training=True)
@@ -157,6 +155,17 @@ class _Keras:
     def probability(self, data: Dataset) -> np.ndarray:
         reader = self.model._reader(data, None, training=False)
         return np.asarray(sigmoid(self.model.ask(reader)["churn"]))
+
+
+def _keras_gru() -> type:
+    """Keras's own layer, which is not told where histories end."""
+    import keras
+
+    class KerasGRU(keras.layers.GRU):
+        def call(self, sequences: Any, initial_state: Any = None, training: bool = False, length: Any = None) -> Any:
+            return super().call(sequences, initial_state=initial_state, training=training)
+
+    return KerasGRU
 
 
 def _ours(train: Dataset) -> _Keras:
