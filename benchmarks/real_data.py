@@ -69,10 +69,13 @@ def main(arguments: list[str]) -> None:
             settings = _settings((asked.folder or Path(scratch)) / name, name, asked)
             found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
             print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
-    figures, peers, ratios = _figures(found)
+            _write(found, asked)  # after each set: all of them take the better part of an hour
+
+
+def _write(found: dict[str, dict[str, Any]], asked: argparse.Namespace) -> None:
     sizes = {key: getattr(asked, key) for key in ("windows", "seeds", "trials", "epochs")}
     sizes |= {f"{name}_examples": sum(each["examples"] for each in one["windows"]) for name, one in found.items()}
-    benchmarks.results.write("real-data", sizes, figures, peers, ratios, more={"comparisons": found})
+    benchmarks.results.write("real-data", sizes, *_figures(found), more={"comparisons": found})
 
 
 def _missing(name: str) -> str | None:
