@@ -129,9 +129,9 @@ def _backfill(settings: Settings, first: datetime, last: datetime, runs: int) ->
         time.sleep(2)
     while time.monotonic() - began < LIMIT_SECONDS:
         # What follows a load does not touch the event store.
-        if (done := _loads(settings)).count("done") >= runs:
+        if (ended := _loads(settings)).count("done") >= runs:
             return
-        if "failed" in done:
+        if "failed" in ended:
             raise AssertionError(f"a backfilled night could not be loaded: see {settings.var / 'logs' / 'airflow'}")
         time.sleep(2)
     raise AssertionError(f"the backfill did not end within {LIMIT_SECONDS} s: {_loads(settings)}")
