@@ -2,7 +2,8 @@
 
 `--sets`, `--models`, `--windows`, `--seeds`, `--trials`, `--epochs` set what is spent; sets that are not here (CDNOW
 needs the package lifetimes, Online Retail II its two files) are named and left out. `--folder` keeps the state, so that
-a set is ingested once. README's table is written from the outcome by `make docs`.
+a set is ingested once, and `--anew` names the models to train where an earlier run there trained the others. README's
+table is written from the outcome by `make docs`.
 """
 
 import argparse
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--trials", type=int, default=20)
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--folder", type=Path)
+    options.add_argument("--anew", nargs="+")
     asked = options.parse_args(arguments)
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -67,7 +69,7 @@ def main(arguments: list[str]) -> None:
                 print(f"{SETS[name].title} SKIPPED: {missing}")
                 continue
             settings = _settings((asked.folder or Path(scratch)) / name, name, asked)
-            found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
+            found[name] = _compared(settings, asked.anew) | {"question": settings.question.model_dump(mode="json")}
             print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
             _write(found, asked)  # after each set: all of them take the better part of an hour
 
@@ -106,8 +108,8 @@ def _settings(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
     return load_settings(folder / "recur.toml")
 
 
-def _compared(settings: Settings) -> dict[str, Any]:
-    """Every model trained and compared as of the last closed day, what an earlier run trained trained anew."""
+def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
+    """Every model, or those of `anew`, trained and all compared as of the last closed day."""
     from rich.console import Console
 
     from pipeline import by_hand, paths
@@ -121,9 +123,10 @@ def _compared(settings: Settings) -> dict[str, Any]:
         assert settings.run.first_night is not None
         by_hand.ingest(settings, Console(stderr=True), midnight(settings.run.first_night))
     cutoff = midnight(max(open_store(settings).nights()))
-    shutil.rmtree(paths.snapshot(settings, cutoff), ignore_errors=True)
-    snapshot(settings, cutoff)
-    for model in settings.models.names:
+    if anew is None:
+        shutil.rmtree(paths.snapshot(settings, cutoff), ignore_errors=True)
+        snapshot(settings, cutoff)
+    for model in anew or settings.models.names:
         train(settings, cutoff, model)
         print(f"trained {model}", flush=True)
     compare(settings, cutoff)
