@@ -50,6 +50,8 @@ def environment(settings: Settings, port: int = 8080) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # Services run in var/, whose folder of served models would else stand before the package of that name.
+        "PYTHONSAFEPATH": "1",
     }
 
 

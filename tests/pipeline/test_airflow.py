@@ -1,6 +1,9 @@
 """The environment that Airflow is given: all of its state under `var/`, all of its services on loopback."""
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,12 @@ def test_tasks_read_the_configuration_that_was_given(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     assert environment(Settings(root=tmp_path, file=file))["RECUR_CONFIG"] == str(file)
     assert "RECUR_CONFIG" not in environment(Settings(root=tmp_path))
+
+
+def test_a_folder_of_the_state_does_not_hide_the_package_of_its_name(tmp_path: Path) -> None:
+    """`var/models` holds the models that serve; a service runs in `var`, and imports the package `models`."""
+    (tmp_path / "models").mkdir()
+    program = [sys.executable, "-m", "timeit", "-n", "1", "-r", "1", "import models; models.MODELS"]
+    environed = {**os.environ, **environment(Settings(root=tmp_path))}
+    done = subprocess.run(program, cwd=tmp_path, env=environed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
