@@ -34,7 +34,8 @@ class Predictions:
 class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
     not given have the class's defaults. Parameters are JSON values. Those of `found` are what `fit` finds with
-    validation and a fit without it takes over; the others make the recipe. `space` is where tuning looks.
+    validation and a fit without it takes over; the others make the recipe. `space` is where tuning looks. Where not
+    `seeded`, the seed changes nothing.
     """
 
     family: ClassVar[Family]
@@ -42,6 +43,7 @@ class Model(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     found: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[dict[str, Range]] = {}
+    seeded: ClassVar[bool] = True
 
     def __init__(self, horizons: tuple[int, ...], seed: int, **parameters: Any) -> None:
         if unknown := set(parameters) - set(self.defaults):

@@ -4,6 +4,7 @@ calibrated on its slice, and asked of what comes later.
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +54,8 @@ def fit_windows(
     """
     last = len(meta["windows"]) - 1
     losses, tables, asked_again, seconds = [], [], [], 0.0
-    for seed in range(settings.evidence.seeds):
+    seeds = range(settings.evidence.seeds)
+    for seed in seeds if model_class(name).seeded else seeds[:1]:
         for window in range(last + 1):
             known, valid, calibrate, test = (slice_of(data, meta, part, window) for part in SLICES)
             model = recipe(settings, name, parameters, seed)
@@ -72,10 +74,12 @@ def fit_windows(
                 asked_again += _altered(settings, window, model, test)
                 asked_again += _without_state(settings, window, name, model, (known, valid, calibrate, test))
                 kept = model, known, test
-    everything = np.concatenate(losses)
+    everything, predictions = np.concatenate(losses), pa.concat_tables(tables)
+    if not model_class(name).seeded:
+        predictions = _for_each(seeds, predictions)
     return Fits(
         *kept,
-        predictions=pa.concat_tables(tables),
+        predictions=predictions,
         altered=pa.concat_tables(asked_again or [_asked_again(0, "", np.zeros(0, np.int64), np.zeros(0))]),
         valid_log_loss=float(everything.mean()) if len(everything) else None,
         fit_seconds=seconds,
@@ -201,6 +205,13 @@ def _asked_again(window: int, what: str, rows: np.ndarray, probability: np.ndarr
             "churn_probability": pa.array(probability),
         }
     )
+
+
+def _for_each(seeds: Sequence[int], predictions: pa.Table) -> pa.Table:
+    """What was predicted with the first seed as that of each of `seeds`."""
+    place = predictions.column_names.index("seed")
+    columns = [pa.array(np.full(len(predictions), seed, np.int64)) for seed in seeds]
+    return pa.concat_tables([predictions.set_column(place, "seed", column) for column in columns])
 
 
 def _predictions(seed: int, window: int, name: str, data: Dataset, predictions: Predictions) -> pa.Table:

@@ -34,6 +34,7 @@ class LogisticRegression(Model):
     }
     found: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"products": [True, False]}
+    seeded: ClassVar[bool] = False
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)

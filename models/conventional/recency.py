@@ -21,6 +21,7 @@ class Recency(Model):
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("sequences",)
+    seeded: ClassVar[bool] = False
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels, days = observed_labels(train.labels), days_since_last_event(train)

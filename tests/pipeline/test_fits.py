@@ -18,7 +18,7 @@ from pipeline.train import train
 from tests.pipeline.conftest import World
 from tests.pipeline.trained_world import FIRST, made_up_events, make_world
 
-NAMES = ("random_forest", "gru")
+NAMES = ("random_forest", "gru", "logistic_regression")
 
 
 def elsewhere(world: World, folder: Path, spending: dict[str, Any], seeds: int = 1) -> Settings:
@@ -60,7 +60,8 @@ def test_every_seed_counts_alike(seeded: Settings) -> None:
         losses = pd.Series(-np.log(said))
         each = losses.groupby(own["seed"].to_numpy())
         assert model["log_loss_by_seed"] == pytest.approx(each.mean().tolist())
-        assert len(set(model["log_loss_by_seed"])) == 2
+        # Where the seed changes nothing, one fit counts for each.
+        assert len(set(model["log_loss_by_seed"])) == (1 if model["name"] == "logistic_regression" else 2)
         assert model["metrics"]["log_loss"]["value"] == pytest.approx(losses.mean())
 
 
@@ -76,7 +77,7 @@ def test_every_trial_is_a_run_of_its_own(fresh_nights: World, tmp_path: Path) ->
 
 
 def test_what_was_altered_is_told_of_the_models_that_read_sequences(seeded: Settings) -> None:
-    forest, gru = last_comparison(seeded)["models"]
+    forest, gru, _ = last_comparison(seeded)["models"]
     assert forest["log_loss_change"] == {}
     assert list(gru["log_loss_change"]) == list(ALTERED)
 
