@@ -32,7 +32,7 @@ EVENTS_A_CUSTOMER, DAYS, CUTOFFS, THREADS, MEMORY = 50, 730, 12, 2, "2GB"
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=DAYS)
 GRID = [END - timedelta(days=28 + 7 * weeks) for weeks in reversed(range(CUTOFFS))]
-CUSTOMERS_DRAWN, ROWS_A_GROUP = 50_000, 1 << 17  # so many customers are made at once, and rows a group of the store
+CUSTOMERS_DRAWN, ROWS_A_GROUP = 50_000, 1 << 15  # so many customers are made at once, and rows a group of the store
 SECONDS_A_PEER = 600  # that a peer may take for one run before a size counts as not finished
 LIBRARIES = {
     "featuretools": ["featuretools", "pandas<3", "pyarrow"],

@@ -204,39 +204,37 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
     from pipeline.carried.events import Events, before
     from pipeline.carried.keeper import EVENTS_A_BLOCK
-    from pipeline.engine import session
     from pipeline.store.event_store import open_store
 
     store, seconds, events = open_store(settings), 0.0, 0
-    with session(settings) as connection:
-        past = Events(connection, store, END + DAY, settings.question)
-        ends = [None, *past.boundaries(EVENTS_A_BLOCK), None]
-        every = max(round(1 / share), 1)
-        for number in range(0, len(ends) - 1, every):
-            read, _ = before(past.between(ends[number], ends[number + 1]), END + DAY)
-            starts = starts_of_runs(read, ("customer_id",))
-            owners = read["customer_id"].combine_chunks().take(starts)
-            histories = Histories.of(read, owners, starts, store.attributes)
-            sequences = histories.sequences(np.arange(len(starts)), histories.lengths)
-            last = sequences.event_time[sequences.last_step]
-            at = int(np.datetime64((END + DAY).replace(tzinfo=None), "us").astype(np.int64))
-            first = sequences.event_time[sequences.offsets[:-1]]
-            standing = Standing(np.full(len(last), at), first, last, sequences.length)
-            reader = HistoryReader(
-                cut_chunks(sequences),
-                model.encoder.encode(sequences),
-                model.context(standing, None),
-                None,
-                standing.silence_days,
-            )
-            for network in model.networks:
-                for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
-                    arrays, _ = reader.read(batch)
-                    given = {name: arrays[name] for name in network.input}
-                    began = time.monotonic()
-                    network.predict_on_batch(given)
-                    seconds += time.monotonic() - began
-            events += len(read)
+    past = Events(settings, store, END + DAY)
+    ends = [None, *past.boundaries(EVENTS_A_BLOCK), None]
+    every = max(round(1 / share), 1)
+    for number in range(0, len(ends) - 1, every):
+        read, _ = before(past.between(ends[number], ends[number + 1]), END + DAY)
+        starts = starts_of_runs(read, ("customer_id",))
+        owners = read["customer_id"].combine_chunks().take(starts).cast("string")
+        histories = Histories.of(read, owners, starts, store.attributes)
+        sequences = histories.sequences(np.arange(len(starts)), histories.lengths)
+        last = sequences.event_time[sequences.last_step]
+        at = int(np.datetime64((END + DAY).replace(tzinfo=None), "us").astype(np.int64))
+        first = sequences.event_time[sequences.offsets[:-1]]
+        standing = Standing(np.full(len(last), at), first, last, sequences.length)
+        reader = HistoryReader(
+            cut_chunks(sequences),
+            model.encoder.encode(sequences),
+            model.context(standing, None),
+            None,
+            standing.silence_days,
+        )
+        for network in model.networks:
+            for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+                arrays, _ = reader.read(batch)
+                given = {name: arrays[name] for name in network.input}
+                began = time.monotonic()
+                network.predict_on_batch(given)
+                seconds += time.monotonic() - began
+        events += len(read)
     return {"seconds": seconds, "events": events, "peak_memory_bytes": 0}
 
 

@@ -24,6 +24,7 @@ from features.grid import SECONDS_A_DAY, Days, Grid
 from features.question import Question
 from features.segment_sums import floats, integers
 from features.segments import NO_MORE
+from features.sequences import starts_of_runs
 from features.sums import sums_by_segment
 
 LONGEST = max(WINDOWS)  # days
@@ -56,8 +57,8 @@ class Running:
         sums = sums_by_segment(steps, starts, Days(), attributes, previous, question)
         sums = sums.drop_columns([name for name in OF_LABELS if name in sums.column_names])
         run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(steps)))
-        own = pc.index_in(sums["customer_id"], steps["customer_id"].take(pa.array(starts)))
-        days: Columns = {"customer": customer[own.to_numpy()], "day": integers(sums["segment"])}
+        days_of = np.diff(starts_of_runs(sums, ("customer_id",)), append=len(sums))
+        days: Columns = {"customer": np.repeat(customer, days_of), "day": integers(sums["segment"])}
         not_whole = (*GREATEST[1:], *LATEST, *_latest(sums.column_names))
         for name in sums.column_names[2:]:
             days[name] = floats(sums[name]) if name in not_whole else integers(sums[name])

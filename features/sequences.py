@@ -118,6 +118,8 @@ def starts_of_runs(events: pa.Table, keys: tuple[str, ...]) -> Integers:
     changes[:1] = True
     for key in keys:
         column = events[key].combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            column = column.indices
         changes[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
     return np.flatnonzero(changes)
 
@@ -128,6 +130,12 @@ def _microseconds(column: pa.ChunkedArray) -> Integers:
 
 def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     """Codes into the sorted list of values that occur; sorted, so that the same values have the same codes."""
+    if pa.types.is_dictionary(column.type):
+        held = column.unify_dictionaries().combine_chunks()
+        listed = held.dictionary.to_pylist()
+        place = {value: code for code, value in enumerate(sorted(listed))}
+        codes = np.array([*(place[value] for value in listed), -1], np.int32)  # the last stands for null
+        return _that_occur(codes[pc.fill_null(held.indices, -1).to_numpy()], list(place))
     values = sorted(pc.unique(column.drop_null()).to_pylist())
     codes = pc.fill_null(pc.index_in(column, pa.array(values, column.type)), -1)
     return codes.to_numpy().astype(np.int32), values

@@ -140,8 +140,8 @@ def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = Non
     store = open_store(settings)
     require_loaded(store, cutoff)
     if customers is not None:
+        theirs = as_revisions(Events(settings, store, cutoff).of_customers(customers, with_ids=True), cutoff)
         with session(settings) as connection:
-            theirs = as_revisions(Events(connection, store, cutoff, settings.question).of_customers(customers), cutoff)
             connection.register("arrived", theirs)
             connection.execute("create temp table theirs as select * from arrived")
             events = ibis.duckdb.from_connection(connection).table("theirs")

@@ -90,13 +90,17 @@ class _Member:
         reading = {name: network.input[name] for name in ("numeric", "categorical")}
         asking = [name for name in network.input if name not in (*reading, "length")]
         read, given = keras.Model(list(reading.values()), _reads(layer)), list(reading.values())
-        self._read = tf.function(read, input_signature=[[tf.TensorSpec(each.shape, each.dtype) for each in given]])
+        # Autograph would rewrite every layer's source, which costs more than a night's small steps.
+        signature = [[tf.TensorSpec(each.shape, each.dtype) for each in given]]
+        self._read = tf.function(read, input_signature=signature, autograph=False)
         self._told = asking
         told = [layer.output, *(network.input[name] for name in self._told)]
         self._asked = keras.Model(told, {head: network.output[head] for head in HEADS})
         self._run, self._weights = CELLS[cell], [weight.numpy() for weight in layer.cell.weights]
         asked = [tf.TensorSpec(each.shape, each.dtype) for each in told]
-        self._ask = tf.function(lambda arrays: self._asked(arrays, training=False), input_signature=[asked])
+        self._ask = tf.function(
+            lambda arrays: self._asked(arrays, training=False), input_signature=[asked], autograph=False
+        )
 
     def advance(self, states: Floats32, steps: EncodedSteps, start: Integers, length: Integers) -> Floats32:
         """The states after the steps `start[i]:start[i] + length[i]`."""

@@ -8,34 +8,33 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.dataset import Integers
 from features.question import Question
-from features.sequences import starts_of_runs
-from pipeline.engine import literal, quoted
+from pipeline.carried.rows import Among, Between, Object, ids, in_order, read
+from pipeline.engine import literal, session
 from pipeline.nights import midnight
-from pipeline.store.event_store import ORDER, TIME, EventStore, corrections
+from pipeline.settings import Settings
+from pipeline.store.event_store import TIME, EventStore, corrections
 
 SAMPLED = 64  # one row of so many tells how customers lie among the rows
-Objects = Mapping[str, str]
 
 
 class Events:
     """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff`,
-    they delete nothing and `question` does not exclude them. Some may happen at or after the cutoff.
+    they delete nothing and the question does not exclude them. Some may happen at or after the cutoff.
     """
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, store: EventStore, cutoff: datetime, question: Question
-    ) -> None:
-        self._connection, self._asking, self.cutoff = connection, Lock(), cutoff  # blocks are made side by side
+    def __init__(self, settings: Settings, store: EventStore, cutoff: datetime) -> None:
+        self._settings, self._asking, self.cutoff = settings, Lock(), cutoff  # blocks are made side by side
         self._store, self._files = store, store.files(cutoff)
         self.schema = schema(store)
-        self._included = _included(question, store)
+        self._excluded, self._objects = _excluded(settings.question, store), dict[Path, Object]()
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
 
     @cached_property
@@ -45,10 +44,8 @@ class Events:
 
     def since(self, earlier: datetime) -> pa.Table:
         """The rows of the nights in `(earlier, cutoff]` that delete nothing, in order; corrected ones too."""
-        files = self._nights_after(earlier)
-        if not files:
-            return self.schema.empty_table()
-        return self._asked(f"select {self._own()} from {self._read(files)} where {self._known} and {self._included}")
+        objects = self._objects_of(self._nights_after(earlier))
+        return self._ordered(objects, Between(), {}, True).cast(self.schema) if objects else self.schema.empty_table()
 
     def changed(self, earlier: datetime) -> pa.Array:
         """The customers of whom a row of the nights in `(earlier, cutoff]` corrects or deletes what was said before,
@@ -57,25 +54,25 @@ class Events:
         files = _correcting(self._nights_after(earlier))
         if not files:
             return pa.array([], pa.string())
-        found = self._connection.sql(
+        found = self._sql(
             f"with ids as (select distinct event_id from {self._read(files)}), "
             f"told as (select event_id, customer_id, count(*) over (partition by event_id) as times "
             f"from {self._read(self._files)} semi join ids using (event_id) where {self._known}) "
             "select distinct customer_id from told where times > 1 order by 1"
         )
-        return pc.cast(found.to_arrow_table()["customer_id"], pa.string()).combine_chunks()
+        return pc.cast(found["customer_id"], pa.string()).combine_chunks()
 
-    def of_customers(self, customers: pa.Array) -> pa.Table:
-        """The current events of `customers`, in order."""
+    def of_customers(self, customers: pa.Array, with_ids: bool = False) -> pa.Table:
+        """The current events of `customers`, in order. Ids are there `with_ids`, else only at or after the cutoff."""
         if not len(customers):
             return self.schema.empty_table()
-        self._connection.register("asked", pa.table({"customer_id": customers}))
-        return self._current("customer_id in (select customer_id from asked)")
+        return self._current(Among(customers), with_ids).cast(self.schema)
 
-    def between(self, first: str | None, following: str | None) -> pa.Table:
-        """The current events of the customers in `[first, following)`, None being no end, in order."""
-        ends = [("customer_id >= ", first), ("customer_id < ", following)]
-        return self._current(" and ".join(f"{end}{literal(text)}" for end, text in ends if text is not None) or "true")
+    def between(self, first: str | None = None, following: str | None = None) -> pa.Table:
+        """The current events of the customers in `[first, following)`, None being no end, in order; text as codes.
+        Ids are there only at or after the cutoff.
+        """
+        return self._current(Between(first, following))
 
     def boundaries(self, events: int) -> list[str]:
         """Customers from each of which to the next there are about `events` rows; the first is not among them."""
@@ -83,32 +80,65 @@ class Events:
             f"select customer_id from {self._read(self._files, ', file_row_number = true')} "
             f"where file_row_number % {SAMPLED} = 0 and {self._known} order by 1"
         )
-        ids = self._connection.sql(query).to_arrow_table()["customer_id"]
+        ids = self._sql(query)["customer_id"]
         every = max(events // SAMPLED, 1)
         at = pa.array(range(every, len(ids) - every // 2, every), pa.int64())
         return sorted(set(ids.take(at).to_pylist()))
 
-    def _current(self, whose: str) -> pa.Table:
-        columns, own = self._own(), f"from {self._read(self._files)} where {self._known} and {whose}"
+    def _current(self, whose: Between | Among, with_ids: bool = False) -> pa.Table:
+        return self._ordered(self._objects_of(self._files), whose, self._superseded(whose), with_ids)
+
+    def _ordered(
+        self, objects: Sequence[Object], whose: Between | Among, left_out: Mapping[int, Integers], with_ids: bool
+    ) -> pa.Table:
+        columns = [name for name in self.schema.names if name != "event_id"]
+        rows = in_order(objects, read(objects, whose, columns, self.cutoff, self._excluded, left_out))
+        later = pc.greater_equal(rows.table["event_time"], pa.scalar(self.cutoff, TIME)).to_numpy()
+        wanted = np.flatnonzero(later | with_ids)
+        place = np.zeros(len(later), np.int64)
+        place[wanted] = np.arange(len(wanted))
+        found = ids(objects, rows, wanted).take(pa.array(place, mask=~(later | with_ids)))
+        return rows.table.add_column(self.schema.names.index("event_id"), "event_id", found)
+
+    def _superseded(self, whose: Between | Among) -> dict[int, Integers]:
+        """The rows that a later one of their event id replaces: their numbers, by the place of their object."""
         if not self._corrected:
-            return self._asked(f"select {columns} {own} and {self._included}")
+            return {}
+        files = pa.table({"filename": [str(file) for file in self._files], "object": range(len(self._files))})
+        told = "event_id, known_time, deleted, customer_id, filename, file_row_number"
+        options = ", file_row_number = true, filename = true"
+        own, theirs = {"objects": files}, _condition(whose)
+        if isinstance(whose, Among):
+            own["asked"] = pa.table({"customer_id": whose.customers})
         # What replaces a row may be another customer's, and lies in an object that corrects.
-        return self._asked(
-            f"with own as (select *, true as theirs {own}), "
-            f"others as (select *, false as theirs from {self._read(self._corrected)} semi join own using (event_id) "
-            f"where {self._known} and not ({whose})), "
-            "told as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as replaced "
-            "from (select * from own union all by name select * from others)) "
-            f"select {columns} from told where replaced is null and theirs and {self._included}"
+        found = self._sql(
+            f"with ids as (select distinct event_id from {self._read(self._corrected)} where {self._known}), "
+            f"own as (select {told} from {self._read(self._files, options)} semi join ids using (event_id) "
+            f"where {self._known} and {theirs}), "
+            f"others as (select {told} from {self._read(self._corrected, options)} "
+            f"semi join own using (event_id) where {self._known} and not ({theirs})), "
+            "ranked as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as "
+            "replaced from (select * from own union all select * from others)) "
+            "select object, file_row_number from ranked join objects using (filename) where replaced is not null",
+            own,
         )
+        place, number = (found[name].to_numpy() for name in ("object", "file_row_number"))
+        return {one: np.sort(number[place == one]) for one in np.unique(place).tolist()}
 
-    def _asked(self, query: str) -> pa.Table:
+    def _sql(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
+        """What the engine, which most nights need not be started for, finds among the store's objects and `tables`."""
+        with self._asking, session(self._settings) as connection:
+            for name, table in tables.items():
+                connection.register(name, table)
+            return connection.sql(query).to_arrow_table()
+
+    def _objects_of(self, files: Sequence[Path]) -> list[Object]:
         with self._asking:
-            found = self._connection.sql(query).to_arrow_table()
-        return in_order(found.cast(self.schema).combine_chunks())
-
-    def _own(self) -> str:
-        return ", ".join(quoted(name) for name in self.schema.names)
+            for file in files:
+                if file not in self._objects:
+                    self._store.require_columns(file)
+                    self._objects[file] = Object(file)
+        return [self._objects[file] for file in files]
 
     def _read(self, files: Sequence[Path], options: str = "") -> str:
         """A relation of the rows of `files`, of which no footer is read before it is asked for."""
@@ -120,17 +150,21 @@ class Events:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
 
 
-def _included(question: Question, store: EventStore) -> str:
-    """What deletes nothing and is not excluded by `question`, as `features.examples.included` has it."""
-    excluded = {"customer_id": question.exclude_customers, "event_type": question.exclude_types}
-    kept = ["not deleted"]
-    for name, values in {**excluded, **question.exclude_values}.items():
+def _excluded(question: Question, store: EventStore) -> dict[str, Sequence[str]]:
+    """The values that `question` excludes, by column, as `features.examples.included` has it."""
+    told = {"customer_id": question.exclude_customers, "event_type": question.exclude_types, **question.exclude_values}
+    for name in told:
         if name not in store.schema.names:
             raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
-        if values:
-            listed = ", ".join(literal(value) for value in values)
-            kept.append(f"not coalesce({quoted(name)} in ({listed}), false)")
-    return " and ".join(kept)
+    return {name: values for name, values in told.items() if values}
+
+
+def _condition(whose: Between | Among) -> str:
+    """As SQL, where the list of customers is the table `asked`."""
+    if isinstance(whose, Among):
+        return "customer_id in (select customer_id from asked)"
+    ends = [("customer_id >= ", whose.first), ("customer_id < ", whose.following)]
+    return " and ".join(f"{end}{literal(text)}" for end, text in ends if text is not None) or "true"
 
 
 def schema(store: EventStore) -> pa.Schema:
@@ -148,34 +182,6 @@ def as_revisions(events: pa.Table, cutoff: datetime) -> pa.Table:
     for name, values in columns.items():
         events = events.append_column(name, values)
     return events
-
-
-def in_order(events: pa.Table) -> pa.Table:
-    """`events` in the order of customer_id, event_time, event_id. They come object by object, each in order, so that
-    runs of one customer's are put together, and only the customers to whom something came late are sorted.
-    """
-    starts = starts_of_runs(events, ("customer_id",))
-    runs = pc.dictionary_encode(events["customer_id"].combine_chunks().take(pa.array(starts)))
-    rank = np.empty(len(runs.dictionary), np.int64)
-    rank[pc.sort_indices(runs.dictionary).to_numpy()] = np.arange(len(rank))
-    customer = np.repeat(rank[runs.indices.to_numpy()], np.diff(starts, append=len(events)))
-    if (np.diff(customer) < 0).any():
-        order = np.argsort(customer, kind="stable")
-        events, customer = events.take(pa.array(order)).combine_chunks(), customer[order]
-    time, ids = np.asarray(events["event_time"].cast(pa.int64())), events["event_id"]
-    same = customer[1:] == customer[:-1]
-    equal = np.flatnonzero(same & (time[1:] == time[:-1]))
-    descends = same & (time[1:] < time[:-1])
-    descends[equal] = pc.less(ids.take(pa.array(equal + 1)), ids.take(pa.array(equal))).to_numpy()
-    late = np.zeros(len(rank), bool)
-    late[customer[1:][descends]] = True
-    rows = np.flatnonzero(late[customer])
-    if not len(rows):
-        return events
-    theirs = events.take(pa.array(rows)).sort_by([(name, "ascending") for name in ORDER[:3]])
-    place = np.arange(len(events))
-    place[rows] = len(events) + np.arange(len(rows))
-    return pa.concat_tables([events, theirs]).take(pa.array(place)).combine_chunks()
 
 
 def before(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:

@@ -33,7 +33,6 @@ from pipeline.carried.asked import Asked
 from pipeline.carried.block import Block, slices
 from pipeline.carried.events import Events, before, objects
 from pipeline.carried.generations import Generation, Plan
-from pipeline.engine import session
 from pipeline.registry import Version
 from pipeline.settings import Settings
 from pipeline.snapshot import require_loaded
@@ -88,9 +87,7 @@ class Keeper:
 
     def _blocks(self, cutoff: datetime, on_block: OnBlock | None) -> Iterator[tuple[Block, Asked]]:
         require_loaded(self._store, cutoff)
-        with session(self._settings) as connection:
-            events = Events(connection, self._store, cutoff, self._settings.question)
-            generation = self._generation(events, on_block)
+        generation = self._generation(Events(self._settings, self._store, cutoff), on_block)
         for number in generation.plan.blocks:
             block = self._read(generation.folder, number)
             yield block, Asked.of(block, cutoff, self._settings, self._store)
@@ -127,9 +124,8 @@ class Keeper:
 
         def make(number: int) -> Block:
             read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
-            return self._moved(
-                Block.empty(self._stepper.width if self._stepper else 0, pending), read, NOBODY, events.cutoff
-            )
+            empty = Block.empty(self._stepper.width if self._stepper else 0, pending.cast(events.schema))
+            return self._moved(empty, read, NOBODY, events.cutoff)
 
         return make
 
@@ -163,7 +159,7 @@ class Keeper:
         """
         events = events.combine_chunks()
         starts = starts_of_runs(events, ("customer_id",))
-        who = events["customer_id"].combine_chunks().take(pa.array(starts))
+        who = events["customer_id"].combine_chunks().take(pa.array(starts)).cast(pa.string())
         rows, known = place(who, block.customers), pc.is_in(block.customers, anew)
         gone = np.flatnonzero(known.to_numpy(zero_copy_only=False))
         if (rows >= 0).all() and np.isin(gone, rows).all():

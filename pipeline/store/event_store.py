@@ -22,7 +22,7 @@ from pipeline.sources import open_source
 from pipeline.sources.contract import Kind
 
 TIME = pa.timestamp("us", "UTC")
-ROWS_A_GROUP = 1 << 17
+ROWS_A_GROUP = 1 << 15  # few, since a customer's history is read by the row groups that hold it
 CORRECTIONS = b"recur.corrections"
 ORDER = ("customer_id", "event_time", "event_id", "known_time")
 
