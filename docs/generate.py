@@ -2,7 +2,7 @@
 
 `make docs` runs it. README's first table comes from docs/results/complete_journey.json, which is the output of
 `recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
-`make bench NAME=real-data` writes, or where that is not there its last line from the first with evidence.windows = 3.
+`make bench NAME=real-data` writes.
 """
 
 import ast
@@ -16,7 +16,6 @@ DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS / "results" / "complete_journey.json"
 REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
-THREE_WINDOWS = DOCS / "results" / "complete_journey_three_windows.json"
 BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"
 
 
@@ -29,11 +28,8 @@ def with_results(readme: str) -> str:
     """`readme` with the comparison's table and the verdicts between its two markers."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    one, three = (json.loads(file.read_text("utf-8")) for file in (RESULTS, THREE_WINDOWS))
-    longer = [f"**On {len(three['windows'])} forward windows**, each trained apart. {three['verdict']['sentence']}"]
-    if REAL_DATA.exists():
-        longer = list(real_data(json.loads(REAL_DATA.read_text("utf-8"))))
-    return "\n".join([before + BEGIN, "", *results(one), "", *longer, "", END]) + after
+    one, sets = (json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA))
+    return "\n".join([before + BEGIN, "", *results(one), "", *real_data(sets), "", END]) + after
 
 
 def real_data(found: dict[str, Any]) -> Iterator[str]:
