@@ -90,12 +90,12 @@ def answered(settings: Settings, champion: registry.Version, model: Model, cutof
     from pipeline.carried.keeper import Keeper, has_state, reads_no_history
 
     if has_state(model):
-        answers = list(Keeper(settings, champion, model).answers(cutoff))
+        answers = Keeper(settings, champion, model).answers(cutoff)
         told = [[getattr(part.predictions, field.name) for part in answers] for field in fields(Predictions)]
         said = Predictions(*(np.concatenate(values) for values in told))
         return _together([part.asked for part in answers], said, cutoff)
     if reads_no_history(model):
-        parts = list(Keeper(settings, champion, model).asked(cutoff))
+        parts = Keeper(settings, champion, model).asked(cutoff)
         data = examples(parts, settings.question.horizons)
         # All at once: how a product of matrices is cut moves its last bits.
         return replace(_together(parts, model.predict(data), cutoff), data=data)

@@ -79,11 +79,11 @@ def cut_batches(
         queue = np.argsort(chunks.length * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
     batches, begin = [], 0
     longest = 0
-    for end in range(len(queue)):
-        grown = max(longest, int(chunks.length[queue[end]]))
+    for end, length in enumerate(chunks.length[queue].tolist()):
+        grown = max(longest, length)
         if end > begin and (end - begin == batch_size or (end - begin + 1) * grown > max_cells):
             batches.append(queue[begin:end])
-            begin, grown = end, int(chunks.length[queue[end]])
+            begin, grown = end, length
         longest = grown
     if begin < len(queue):
         batches.append(queue[begin:])

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.dataset import Floats, Integers, Sequences
 from features.encoding import EncodedSteps, Standing
@@ -46,13 +45,14 @@ class Stepper:
     def advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
         """The states after the events of `sequences`, whose history `i` is what customer `i` did since `states`; it may
         hold none. `previous` [customers] is the time of the last event read before, NEVER where there is none.
+
+        The caller keeps BLAS to one thread: splitting such small products among cores costs more than it gains.
         """
         after = states.copy()
         ends = np.searchsorted(sequences.offsets, np.arange(STEPS_IN_A_PIECE, sequences.offsets[-1], STEPS_IN_A_PIECE))
         bounds = np.unique([0, *ends, len(states)]).tolist()
-        with threadpool_limits(1):  # splitting such small products among cores costs more than it gains
-            for begin, end in pairwise(bounds):
-                after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
+        for begin, end in pairwise(bounds):
+            after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
         return after
 
     def _stepped(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:

@@ -1,5 +1,6 @@
 """The carried state of a run of customers, and its files: Arrow's, with plain columns."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -106,10 +107,10 @@ class Block:
                 recent = Recent(last["customer"].to_numpy(), last["time"].to_numpy(), kept)
         states = np.zeros((len(table), 0), np.float32)
         if "state" in table.column_names:
-            held = table["state"].combine_chunks()
-            states = held.flatten().to_numpy().reshape(len(held), held.type.list_size)
+            held = _whole(table["state"])
+            states = held.values.to_numpy().reshape(len(held), held.type.list_size)
         return cls(
-            customers=table["customer_id"].combine_chunks(),
+            customers=_whole(table["customer_id"]),
             events=table["events"].to_numpy(),
             first=table["first"].to_numpy(),
             last=table["last"].to_numpy(),
@@ -131,7 +132,7 @@ class Block:
 def slices(table: pa.Table, starts: list[str]) -> list[pa.Table]:
     """The rows of a table in order of customer_id that lie before the first of `starts`, from it to the next, ..."""
     ids = table["customer_id"]
-    ends = [pc.sum(pc.less(ids, start)).as_py() or 0 for start in starts]
+    ends = [bisect_left(ids, start, key=lambda each: each.as_py()) for start in starts]
     return [table.slice(begin, end - begin) for begin, end in zip([0, *ends], [*ends, len(table)], strict=True)]
 
 
@@ -148,3 +149,8 @@ def _write(path: Path, table: pa.Table, compression: str | None = None) -> None:
 def _read(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one, not copied where it is one: it stays the file's, mapped."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

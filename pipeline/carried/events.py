@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from features.dataset import Integers
 from features.question import Question
-from pipeline.carried.rows import Among, Between, Object, ids, in_order, read
+from pipeline.carried.object import Among, Between, Object
+from pipeline.carried.rows import ids, in_order, read
 from pipeline.engine import literal, session
 from pipeline.nights import midnight
 from pipeline.settings import Settings

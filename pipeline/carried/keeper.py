@@ -7,12 +7,12 @@ that a night scored again is the same, and a run that was killed goes on at its 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 EVENTS_A_BLOCK = 1_500_000
 NOBODY = pa.array([], pa.string())
 OnBlock = Callable[[int, int], None]
+Make = Callable[[int], Block]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,55 +72,66 @@ class Keeper:
         self._categorical = named(self._attributes, "categorical") if has_sums else None
         self._folder = generations.of_version(settings, version)
 
-    def answers(self, cutoff: datetime, on_block: OnBlock | None = None) -> Iterator[Answers]:
+    def answers(self, cutoff: datetime, on_block: OnBlock | None = None) -> list[Answers]:
         """What the model says at `cutoff`, block by block, from events with event time < cutoff and known time <=
         cutoff. `on_block(done, blocks)` is told of progress. Raises RecurError where the night is not loaded.
         """
-        assert self._stepper is not None
-        for block, asked in self._blocks(cutoff, on_block):
+        stepper = self._stepper
+        assert stepper is not None
+
+        def say(block: Block) -> Answers:
+            asked = Asked.of(block, cutoff, self._settings, self._store)
             aggregates = asked.aggregates if self._reads_sums else None
-            said = self._stepper.ask(block.states[asked.rows], asked.standing, aggregates)
-            yield Answers(replace(asked, aggregates=None), said)  # which nobody asks for again
+            said = stepper.ask(block.states[asked.rows], asked.standing, aggregates)
+            return Answers(replace(asked, aggregates=None), said)  # which nobody asks for again
 
-    def asked(self, cutoff: datetime) -> Iterator[Asked]:
+        return self._of_blocks(cutoff, say, on_block)
+
+    def asked(self, cutoff: datetime) -> list[Asked]:
         """The same without what the model says: who is asked about, and their aggregates."""
-        for _, asked in self._blocks(cutoff, None):
-            yield asked
+        return self._of_blocks(cutoff, lambda block: Asked.of(block, cutoff, self._settings, self._store), None)
 
-    def _blocks(self, cutoff: datetime, on_block: OnBlock | None) -> Iterator[tuple[Block, Asked]]:
+    def _of_blocks(self, cutoff: datetime, say: Callable[[Block], T], on_block: OnBlock | None) -> list[T]:
+        """What is to `say` of each block of the generation of `cutoff`, in their order. Those that are not there are
+        made: made, written and asked in one go, so that none is read that was just in memory.
+        """
         require_loaded(self._store, cutoff)
-        generation = self._generation(Events(self._settings, self._store, cutoff), on_block)
-        for number in generation.plan.blocks:
-            block = self._read(generation.folder, number)
-            yield block, Asked.of(block, cutoff, self._settings, self._store)
+        folder, plan, make = self._generation(Events(self._settings, self._store, cutoff))
 
-    def _generation(self, events: Events, on_block: OnBlock | None) -> Generation:
-        """That of the cutoff of `events`, made if it is not there."""
+        def told(number: int) -> T:
+            if make is None or Block.is_whole(folder, number):
+                return say(self._read(folder, number))
+            block = make(number)
+            block.write(folder, number)
+            return say(block)
+
+        # Each block on one core: splitting such small products among cores costs more than it gains.
+        said: list[T] = []
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+            for one in pool.map(told, plan.blocks):
+                said.append(one)
+                if on_block:
+                    on_block(len(said), len(plan.blocks))
+        if make is not None:
+            generations.finish(self._settings, folder, plan)
+        return said
+
+    def _generation(self, events: Events) -> tuple[Path, Plan, Make | None]:
+        """The folder and the plan of that of the cutoff of `events`, and what makes its blocks: None where they are."""
         known = objects(self._store, events.cutoff)
         for there in generations.whole(self._folder):
             if there.cutoff == events.cutoff and there.plan.objects == known:
-                return there
+                return there.folder, there.plan, None
         origin = generations.origin(self._folder, events.cutoff, known)
         name = origin.folder.name if origin else None
         plan = generations.resumed(self._folder, events.cutoff, known, name)
         if plan is None:
             starts = origin.plan.starts if origin else events.boundaries(self._events_a_block)
             plan = Plan(known, starts, name)
-        building = generations.begin(self._folder, events.cutoff, plan)
-        make = self._night(events, origin) if origin else self._anew(events, plan)
+        folder = generations.begin(self._folder, events.cutoff, plan)
+        return folder, plan, self._night(events, origin) if origin else self._anew(events, plan)
 
-        def made(number: int) -> None:
-            if not Block.is_whole(building, number):
-                make(number).write(building, number)
-
-        # Each block on one core: splitting such small products among cores costs more than it gains.
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, _ in enumerate(pool.map(made, plan.blocks), start=1):
-                if on_block:
-                    on_block(done, len(plan.blocks))
-        return generations.finish(self._settings, building, plan)
-
-    def _anew(self, events: Events, plan: Plan) -> Callable[[int], Block]:
+    def _anew(self, events: Events, plan: Plan) -> Make:
         """Blocks from whole histories."""
         ends = [None, *plan.starts, None]
 
@@ -129,7 +142,7 @@ class Keeper:
 
         return make
 
-    def _night(self, events: Events, origin: Generation) -> Callable[[int], Block]:
+    def _night(self, events: Events, origin: Generation) -> Make:
         """Blocks from those of `origin` and the nights since."""
         held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
         waiting = [block.pending for block in held if len(block.pending)]
