@@ -25,7 +25,7 @@ from models.training import HEADS
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about
 STEPS_IN_A_PIECE = 250_000  # that are encoded together, about
-ASKED_AT_ONCE = 8_192
+ASKED_AT_ONCE = 32_768
 
 
 class Stepper:

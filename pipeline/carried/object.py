@@ -2,7 +2,7 @@
 those that do the columns that are asked for. Text comes as codes into dictionaries, as the object keeps it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +23,11 @@ from pipeline.store.event_store import TIME
 class Whose(Protocol):
     """Customers who are asked for."""
 
+    codes: bool  # whether to read them as codes into dictionaries, which costs more than it gains where they are few
+
     def may_lie_in(self, smallest: str, greatest: str) -> bool: ...
-    def are(self, customers: pa.Array) -> pa.BooleanArray: ...
+    def rows(self, customers: pa.ChunkedArray) -> Integers:
+        """The places of theirs in a column of ascending customers, ascending."""
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,38 @@ class Between:
 
     first: str | None = None
     following: str | None = None
+    codes = True
 
     def may_lie_in(self, smallest: str, greatest: str) -> bool:
         return (self.first is None or greatest >= self.first) and (self.following is None or smallest < self.following)
 
-    def are(self, customers: pa.Array) -> pa.BooleanArray:
-        found = pa.repeat(True, len(customers))
-        if self.first is not None:
-            found = pc.and_(found, pc.greater_equal(customers, self.first))
-        return found if self.following is None else pc.and_(found, pc.less(customers, self.following))
+    def rows(self, customers: pa.ChunkedArray) -> Integers:
+        begin = 0 if self.first is None else _before(customers, self.first)
+        return np.arange(begin, len(customers) if self.following is None else _before(customers, self.following))
 
 
 class Among:
     """The customers of a list."""
 
+    codes = False
+
     def __init__(self, customers: pa.Array) -> None:
         self.customers, self._ascending = customers, sorted(customers.to_pylist())
 
     def may_lie_in(self, smallest: str, greatest: str) -> bool:
-        return bisect_left(self._ascending, smallest) < bisect_left(self._ascending, greatest + "\0")
+        return bool(self._within(smallest, greatest))
 
-    def are(self, customers: pa.Array) -> pa.BooleanArray:
-        return pc.is_in(customers, self.customers)
+    def rows(self, customers: pa.ChunkedArray) -> Integers:
+        found, end = [np.zeros(0, np.int64)], 0
+        for one in self._within(customers[0].as_py(), customers[-1].as_py()) if len(customers) else ():
+            end = begin = _before(customers, one, end)
+            if customers[begin].as_py() == one:
+                end = _before(customers, one + "\0", begin)
+                found.append(np.arange(begin, end))
+        return np.concatenate(found)
+
+    def _within(self, smallest: str, greatest: str) -> list[str]:
+        return self._ascending[bisect_left(self._ascending, smallest) : bisect_right(self._ascending, greatest)]
 
 
 @dataclass(frozen=True)
@@ -108,26 +121,28 @@ class Object:
         if knows_later := self._known is None or self._known > cutoff:
             asks.append("known_time")
         rest = [name for name in asks if name != "customer_id"]
-        with self._opened() as file:
-            tables, numbers = [file.schema_arrow.empty_table().select(columns)], [np.zeros(0, np.int64)]
+        with self._opened(whose.codes) as file:
+            tables, numbers = [_coded(file.schema_arrow.empty_table().select(columns))], [np.zeros(0, np.int64)]
             # One after the other: what holds nobody who is asked for gives its memory to the next.
             for group, ends in enumerate(self._customers):
                 if ends is not None and not whose.may_lie_in(*ends):
                     continue
-                customers = file.read_row_group(group, ["customer_id"], use_threads=False)
-                kept = _by_value(customers["customer_id"], whose.are)
-                if not kept.any():
+                held = file.read_row_group(group, ["customer_id"], use_threads=False)
+                rows = whose.rows(held["customer_id"])
+                if not len(rows):
                     continue
                 table = file.read_row_group(group, rest, use_threads=False)
-                table = table.append_column("customer_id", customers["customer_id"])
+                table = only(table.append_column("customer_id", held["customer_id"]), rows)
+                kept = np.ones(len(rows), bool)
                 for name, values in excluded.items():
                     kept &= ~_by_value(table[name], partial(_is_in, values=values))
                 if self._deletes:
                     kept &= np.asarray(pc.equal(table["deleted"], False).fill_null(False))
                 if knows_later:
                     kept &= np.asarray(pc.less_equal(table["known_time"], pa.scalar(cutoff, TIME)).fill_null(False))
-                tables.append(_compact(only(table.select(columns), kept)))
-                numbers.append(self._groups[group] + np.flatnonzero(kept))
+                table = table.select(columns)
+                tables.append(_coded(table if kept.all() else table.filter(pa.array(kept))))
+                numbers.append(self._groups[group] + rows[kept])
         return pa.concat_tables(tables), np.concatenate(numbers)
 
     def ids(self, numbers: Integers) -> pa.Array:
@@ -136,24 +151,29 @@ class Object:
         groups, rank = np.unique(within, return_inverse=True)
         sizes = np.diff(self._groups)[groups]
         begins = self._groups[groups] - (np.cumsum(sizes) - sizes)
-        with self._opened() as file:
+        with self._opened(codes=False) as file:
             held = file.read_row_groups(groups.tolist(), ["event_id"], use_threads=False)["event_id"]
         return held.take(pa.array(numbers - begins[rank])).combine_chunks()
 
-    def _opened(self) -> pq.ParquetFile:
+    def _opened(self, codes: bool) -> pq.ParquetFile:
         schema = self._footer.schema.to_arrow_schema()
-        texts = [field.name for field in schema if field.type == pa.string() and field.name != "event_id"]
+        plain = ("event_id",) if codes else ("event_id", "customer_id")
+        texts = [field.name for field in schema if field.type == pa.string() and field.name not in plain]
         return pq.ParquetFile(self.file, metadata=self._footer, read_dictionary=texts, pre_buffer=False)
 
 
-def only(table: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
-    """The rows that are `kept`; not copied where they follow each other and are most of the table, whose memory they
-    would hold.
+def only(table: pa.Table, rows: Integers) -> pa.Table:
+    """Its `rows`, ascending; not copied where they follow each other and are most of the table, whose memory they would
+    hold.
     """
-    there = np.flatnonzero(kept)
-    if 2 * len(there) > len(table) and there[-1] - there[0] + 1 == len(there):
-        return table.slice(there[0], len(there))
-    return table.take(pa.array(there))
+    if 2 * len(rows) > len(table) and rows[-1] - rows[0] + 1 == len(rows):
+        return table.slice(rows[0], len(rows))
+    return table.take(pa.array(rows))
+
+
+def _before(customers: pa.ChunkedArray, one: str, begin: int = 0) -> int:
+    """How many of ascending `customers`, of whom the first `begin` do, come before `one`."""
+    return bisect_left(customers, one, begin, key=lambda each: each.as_py())
 
 
 def _by_value(column: pa.ChunkedArray, told: Any) -> NDArray[np.bool_]:
@@ -168,11 +188,13 @@ def _is_in(held: pa.Array, values: Sequence[str]) -> pa.BooleanArray:
     return pc.is_in(held, pa.array(values, pa.string()).cast(held.type))
 
 
-def _compact(table: pa.Table) -> pa.Table:
-    """The same with no more customers in its dictionary than it has rows: putting dictionaries together costs more than
-    a few rows.
+def _coded(table: pa.Table) -> pa.Table:
+    """The same with customers as codes, and no more of them in the dictionary than there are rows: putting dictionaries
+    together costs more than a few rows.
     """
     column, at = table["customer_id"], table.column_names.index("customer_id")
-    if sum(len(part.dictionary) for part in column.chunks) <= len(table):
-        return table
-    return table.set_column(at, "customer_id", column.cast(pa.string()).combine_chunks().dictionary_encode())
+    if pa.types.is_dictionary(column.type):
+        if sum(len(part.dictionary) for part in column.chunks) <= len(table):
+            return table
+        column = column.cast(pa.string())
+    return table.set_column(at, "customer_id", column.combine_chunks().dictionary_encode())

@@ -45,7 +45,7 @@ def read(
         found = list(pool.map(lambda one: one.read(whose, columns, cutoff, excluded), objects))
     for place, (table, own) in enumerate(found):
         if place in left_out:
-            kept = ~np.isin(own, left_out[place])
+            kept = np.flatnonzero(~np.isin(own, left_out[place]))
             table, own = only(table, kept), own[kept]
         tables.append(table)
         places.append(np.full(len(own), place))
