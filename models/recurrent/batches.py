@@ -77,16 +77,13 @@ def cut_batches(
         queue = np.argsort(chunks.length, kind="stable")
     else:
         queue = np.argsort(chunks.length * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
-    batches, begin = [], 0
-    longest = 0
-    for end, length in enumerate(chunks.length[queue].tolist()):
-        grown = max(longest, length)
-        if end > begin and (end - begin == batch_size or (end - begin + 1) * grown > max_cells):
-            batches.append(queue[begin:end])
-            begin, grown = end, length
-        longest = grown
-    if begin < len(queue):
-        batches.append(queue[begin:])
+    lengths, batches, begin = chunks.length[queue], [], 0
+    while begin < len(queue):
+        longest = np.maximum.accumulate(lengths[begin : begin + batch_size])
+        cells = longest * np.arange(1, len(longest) + 1)
+        end = begin + max(int(np.searchsorted(cells, max_cells, side="right")), 1)
+        batches.append(queue[begin:end])
+        begin = end
     return batches if random is None else [batches[i] for i in random.permutation(len(batches))]
 
 

@@ -27,6 +27,7 @@ from features.sequences import Histories, starts_of_runs
 from models.contract import Model, Predictions
 from models.conventional.recency import Recency
 from models.evidence.reasons import RHYTHM
+from models.recurrent.batches import Floats32
 from models.recurrent.sequence_model import SequenceModel
 from pipeline.carried import generations
 from pipeline.carried.asked import Asked
@@ -54,6 +55,14 @@ class Answers:
 
     asked: Asked
     predictions: Predictions
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Customers who are read anew, and their states [customers, width] after all their events before the cutoff."""
+
+    customers: pa.Array
+    states: Floats32
 
 
 class Keeper:
@@ -138,7 +147,7 @@ class Keeper:
         def make(number: int) -> Block:
             read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
             empty = Block.empty(self._stepper.width if self._stepper else 0, pending.cast(events.schema))
-            return self._moved(empty, read, NOBODY, events.cutoff)
+            return self._moved(empty, read, NOBODY, self._begun(events.schema.empty_table()), events.cutoff)
 
         return make
 
@@ -146,7 +155,7 @@ class Keeper:
         """Blocks from those of `origin` and the nights since."""
         held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
         waiting = [block.pending for block in held if len(block.pending)]
-        rows = events.since(origin.cutoff)
+        rows = events.since(origin.cutoff, with_ids=bool(waiting))
         if waiting:
             rows = pa.concat_tables([rows, *waiting]).sort_by(
                 [("customer_id", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")]
@@ -155,6 +164,7 @@ class Keeper:
         late = [_late(part, block) for part, block in zip(slices(fresh, origin.plan.starts), held, strict=True)]
         anew = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
         again, later_again = before(events.of_customers(anew), events.cutoff)
+        begun = self._begun(again)
         read = pa.concat_tables([_without(fresh, anew), again])
         read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
         pending = pa.concat_tables([_without(later, anew), later_again]).sort_by("customer_id")
@@ -162,13 +172,28 @@ class Keeper:
 
         def make(number: int) -> Block:
             read, pending = parts[number]
-            return self._moved(replace(self._read(origin.folder, number), pending=pending), read, anew, events.cutoff)
+            return self._moved(
+                replace(self._read(origin.folder, number), pending=pending), read, anew, begun, events.cutoff
+            )
 
         return make
 
-    def _moved(self, block: Block, events: pa.Table, anew: pa.Array, cutoff: datetime) -> Block:
+    def _begun(self, events: pa.Table) -> Begun:
+        """From whole histories, those of all blocks together: few long ones beside many short ones cost a block most of
+        its steps.
+        """
+        starts = starts_of_runs(events, ("customer_id",))
+        who = events["customer_id"].combine_chunks().take(pa.array(starts))
+        if self._stepper is None:
+            return Begun(who, np.zeros((len(who), 0), np.float32))
+        histories = Histories.of(events, who, starts, self._attributes)
+        sequences = histories.sequences(np.arange(len(who)), histories.lengths)
+        with threadpool_limits(1):
+            return Begun(who, self._stepper.advance(self._stepper.start(len(who)), sequences, np.full(len(who), NEVER)))
+
+    def _moved(self, block: Block, events: pa.Table, anew: pa.Array, begun: Begun, cutoff: datetime) -> Block:
         """`block` moved on by `events`, in order, each customer's after all that was read of it before; those in `anew`
-        are begun anew, and go where nothing is left of them.
+        are begun anew, to the states `begun`, and go where nothing is left of them.
         """
         events = events.combine_chunks()
         starts = starts_of_runs(events, ("customer_id",))
@@ -186,11 +211,16 @@ class Keeper:
         previous = moved.last[rows]
         new, after = previous == NEVER, moved.states
         if self._stepper is not None:
-            states = moved.states[rows]
+            there = place(who, begun.customers)
+            states, going = moved.states[rows], there < 0
             states[new] = self._stepper.start(int(new.sum()))
+            states[~going] = begun.states[there[~going]]
             histories = Histories.of(events, who, starts, self._attributes)
-            sequences = histories.sequences(np.arange(len(who)), histories.lengths)
-            after[rows] = self._stepper.advance(states, sequences, previous)
+            if not going.all():
+                histories = histories.only(going, np.ones(len(time), bool))
+            sequences = histories.sequences(np.arange(len(histories.lengths)), histories.lengths)
+            states[going] = self._stepper.advance(states[going], sequences, previous[going])
+            after[rows] = states
         moved.events[rows] += ends - starts
         moved.first[rows] = np.where(new, time[starts], moved.first[rows])
         moved.last[rows] = time[ends - 1]

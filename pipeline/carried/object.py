@@ -109,11 +109,20 @@ class Object:
         told = [each[1] for each in ends if each is not None]
         return max(told) if told and len(told) == len(ends) else None
 
+    def groups_of(self, whose: Whose) -> list[int]:
+        """The row groups that can hold any of theirs."""
+        return [number for number, ends in enumerate(self._customers) if ends is None or whose.may_lie_in(*ends)]
+
     def read(
-        self, whose: Whose, columns: Sequence[str], cutoff: datetime, excluded: Mapping[str, Sequence[str]]
+        self,
+        groups: Sequence[int],
+        whose: Whose,
+        columns: Sequence[str],
+        cutoff: datetime,
+        excluded: Mapping[str, Sequence[str]],
     ) -> tuple[pa.Table, Integers]:
-        """`columns` of the rows of `whose` that were known by `cutoff`, delete nothing and have none of the values
-        `excluded`, and their numbers.
+        """`columns` of the rows of `whose` in these row groups, ascending, that were known by `cutoff`, delete nothing
+        and have none of the values `excluded`, and their numbers.
         """
         asks = [*columns, *(name for name in excluded if name not in columns)]
         if self._deletes:
@@ -124,9 +133,7 @@ class Object:
         with self._opened(whose.codes) as file:
             tables, numbers = [_coded(file.schema_arrow.empty_table().select(columns))], [np.zeros(0, np.int64)]
             # One after the other: what holds nobody who is asked for gives its memory to the next.
-            for group, ends in enumerate(self._customers):
-                if ends is not None and not whose.may_lie_in(*ends):
-                    continue
+            for group in groups:
                 held = file.read_row_group(group, ["customer_id"], use_threads=False)
                 rows = whose.rows(held["customer_id"])
                 if not len(rows):

@@ -4,7 +4,6 @@ What tells a row from all others is its number in its object, so that no event i
 nor to put rows in order: each object is in order, and only where two of them tell of one instant do ids decide.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.dataset import Integers
-from pipeline.carried.object import Among, Object, Whose, only
+from pipeline.carried.object import Object, Whose, only
+
+AT_ONCE = 4  # row groups that are one thread's
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,25 @@ def read(
     cutoff: datetime,
     excluded: Mapping[str, Sequence[str]],
     left_out: Mapping[int, Integers],
+    threads: int,
 ) -> Rows:
-    """`Object.read` of all `objects`, without the rows `left_out` (numbers by the place of their object). Customers of
-    a list lie all over the objects, which are read side by side; those of a block are one task of many as it is.
-    """
-    tables, places, numbers = [], [], []
-    with ThreadPoolExecutor(os.cpu_count() if isinstance(whose, Among) else 1) as pool:
-        found = list(pool.map(lambda one: one.read(whose, columns, cutoff, excluded), objects))
-    for place, (table, own) in enumerate(found):
+    """`Object.read` of all `objects`, without the rows `left_out` (numbers by the place of their object)."""
+    parts: list[tuple[int, list[int]]] = [(0, [])]
+    for place, one in enumerate(objects):
+        groups = one.groups_of(whose)
+        parts += [(place, groups[begin : begin + AT_ONCE]) for begin in range(0, len(groups), AT_ONCE)]
+
+    def of(part: tuple[int, list[int]]) -> tuple[pa.Table, Integers]:
+        place, groups = part
+        table, own = objects[place].read(groups, whose, columns, cutoff, excluded)
         if place in left_out:
             kept = np.flatnonzero(~np.isin(own, left_out[place]))
             table, own = only(table, kept), own[kept]
-        tables.append(table)
-        places.append(np.full(len(own), place))
-        numbers.append(own)
+        return table, own
+
+    with ThreadPoolExecutor(threads) as pool:
+        tables, numbers = zip(*pool.map(of, parts), strict=True)
+    places = [np.full(len(own), place) for (place, _), own in zip(parts, numbers, strict=True)]
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return Rows(table, np.concatenate(places), np.concatenate(numbers))
 
