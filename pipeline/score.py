@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ("question_digest", pa.string()),
     ]
 )
+OFTEN_THE_SAME = ["horizon_days", "reasons", "model_name", "model_version", "run_id", "question_digest"]
 NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", pa.float64()), ("reason", pa.string())])
 
 
@@ -112,7 +113,7 @@ def write_scores(
     with paths.atomically(paths.not_scored(settings, night)) as file:
         pq.write_table(_not_scored(settings, said), file)
     with paths.atomically(paths.scored(settings, night)) as file:
-        pq.write_table(_rows(settings, said, words, champion), file)
+        pq.write_table(_rows(settings, said, words, champion), file, use_dictionary=OFTEN_THE_SAME)
 
 
 def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
