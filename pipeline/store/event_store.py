@@ -7,6 +7,7 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -67,7 +68,7 @@ class EventStore:
         rows = 0
         with (
             atomically(self.path(night)) as file,
-            pq.ParquetWriter(file, self.schema.with_metadata(known), compression="zstd") as writer,
+            pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer,
         ):
             for group in _groups(events, self.schema):
                 writer.write_table(group)
@@ -115,6 +116,17 @@ class EventStore:
                 f"{file} has the columns {', '.join(there.names)}, but the configuration asks for "
                 f"{', '.join(self.schema.names)}: set [source.columns] back, or set paths.var to a new folder"
             )
+
+
+def _form(schema: pa.Schema) -> dict[str, Any]:
+    """How an object is written: ids, which hardly anything reads, small, and all else quick to read.
+    Times of one customer ascend, so that their differences are kept; neither they nor ids repeat.
+    """
+    return {
+        "compression": dict.fromkeys(schema.names, "lz4") | {"event_id": "zstd"},
+        "use_dictionary": [name for name in schema.names if name not in ("event_id", "event_time")],
+        "column_encoding": {"event_time": "DELTA_BINARY_PACKED"},
+    }
 
 
 def open_store(settings: Settings) -> EventStore:
