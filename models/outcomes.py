@@ -10,6 +10,7 @@ from features.dataset import Floats, Labels
 
 FLOOR = 1e-7  # probabilities are held within [FLOOR, 1 - FLOOR] before a logarithm is taken
 VALUES = ("purchases", "spend")
+STANDARD_ERRORS = 2.0  # by which something must be better to be so beyond doubt
 
 
 def sigmoid(logits: Floats) -> Floats:
@@ -25,10 +26,22 @@ def logit(probability: Floats) -> Floats:
 
 def log_loss(churn: Floats, probability: Floats) -> float:
     """The mean cross-entropy over the labels that were observed, of all horizons."""
+    return float(log_losses(churn, probability).mean())
+
+
+def log_losses(churn: Floats, probability: Floats) -> Floats:
+    """The cross-entropy of each label that was observed, in nats."""
     observed = np.isfinite(churn)
     held = np.clip(probability[observed], FLOOR, 1 - FLOOR)
     label = churn[observed]
-    return float(-np.mean(label * np.log(held) + (1 - label) * np.log(1 - held)))
+    return np.asarray(-(label * np.log(held) + (1 - label) * np.log(1 - held)))
+
+
+def beyond_doubt(gain: Floats) -> bool:
+    """Whether what is simpler should give way to what gains so much on each label: the one-standard-error rule of
+    Breiman et al. (1984), here with two, since a customer's rows repeat one another.
+    """
+    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
 
 
 def base_rates(churn: Floats) -> Floats:

@@ -127,7 +127,8 @@ class Update:
         self.average = [tf.Variable(weight.value) for weight in self.weights]
         self.updates = 0
         labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
-        if plan.gap_weight:
+        self.learns_gaps = bool(plan.gap_weight) and "log_rate" in network.output
+        if self.learns_gaps:
             labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
         self.read = _signature(network) | labels
         scalar = tf.TensorSpec((), tf.float32)
@@ -164,7 +165,7 @@ class Update:
         with tf.GradientTape() as tape:
             answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
             loss = self.plan.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
-            if self.plan.gap_weight:
+            if self.learns_gaps:
                 gaps = self.network.get_layer("hazard").loss(answers["log_rate"], arrays["gap"], arrays["ended"])
                 known = tf.reduce_sum(tf.cast(tf.math.is_finite(arrays["ended"]), tf.float32))
                 loss += self.plan.gap_weight * tf.reduce_sum(gaps) / tf.maximum(known, 1.0)

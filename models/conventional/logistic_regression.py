@@ -86,13 +86,17 @@ class LogisticRegression(Model):
                 used += 1
         return pd.DataFrame(found, columns=self.preparation.names)
 
+    def columns(self, prepared: Any, numbers: Any = np) -> Any:
+        """[..., columns], what is weighed, from the prepared aggregates [..., names]; `numbers` is the module whose
+        arrays they are: NumPy, or `keras.ops` in a network.
+        """
+        bent = [prepared[..., column : column + 1] for column in self.bent]
+        hinges = [numbers.maximum(one - np.array(knots), 0) for one, knots in zip(bent, self.knots, strict=True)]
+        pairs = [(i, j) for i in range(len(bent)) for j in range(i)] if self.parameters["products"] else []
+        return numbers.concatenate([prepared, *hinges, *(bent[i] * bent[j] for i, j in pairs)], axis=-1)
+
     def _rows(self, data: Dataset) -> NDArray[np.float64]:
-        prepared = self.preparation.transform(data.aggregates).astype(np.float64)
-        bent = prepared[:, self.bent]
-        hinges = [np.maximum(bent[:, [place]] - knots, 0) for place, knots in enumerate(self.knots)]
-        pairs = [(i, j) for i in range(bent.shape[1]) for j in range(i)] if self.parameters["products"] else []
-        products = [bent[:, [i]] * bent[:, [j]] for i, j in pairs]
-        return np.hstack([prepared, *hinges, *products])
+        return np.asarray(self.columns(self.preparation.transform(data.aggregates).astype(np.float64)))
 
     def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:
         weights = np.array(self.weights[name])
@@ -131,18 +135,23 @@ class LogisticRegression(Model):
         return weights
 
     def save(self, folder: Path) -> None:
-        content = {
+        (folder / "model.json").write_text(json.dumps(self.to_json()), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls.from_json(json.loads((folder / "model.json").read_text("utf-8")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
             **self.facts(),
             "preparation": self.preparation.to_json(),
             "bent": self.bent,
             "knots": self.knots,
             "weights": self.weights,
         }
-        (folder / "model.json").write_text(json.dumps(content), "utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        content = json.loads((folder / "model.json").read_text("utf-8"))
+    def from_json(cls, content: dict[str, Any]) -> Self:
         model = cls.from_facts(content)
         model.preparation = Preparation.from_json(content["preparation"])
         model.bent, model.knots = content["bent"], content["knots"]

@@ -7,8 +7,7 @@ apart; isotonic regression takes any rising steps. The first two are held toward
 
 A base rate that moves with the season is no fault of a model, and a map fitted on one season spoils the next. So the
 kind is chosen by what would have helped before: each is fitted on the slice before, validation, and judged on the
-calibration slice. A simpler kind gives way only to one that is better beyond doubt, as in the one-standard-error rule
-of Breiman et al. (1984), here with two, since a customer's rows repeat one another; the chosen one, which may be none,
+calibration slice. A simpler kind gives way only to one that is better beyond doubt; the chosen one, which may be none,
 is then fitted on the calibration slice.
 """
 
@@ -19,14 +18,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.outcomes import FLOOR, logit, sigmoid
+from models.outcomes import beyond_doubt, log_losses, logit, sigmoid
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
 Floats = NDArray[np.float64]
 PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
 PRIOR_EXAMPLES = 100  # of the mean expectation, that hold the factor of a value towards 1
-BEYOND_DOUBT = 2.0  # standard errors
 PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
 
 
@@ -63,14 +61,12 @@ class Calibration:
     @classmethod
     def choose(cls, before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> Kind:
         """The kind that, fitted on `before`, would have helped on `after`, each labels and probabilities [examples,
-        horizons]: from the simplest on, the next where its log loss is lower by more than `BEYOND_DOUBT` standard
-        errors of the difference.
+        horizons]: from the simplest on, the next where its log loss is lower beyond doubt.
         """
-        losses = {kind: _losses(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
+        losses = {kind: log_losses(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
         chosen = KINDS[0]
         for kind in KINDS[1:]:
-            gain = losses[chosen] - losses[kind]
-            if gain.mean() > BEYOND_DOUBT * gain.std() / np.sqrt(len(gain)):
+            if beyond_doubt(losses[chosen] - losses[kind]):
                 chosen = kind
         return chosen
 
@@ -96,13 +92,6 @@ class Calibration:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         return cls(**content)
-
-
-def _losses(churn: Floats, probability: Floats) -> Floats:
-    """The cross-entropy of every label that was observed."""
-    observed = np.isfinite(churn)
-    label, held = churn[observed], np.clip(probability[observed], FLOOR, 1 - FLOOR)
-    return np.asarray(-np.log(np.where(label == 1, held, 1 - held)))
 
 
 def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:

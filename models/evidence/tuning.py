@@ -1,7 +1,10 @@
 """Tuning: the same number of trials for every model, each a whole fit, judged on validation alone.
 
-The first trial is the defaults, so that tuning never ends worse on validation than no tuning. What is spent is counted
-in trials and epochs, never in seconds. Optuna is imported here, and this module only where something is tuned.
+The first trial is the defaults, and they give way only to what is better beyond doubt: the best of many trials is good
+by luck too, and a model that was chosen by its luck was worse on later slices (docs/LOG.md, 2026-11-24). What is spent
+is counted in trials and epochs, never in seconds.
+
+Optuna is imported here, and this module only where something is tuned.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +13,9 @@ from typing import Any
 
 import optuna
 
-from features.dataset import Dataset
+from features.dataset import Dataset, Floats
 from models.contract import Model, Range
-from models.outcomes import log_loss
+from models.outcomes import beyond_doubt, log_losses
 
 BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be given up
 
@@ -38,7 +41,8 @@ def tune(
     on_trial: Callable[[Trial], None],
 ) -> dict[str, Any]:
     """The parameters of the best of `trials` fits of `make(parameters)` on `train`, by the log loss on `valid` at
-    `horizon`; trials that fall behind the median of those before are given up. `on_trial` is told of each.
+    `horizon`, or the defaults where it is not better beyond doubt; trials that fall behind the median of those before
+    are given up. `on_trial` is told of each.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -48,7 +52,7 @@ def tune(
     study.enqueue_trial({name: defaults[name] for name in space})
     assert valid.labels is not None
     place = valid.horizons.index(horizon)
-    churn = valid.labels.churn[:, [place]]
+    churn, losses = valid.labels.churn[:, [place]], dict[int, Floats]()
 
     def fit(trial: optuna.Trial) -> float:
         def on_epoch(epoch: int, measures: dict[str, float]) -> None:
@@ -59,14 +63,17 @@ def tune(
 
         model = make({name: _suggest(trial, name, values) for name, values in space.items()})
         model.fit(train, valid, on_epoch)
-        return log_loss(churn, model.predict(valid).churn_probability[:, [place]])
+        losses[trial.number] = log_losses(churn, model.predict(valid).churn_probability[:, [place]])
+        return float(losses[trial.number].mean())
 
     def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         finished = trial.state == optuna.trial.TrialState.COMPLETE
         on_trial(Trial(trial.number, trial.params, trial.value if finished else None))
 
     study.optimize(fit, n_trials=trials, callbacks=[tell])
-    return dict(study.best_params)
+    best = study.best_trial
+    chosen = best if beyond_doubt(losses[0] - losses[best.number]) else study.trials[0]
+    return dict(chosen.params)
 
 
 def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:

@@ -1,27 +1,35 @@
-"""The hybrid: a GRU's state beside the aggregates, in one network: each tells the heads what the other cannot."""
+"""The hybrid: a logistic regression on the aggregates and a GRU that reads the history, their churn logits averaged.
+
+The two err apart: the regression knows a customer's year in a few numbers that little can overfit, the network the
+order and the rhythm of all that was done. The mean of logits is the logarithmic opinion pool with equal weights (Genest
+and Zidek, 1986).
+"""
 
 from typing import Any, ClassVar
 
-from models.contract import Family, Range, View
-from models.recurrent.sequence_model import SequenceModel
+from features.dataset import Dataset
+from models.contract import Family, OnEpoch, View
+from models.conventional.logistic_regression import LogisticRegression
+from models.recurrent.survival_gru import SurvivalGRU
 
 
-class HybridGRU(SequenceModel):
-    """Without the state (`with_state` false) the same heads are left on the same aggregates: the difference between the
-    two is the state's credit.
+class HybridGRU(SurvivalGRU):
+    """A survival GRU beside the regression. Heads of purchases and spend read the state and the aggregates together.
+    Without the state (`with_state` false) churn is the regression's alone: the difference is the state's credit.
     """
 
     family: ClassVar[Family] = "hybrid"
     views: ClassVar[tuple[View, ...]] = ("aggregates", "sequences")
-    cell: ClassVar[str] = "gru"
-    # The aggregates repeat one another and customers are few: a small state, and weights held back hard.
     defaults: ClassVar[dict[str, Any]] = {
-        **SequenceModel.defaults,
-        "learning_rate": 0.003,
-        "weight_decay": 2.0,
-        "dropout": 0.3,
-        "units": 24,
-        "chrono": None,
+        **SurvivalGRU.defaults,
+        "strength": LogisticRegression.defaults["strength"],
         "with_state": True,
     }
-    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}
+    found: ClassVar[tuple[str, ...]] = (*SurvivalGRU.found, "strength")
+
+    def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
+        """The regression first, which the network then stands beside: early stopping judges the two together."""
+        self.regression = LogisticRegression(self.horizons, self.seed, strength=self.parameters["strength"])
+        self.regression.fit(train, valid)
+        self.parameters["strength"] = self.regression.parameters["strength"]
+        super().fit(train, valid, on_epoch)

@@ -11,6 +11,7 @@ from features.dataset import Dataset, Labels, Sequences
 from features.encoding import Encoder, Standing
 from features.gaps import Gaps
 from models.contract import Family, Predictions, Range, View
+from models.conventional.logistic_regression import LogisticRegression
 from models.network_model import NetworkModel
 from models.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
@@ -45,12 +46,13 @@ class SequenceModel(NetworkModel):
     }
     space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
     preparation: Preparation | None = None
+    regression: LogisticRegression | None = None  # on the aggregates, with which a hybrid shares the answer
     begins: list[float] | None = None  # of the survival head's stretches, in days
     log_rate: list[float] | None = None
 
     def _prepare(self, train: Dataset) -> None:
         self.encoder = Encoder.fit(train)
-        if self.survives or self.parameters["gap_weight"]:
+        if self.has_state and (self.survives or self.parameters["gap_weight"]):
             from models.recurrent.hazard import stretches
 
             self.begins, self.log_rate = stretches(Gaps.of(train))
@@ -97,6 +99,7 @@ class SequenceModel(NetworkModel):
 
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
         from models.recurrent.network import Survival, Widths, build_network
+        from models.recurrent.regression import Regression
 
         widths = Widths(
             numeric=len(self.encoder.steps),
@@ -105,7 +108,7 @@ class SequenceModel(NetworkModel):
             horizons=len(self.horizons),
         )
         chosen = self.parameters
-        survival = chrono = None
+        survival = chrono = regression = None
         if self.begins and self.log_rate:
             adjusted = self.survives and bool(chosen["churn_weight"])
             survival = Survival(self.begins, self.log_rate, self.horizons, self.survives, adjusted)
@@ -113,6 +116,8 @@ class SequenceModel(NetworkModel):
             from models.recurrent.chrono import Chrono
 
             chrono = Chrono(chosen["chrono"], seed)
+        if self.regression:
+            regression = Regression(self.regression, len(self.encoder.cutoffs), name="regression")
         return build_network(
             widths,
             self.cell,
@@ -123,7 +128,8 @@ class SequenceModel(NetworkModel):
             survival,
             chrono,
             chosen["truncate"],
-            chosen.get("with_state", True),
+            self.has_state,
+            regression,
         )
 
     def _channels(self) -> dict[str, list[str]]:
@@ -140,6 +146,7 @@ class SequenceModel(NetworkModel):
         return {
             "encoder": self.encoder.to_json(),
             "preparation": prepared,
+            "regression": self.regression and self.regression.to_json(),
             "begins": self.begins,
             "log_rate": self.log_rate,
         }
@@ -148,3 +155,4 @@ class SequenceModel(NetworkModel):
         self.encoder = Encoder.from_json(state["encoder"])
         self.begins, self.log_rate = state["begins"], state["log_rate"]
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None
+        self.regression = LogisticRegression.from_json(state["regression"]) if state.get("regression") else None

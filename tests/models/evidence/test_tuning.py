@@ -7,12 +7,12 @@ from models.evidence.tuning import tune
 from tests.models.worlds import HORIZON, halves, steady_world
 
 
-def test_the_best_of_the_trials_is_taken_and_each_is_told():
+def test_the_defaults_stay_where_the_best_may_be_so_by_luck_and_each_trial_is_told():
     kind, told = model_class("random_forest"), []
     fixed = {"trees": 8}
-    best = tune(
+    chosen = tune(
         lambda tried: kind((HORIZON,), 5, **fixed | dict(tried)),
-        kind.space,
+        {"share_of_rows": (0.45, 0.55)},
         kind.defaults,
         4,
         *halves(steady_world()),
@@ -21,8 +21,25 @@ def test_the_best_of_the_trials_is_taken_and_each_is_told():
         told.append,
     )
     assert [trial.number for trial in told] == [0, 1, 2, 3]
-    assert told[0].parameters == {name: kind.defaults[name] for name in kind.space}
-    assert best == min(told, key=lambda trial: trial.log_loss).parameters
+    assert told[0].parameters == {"share_of_rows": kind.defaults["share_of_rows"]}
+    assert min(trial.log_loss for trial in told) < told[0].log_loss
+    assert chosen == told[0].parameters
+
+
+def test_defaults_that_are_worse_beyond_doubt_give_way_to_the_best():
+    kind, told = model_class("feed_forward"), []
+    chosen = tune(
+        lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
+        {"learning_rate": [0.01, 1e-7]},
+        {"learning_rate": 1e-7},
+        8,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert told[0].parameters == {"learning_rate": 1e-7}
+    assert chosen == min(told, key=lambda trial: trial.log_loss or 9.0).parameters == {"learning_rate": 0.01}
 
 
 def test_a_trial_that_falls_behind_is_given_up():
