@@ -165,6 +165,9 @@ class Update:
         with tf.GradientTape() as tape:
             answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
             loss = self.plan.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            if "direct" in answers:
+                loss += _observed_mean(arrays["churn"], answers["direct"], _cross_entropy)
+                loss += tf.add_n(self.network.losses)  # what holds its slopes
             if self.learns_gaps:
                 gaps = self.network.get_layer("hazard").loss(answers["log_rate"], arrays["gap"], arrays["ended"])
                 known = tf.reduce_sum(tf.cast(tf.math.is_finite(arrays["ended"]), tf.float32))

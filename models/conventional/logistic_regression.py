@@ -1,6 +1,7 @@
 """Logistic regression on the aggregates, with the bends that a straight line cannot follow."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
+from models.bends import BENT, KNOTS, Bends
 from models.contract import Family, Model, OnEpoch, Predictions, Range, View
 from models.outcomes import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
 from models.preparation import Preparation
@@ -28,9 +30,9 @@ class LogisticRegression(Model):
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
         "strength": 0.03,
-        "knots": [0.25, 0.5, 0.75],
+        "knots": list(KNOTS),
         "products": True,
-        "bent": ["days_since_last_event", "days_since_first_event", "events_91", "overdue", "gap_mean"],
+        "bent": list(BENT),
     }
     found: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"products": [True, False]}
@@ -39,15 +41,8 @@ class LogisticRegression(Model):
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)
         self.preparation = Preparation.fit(train.aggregates)
-        self.bent = [
-            self.preparation.columns.index(name) for name in self.parameters["bent"] if name in self.preparation.columns
-        ]
-        self.knots = [
-            np.unique(
-                np.quantile(self.preparation.transform(train.aggregates)[:, column], self.parameters["knots"])
-            ).tolist()
-            for column in self.bent
-        ]
+        prepared, chosen = self.preparation.transform(train.aggregates), self.parameters
+        self.bends = Bends.fit(prepared, self.preparation.names, chosen["bent"], chosen["knots"], chosen["products"])
         rows = self._rows(train)
         if valid is not None:
             known = held_out_labels(valid.labels).churn
@@ -74,29 +69,20 @@ class LogisticRegression(Model):
         rows = self.preparation.transform(data.aggregates).astype(np.float64)
         usual = np.median(self.preparation.transform(ordinary.aggregates), axis=0).astype(np.float64)
         found, used = (rows - usual) * weights[: rows.shape[1]], rows.shape[1]
-        for column, knots in zip(self.bent, self.knots, strict=True):
+        for column, knots in zip(self.bends.columns, self.bends.knots, strict=True):
             hinges = np.maximum(rows[:, [column]] - knots, 0) - np.maximum(usual[column] - knots, 0)
             found[:, column] += hinges @ weights[used : used + len(knots)]
             used += len(knots)
-        for place, one in enumerate(self.bent):
-            for other in self.bent[:place]:
+        for place, one in enumerate(self.bends.columns):
+            for other in self.bends.columns[:place]:
                 for own, its in ((one, other), (other, one)):
                     gain = (rows[:, own] - usual[own]) * (rows[:, its] + usual[its])
                     found[:, own] += weights[used] * gain / 2
                 used += 1
         return pd.DataFrame(found, columns=self.preparation.names)
 
-    def columns(self, prepared: Any, numbers: Any = np) -> Any:
-        """[..., columns], what is weighed, from the prepared aggregates [..., names]; `numbers` is the module whose
-        arrays they are: NumPy, or `keras.ops` in a network.
-        """
-        bent = [prepared[..., column : column + 1] for column in self.bent]
-        hinges = [numbers.maximum(one - np.array(knots), 0) for one, knots in zip(bent, self.knots, strict=True)]
-        pairs = [(i, j) for i in range(len(bent)) for j in range(i)] if self.parameters["products"] else []
-        return numbers.concatenate([prepared, *hinges, *(bent[i] * bent[j] for i, j in pairs)], axis=-1)
-
     def _rows(self, data: Dataset) -> NDArray[np.float64]:
-        return np.asarray(self.columns(self.preparation.transform(data.aggregates).astype(np.float64)))
+        return np.asarray(self.bends.widened(self.preparation.transform(data.aggregates).astype(np.float64)))
 
     def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:
         weights = np.array(self.weights[name])
@@ -135,25 +121,18 @@ class LogisticRegression(Model):
         return weights
 
     def save(self, folder: Path) -> None:
-        (folder / "model.json").write_text(json.dumps(self.to_json()), "utf-8")
+        content = {
+            **self.facts(),
+            "preparation": self.preparation.to_json(),
+            "bends": asdict(self.bends),
+            "weights": self.weights,
+        }
+        (folder / "model.json").write_text(json.dumps(content), "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        return cls.from_json(json.loads((folder / "model.json").read_text("utf-8")))
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.facts(),
-            "preparation": self.preparation.to_json(),
-            "bent": self.bent,
-            "knots": self.knots,
-            "weights": self.weights,
-        }
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+        content = json.loads((folder / "model.json").read_text("utf-8"))
         model = cls.from_facts(content)
         model.preparation = Preparation.from_json(content["preparation"])
-        model.bent, model.knots = content["bent"], content["knots"]
-        model.weights = content["weights"]
+        model.bends, model.weights = Bends(**content["bends"]), content["weights"]
         return model

@@ -12,9 +12,9 @@ from keras import layers, ops
 
 from models.heads import StartAt, heads
 from models.recurrent.chrono import Chrono
+from models.recurrent.direct import Direct
 from models.recurrent.hazard import Hazard
 from models.recurrent.layers import GRU, LSTM, SimpleRNN
-from models.recurrent.regression import Regression
 from models.recurrent.truncated import truncated
 
 CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
@@ -76,14 +76,14 @@ def build_network(
     chrono: Chrono | None = None,
     truncate: int | None = None,
     with_state: bool = True,
-    regression: Regression | None = None,
+    direct: Direct | None = None,
 ) -> keras.Model:
     """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons], and
     with a survival head the `log_rate` [batch, steps, stretches] after every step.
 
-    `truncate` is how many steps at the most the gradient reaches back. With a `regression` the churn logit is the mean
-    of the network's own and the regression's. Without the state (`with_state` False) the heads see the context alone,
-    and churn is the regression's: what is left of a hybrid when its history is taken away.
+    `truncate` is how many steps at the most the gradient reaches back. With a `direct` head, which reads the aggregates
+    alone, churn is the mean of its logit and the other's. Without the state (`with_state` False) the heads see the
+    context alone, and churn is the direct head's: what is left of a hybrid when its history is taken away.
 
     The layers keep their default activations and take no mask (padding is on the right of all that is asked), so that
     LSTM and GRU can run on cuDNN.
@@ -130,9 +130,10 @@ def build_network(
         outputs |= {"log_rate": log_rate, "survival": hazard(then, inputs["silence"])}
         if survival.gives_churn:
             outputs["churn"] = outputs["survival"]
-    if regression:
-        both = [outputs["churn"], regression(inputs["context"])]
-        outputs["churn"] = layers.Average(name="pooled")(both) if with_state else both[1]
+    if direct:
+        outputs["direct"] = direct(inputs["context"])
+        both = [outputs["churn"], outputs["direct"]]
+        outputs["churn"] = layers.Average(name="pooled")(both) if with_state else outputs["direct"]
     if not with_state:
         inputs = {"context": inputs["context"]}
     return keras.Model(inputs, outputs)

@@ -1,6 +1,6 @@
 """What every recurrent model does: read each history once and be asked at every cutoff on the way."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from features.dataset import Dataset, Labels, Sequences
 from features.encoding import Encoder, Standing
 from features.gaps import Gaps
+from models.bends import Bends
 from models.contract import Family, Predictions, Range, View
-from models.conventional.logistic_regression import LogisticRegression
 from models.network_model import NetworkModel
 from models.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
@@ -46,7 +46,7 @@ class SequenceModel(NetworkModel):
     }
     space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
     preparation: Preparation | None = None
-    regression: LogisticRegression | None = None  # on the aggregates, with which a hybrid shares the answer
+    bends: Bends | None = None
     begins: list[float] | None = None  # of the survival head's stretches, in days
     log_rate: list[float] | None = None
 
@@ -58,6 +58,8 @@ class SequenceModel(NetworkModel):
             self.begins, self.log_rate = stretches(Gaps.of(train))
         if "aggregates" in self.views:
             self.preparation = Preparation.fit(train.aggregates)
+            prepared = self.preparation.transform(train.aggregates)
+            self.bends = Bends.fit(prepared, self.preparation.names)
 
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader:
         standing = Standing.of(data)
@@ -98,8 +100,8 @@ class SequenceModel(NetworkModel):
         return bool(self.parameters.get("with_state", True))
 
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
+        from models.recurrent.direct import Direct
         from models.recurrent.network import Survival, Widths, build_network
-        from models.recurrent.regression import Regression
 
         widths = Widths(
             numeric=len(self.encoder.steps),
@@ -108,7 +110,7 @@ class SequenceModel(NetworkModel):
             horizons=len(self.horizons),
         )
         chosen = self.parameters
-        survival = chrono = regression = None
+        survival = chrono = direct = None
         if self.begins and self.log_rate:
             adjusted = self.survives and bool(chosen["churn_weight"])
             survival = Survival(self.begins, self.log_rate, self.horizons, self.survives, adjusted)
@@ -116,8 +118,8 @@ class SequenceModel(NetworkModel):
             from models.recurrent.chrono import Chrono
 
             chrono = Chrono(chosen["chrono"], seed)
-        if self.regression:
-            regression = Regression(self.regression, len(self.encoder.cutoffs), name="regression")
+        if self.bends:
+            direct = Direct(self.bends, len(self.encoder.cutoffs), churn_bias, name="direct")
         return build_network(
             widths,
             self.cell,
@@ -129,7 +131,7 @@ class SequenceModel(NetworkModel):
             chrono,
             chosen["truncate"],
             self.has_state,
-            regression,
+            direct,
         )
 
     def _channels(self) -> dict[str, list[str]]:
@@ -146,7 +148,7 @@ class SequenceModel(NetworkModel):
         return {
             "encoder": self.encoder.to_json(),
             "preparation": prepared,
-            "regression": self.regression and self.regression.to_json(),
+            "bends": asdict(self.bends) if self.bends else None,
             "begins": self.begins,
             "log_rate": self.log_rate,
         }
@@ -155,4 +157,4 @@ class SequenceModel(NetworkModel):
         self.encoder = Encoder.from_json(state["encoder"])
         self.begins, self.log_rate = state["begins"], state["log_rate"]
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None
-        self.regression = LogisticRegression.from_json(state["regression"]) if state.get("regression") else None
+        self.bends = Bends(**state["bends"]) if state["bends"] else None
