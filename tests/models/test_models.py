@@ -199,6 +199,25 @@ def test_a_hybrid_without_its_state_reads_no_history(world):
     assert np.array_equal(model.predict(other).churn_probability, model.predict(valid).churn_probability)
 
 
+def test_a_hybrid_says_the_mean_of_what_gaps_and_aggregates_say(world):
+    """Held against the survival head alone, in the network, and against the bending lines, in NumPy."""
+    import keras
+
+    train, valid = world
+    model = make("hybrid_gru", seeds=1)
+    model.fit(train, valid)
+    network = model.networks[0]
+    arrays, example = model._reader(valid, None, training=False).read(np.arange(8))
+    asked = example >= 0
+    parts = keras.Model(network.input, {"survival": network.output["survival"], "churn": network.output["churn"]})
+    said = parts({name: arrays[name] for name in network.input})
+    prepared = model.preparation.transform(valid.aggregates).astype(np.float64)
+    slopes, intercept = (weight.numpy() for weight in network.get_layer("direct").line.weights)
+    lines = (model.bends.widened(prepared) @ slopes + intercept)[example[asked]]
+    assert np.allclose(said["churn"].numpy()[asked], (said["survival"].numpy()[asked] + lines) / 2, atol=1e-4)
+    assert np.ptp(lines) > 0.1
+
+
 def test_a_network_learns_with_its_gradient_cut_short(world):
     train, valid = world
     model = make("lstm", truncate=4)
