@@ -113,7 +113,9 @@ def write_scores(
     with paths.atomically(paths.not_scored(settings, night)) as file:
         pq.write_table(_not_scored(settings, said), file)
     with paths.atomically(paths.scored(settings, night)) as file:
-        pq.write_table(_rows(settings, said, words, champion), file, use_dictionary=OFTEN_THE_SAME)
+        # Without the schema of the table, whose codes are text in the file.
+        rows = _rows(settings, said, words, champion)
+        pq.write_table(rows, file, use_dictionary=OFTEN_THE_SAME, store_schema=False)
 
 
 def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
@@ -194,20 +196,23 @@ def _rows(settings: Settings, said: Scored, words: list[str | None] | None, cham
         rows = len(of_customer)
         return pa.nulls(rows, pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
 
+    def all_the_same(value: str) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(of_customer), np.int32)), pa.array([value]))
+
     frame = {
         "customer_id": said.customers.take(of_customer),
         "horizon_days": pa.array(np.tile(np.asarray(horizons, np.int64), customers)),
         "churn_probability": flat(said.predictions.churn_probability),
         "expected_purchases": flat(said.predictions.expected_purchases),
         "expected_spend": flat(said.predictions.expected_spend),
-        "reasons": pa.array(words or [None] * customers, pa.string()).take(of_customer),
+        "reasons": pa.array(words, pa.string()).take(of_customer) if words else pa.nulls(len(of_customer), pa.string()),
         "days_since_last_event": pa.array(said.silence).take(of_customer),
-        "model_name": pa.repeat(champion.recipe, len(of_customer)),
-        "model_version": pa.repeat(str(champion.number), len(of_customer)),
-        "run_id": pa.repeat(champion.run_id, len(of_customer)),
-        "question_digest": pa.repeat(champion.question_digest, len(of_customer)),
+        "model_name": all_the_same(champion.recipe),
+        "model_version": all_the_same(str(champion.number)),
+        "run_id": all_the_same(champion.run_id),
+        "question_digest": all_the_same(champion.question_digest),
     }
-    table = pa.table(frame, schema=SCHEMA)
+    table = pa.table(frame).select(SCHEMA.names)
     order = [settings.question.horizons.index(days) for days in sorted(horizons)]
     if order != sorted(order):
         table = table.sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])

@@ -17,6 +17,7 @@ from models.recurrent.batches import Floats32
 from pipeline.paths import atomically
 
 KEPT = b"recur.kept"
+NOTHING = pa.table({"customer_id": pa.array([], pa.string())})
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Block:
     last: Integers  # time of the last
     states: Floats32  # [customers, width], after the last; of width 0 where the model has none
     running: Running | None  # where the model reads aggregates, and something was read
-    pending: pa.Table  # events of theirs, or of newcomers, at or after the cutoff
+    pending: pa.Table  # events of theirs, or of newcomers, at or after the cutoff; without columns where there is none
     recent: Recent | None = None  # where the model has no state that remembers them
 
     @classmethod
@@ -85,7 +86,10 @@ class Block:
             recent = pa.table({"customer": pa.array(self.recent.customer), "time": pa.array(self.recent.time)})
             kept = {KEPT: str(self.recent.kept)}
             _write(folder / f"{number:04d}.recent.arrow", recent.replace_schema_metadata(kept), "lz4")
-        _write(folder / f"{number:04d}.pending.arrow", self.pending)
+        if len(self.pending):
+            _write(_pending(folder, number), self.pending)
+        else:
+            _pending(folder, number).unlink(missing_ok=True)
         columns = {"customer_id": self.customers}
         if width := self.states.shape[1]:
             columns["state"] = pa.FixedSizeListArray.from_arrays(pa.array(self.states.ravel()), width)
@@ -116,7 +120,7 @@ class Block:
             last=table["last"].to_numpy(),
             states=states,
             running=running,
-            pending=_read(folder / f"{number:04d}.pending.arrow"),
+            pending=_read(pending) if (pending := _pending(folder, number)).exists() else NOTHING,
             recent=recent,
         )
 
@@ -138,6 +142,10 @@ def slices(table: pa.Table, starts: list[str]) -> list[pa.Table]:
 
 def _customers(folder: Path, number: int) -> Path:
     return folder / f"{number:04d}.customers.arrow"
+
+
+def _pending(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.pending.arrow"
 
 
 def _write(path: Path, table: pa.Table, compression: str | None = None) -> None:

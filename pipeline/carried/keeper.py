@@ -153,6 +153,7 @@ class Keeper:
 
     def _night(self, events: Events, origin: Generation) -> Make:
         """Blocks from those of `origin` and the nights since."""
+        starts = origin.plan.starts
         held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
         waiting = [block.pending for block in held if len(block.pending)]
         rows = events.since(origin.cutoff, with_ids=bool(waiting))
@@ -161,20 +162,19 @@ class Keeper:
                 [("customer_id", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")]
             )
         fresh, later = before(rows.combine_chunks(), events.cutoff)
-        late = [_late(part, block) for part, block in zip(slices(fresh, origin.plan.starts), held, strict=True)]
+        late = [_late(part, block) for part, block in zip(slices(fresh, starts), held, strict=True)]
         anew = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
         again, later_again = before(events.of_customers(anew), events.cutoff)
         begun = self._begun(again)
-        read = pa.concat_tables([_without(fresh, anew), again])
-        read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
         pending = pa.concat_tables([_without(later, anew), later_again]).sort_by("customer_id")
-        parts = list(zip(slices(read, origin.plan.starts), slices(pending, origin.plan.starts), strict=True))
+        parts = list(zip(*(slices(table, starts) for table in (fresh, again, pending)), strict=True))
 
         def make(number: int) -> Block:
-            read, pending = parts[number]
-            return self._moved(
-                replace(self._read(origin.folder, number), pending=pending), read, anew, begun, events.cutoff
-            )
+            fresh, again, pending = parts[number]
+            read = pa.concat_tables([_without(fresh, anew), again])
+            read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
+            block = replace(self._read(origin.folder, number), pending=pending)
+            return self._moved(block, read, anew, begun, events.cutoff)
 
         return make
 
