@@ -7,6 +7,7 @@ is counted in trials and epochs, never in seconds.
 Optuna is imported here, and this module only where something is tuned.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,11 @@ def tune(
     churn, losses = valid.labels.churn[:, [place]], dict[int, Floats]()
 
     def fit(trial: optuna.Trial) -> float:
-        def on_epoch(epoch: int, measures: dict[str, float]) -> None:
+        reports = itertools.count()  # and not epochs, which begin again with each network of several
+
+        def on_epoch(_: int, measures: dict[str, float]) -> None:
             if "valid_log_loss" in measures:
-                trial.report(measures["valid_log_loss"], epoch)
+                trial.report(measures["valid_log_loss"], next(reports))
                 if trial.should_prune():
                     raise optuna.TrialPruned
 

@@ -1,5 +1,7 @@
 """Tuning: the defaults first, no more trials than were allowed, the best on validation taken."""
 
+import warnings
+
 import pytest
 
 from models import MODELS, model_class
@@ -57,6 +59,23 @@ def test_a_trial_that_falls_behind_is_given_up():
     assert len(told) == 8
     assert any(trial.log_loss is None for trial in told)
     assert all(trial.log_loss is not None for trial in told if trial.parameters["learning_rate"] == 0.01)
+
+
+def test_every_epoch_of_every_network_is_reported_once():
+    """A report of an epoch already told would be ignored, and Optuna says so."""
+    kind = model_class("feed_forward")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(
+            lambda tried: kind((HORIZON,), 5, max_epochs=2, seeds=2, head_units=8, **tried),
+            {"learning_rate": [0.01]},
+            {"learning_rate": 0.01},
+            2,
+            *halves(steady_world()),
+            HORIZON,
+            5,
+            lambda trial: None,
+        )
 
 
 @pytest.mark.parametrize("name", list(MODELS))
