@@ -17,6 +17,7 @@ TensorFlow is imported at the top, so this module is imported only where a netwo
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -55,13 +56,19 @@ def integrated_gradients(
     if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
         return None
     usual = _usual(ordinary, [name for name in inputs if name not in HISTORY])
-    gap = [name == GAP for name in channels.get("numeric", [])]
-    way = _Way(networks, usual, embeds, gap, horizon_index)
-    found, names = way.walk(reader), [name for given in inputs for name in channels[given]]
+    gap = tuple(name == GAP for name in channels.get("numeric", []))
+    way = _way(tuple(networks), embeds, gap, horizon_index)
+    found, names = way.walk(reader, usual), [name for given in inputs for name in channels[given]]
     if "numeric" in inputs:
-        found = np.column_stack([found, way.begins(reader) - np.median(way.begins(ordinary))])
+        found = np.column_stack([found, way.begins(reader, usual) - np.median(way.begins(ordinary, usual))])
         names.append(LENGTH)
     return pd.DataFrame(found, columns=names)
+
+
+@lru_cache(maxsize=1)
+def _way(networks: tuple[keras.Model, ...], embeds: bool, gap: tuple[bool, ...], horizon_index: int) -> "_Way":
+    """Kept for the next night of the same process: tracing it takes longer than walking it."""
+    return _Way(networks, embeds, gap, horizon_index)
 
 
 class _Way:
@@ -70,12 +77,11 @@ class _Way:
     def __init__(
         self,
         networks: Sequence[keras.Model],
-        usual: Mapping[str, Any],
         embeds: bool,
-        gap: list[bool],
+        gap: Sequence[bool],
         horizon_index: int,
     ) -> None:
-        self.inputs, self.usual, self.gap, self.horizon_index = networks[0].input, usual, gap, horizon_index
+        self.inputs, self.gap, self.horizon_index = networks[0].input, list(gap), horizon_index
         self.joins: list[keras.Model] = []
         self.answers: list[tuple[list[str], keras.Model]] = []
         for network in networks:
@@ -87,42 +93,52 @@ class _Way:
                 rest[JOINED] = steps
             self.answers.append((list(rest), keras.Model(list(rest.values()), network.output["churn"])))
         read = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.inputs.items()}
-        self.compiled = tf.function(self._at, input_signature=[read, *[tf.TensorSpec((), tf.float32)] * 2])
+        usual = {
+            name: tf.TensorSpec(spec.shape[1 if name == ROWS else 2 :], spec.dtype)
+            for name, spec in read.items()
+            if name not in (*HISTORY, *PLACES)
+        }
+        self.compiled = tf.function(self._at, input_signature=[read, usual, *[tf.TensorSpec((), tf.float32)] * 2])
 
-    def walk(self, reader: Reader) -> Floats:
+    def walk(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples, channels]: the contributions, in the order of the network's inputs."""
         places, weights = np.polynomial.legendre.leggauss(NODES if self.joins else NODES_OF_ROWS)
         parts = [
-            weight * self._ask(reader, place)[1] for place, weight in zip((places + 1) / 2, weights / 2, strict=True)
+            weight * self._ask(reader, usual, place)[1]
+            for place, weight in zip((places + 1) / 2, weights / 2, strict=True)
         ]
         found = np.asarray(sum(parts))
         if SILENCE in self.inputs:  # the last of the inputs
-            found[:, -1] = self._ask(reader, 1.0, silent=True)[0] - self._ask(reader, 1.0)[0]
+            found[:, -1] = self._ask(reader, usual, 1.0, silent=True)[0] - self._ask(reader, usual, 1.0)[0]
         return found
 
-    def begins(self, reader: Reader) -> Floats:
+    def begins(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples]: the logit of the ordinary customer with a history as long."""
-        return self._ask(reader, 0.0)[0]
+        return self._ask(reader, usual, 0.0)[0]
 
-    def _ask(self, reader: Reader, place: float, silent: bool = False) -> tuple[Floats, Floats]:
+    def _ask(
+        self, reader: Reader, usual: Mapping[str, Any], place: float, silent: bool = False
+    ) -> tuple[Floats, Floats]:
         logits, slopes = np.zeros(reader.examples), None
         for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
             arrays, example = reader.read(batch)
             logit, slope = self.compiled(
-                {name: arrays[name] for name in self.inputs}, np.float32(place), np.float32(silent)
+                {name: arrays[name] for name in self.inputs}, dict(usual), np.float32(place), np.float32(silent)
             )
             if slopes is None:
                 slopes = np.zeros((reader.examples, slope.shape[1]))
             logits[example.ravel()], slopes[example.ravel()] = logit.numpy(), slope.numpy()
         return logits, slopes if slopes is not None else np.zeros((0, 0))
 
-    def _at(self, arrays: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _at(
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """[batch]: the logit at `place` of [0, 1] on the way, the silence at `silent` of [0, 1]; [batch, channels]:
         slopes there, times the distances.
         """
         began, gone = [], []
         for member in range(len(self.answers)):
-            start, end = self._ends(arrays, member)
+            start, end = self._ends(arrays, usual, member)
             gone.append({name: end[name] - start[name] for name in end})
             at = {name: silent if name == SILENCE else place for name in end}
             began.append({name: start[name] + at[name] * gone[-1][name] for name in end})
@@ -141,9 +157,11 @@ class _Way:
         ]
         return tf.reshape(logit, [-1]), tf.concat(total, axis=1)
 
-    def _ends(self, arrays: dict[str, tf.Tensor], member: int) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        end = {name: arrays[name] for name in self.usual}
-        start = {name: tf.zeros_like(arrays[name]) + self.usual[name] for name in self.usual}
+    def _ends(
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], member: int
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        end = {name: arrays[name] for name in usual}
+        start = {name: tf.zeros_like(arrays[name]) + usual[name] for name in usual}
         if self.joins:
             read = {name: arrays[name] for name in self.joins[member].input}
             ordinary = {name: tf.zeros_like(values) for name, values in read.items()}
