@@ -88,7 +88,8 @@ class Models(Section):
     """The most epochs that a network trains; validation may stop it earlier."""
     trials: Annotated[int, Field(ge=0)] = 0
     """The trials by which each model is tuned, the same number for all: fits on the oldest window, judged by its
-    validation slice. 0 takes the defaults, which are trial 0 of any tuning.
+    validation slice. 0 takes the defaults, which are trial 0 of any tuning and give
+    way only to what is better beyond doubt.
     """
     margin: Annotated[float, Field(gt=0)] = 0.002
     """The difference in log loss below which two models count as equivalent."""

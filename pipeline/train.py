@@ -86,8 +86,8 @@ def budget(settings: Settings, meta: dict[str, Any]) -> str:
 def _tuned(
     settings: Settings, data: Dataset, meta: dict[str, Any], name: str, kind: type[Model], run: tracking.Run
 ) -> dict[str, Any]:
-    """The best parameters of `models.trials` trials on the oldest window, so that what is tuned has seen no test. A
-    model that has nothing to tune spends none.
+    """What `models.trials` trials on the oldest window choose, so that what is tuned has seen no test. A model that has
+    nothing to tune spends none.
     """
     if settings.models.trials < 2 or not kind.space:
         return {}

@@ -1,4 +1,4 @@
-"""Tuning: the defaults first, no more trials than were allowed, the best on validation taken."""
+"""Tuning: the defaults first, no more trials than were allowed, the best taken where it is so beyond doubt."""
 
 import warnings
 
