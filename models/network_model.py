@@ -17,7 +17,7 @@ from models.outcomes import (
     ValueScale,
     base_rates,
     held_out_labels,
-    log_loss,
+    levelled_loss,
     logit,
     observed_labels,
     ordered_by_horizon,
@@ -66,7 +66,7 @@ class NetworkModel(Model):
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Keras's seed is set first, so that two fits on a CPU are equal bit for bit. The weights kept are those of the
-        epoch with the lowest log loss on `valid`, over all horizons.
+        epoch with the lowest log loss on `valid`, over all horizons, levelled: see `outcomes.levelled`.
         """
         from models import training
 
@@ -215,7 +215,7 @@ class NetworkModel(Model):
 
 
 def _loss_of(ask: "Ask", reader: "Reader", churn: Floats) -> float:
-    return log_loss(churn, sigmoid(ask(reader)["churn"]))
+    return levelled_loss(churn, ask(reader)["churn"])
 
 
 def _weights_file(member: int) -> str:

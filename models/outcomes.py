@@ -10,6 +10,7 @@ from features.dataset import Floats, Labels
 
 FLOOR = 1e-7  # probabilities are held within [FLOOR, 1 - FLOOR] before a logarithm is taken
 VALUES = ("purchases", "spend")
+NEWTON_STEPS = 50
 STANDARD_ERRORS = 2.0  # by which something must be better to be so beyond doubt
 
 
@@ -35,6 +36,38 @@ def log_losses(churn: Floats, probability: Floats) -> Floats:
     held = np.clip(probability[observed], FLOOR, 1 - FLOOR)
     label = churn[observed]
     return np.asarray(-(label * np.log(held) + (1 - label) * np.log(1 - held)))
+
+
+def levelled_loss(churn: Floats, logits: Floats) -> float:
+    """The log loss of `levelled` logits: what a training is stopped by."""
+    return log_loss(churn, sigmoid(levelled(churn, logits)))
+
+
+def levelled(churn: Floats, logits: Floats) -> Floats:
+    """`logits` [examples, horizons], those of each horizon shifted together so that their mean probability is the base
+    rate of the observed `churn`.
+
+    A base rate that moved between training and validation is for calibration to mend. Were it held against a model,
+    the best epoch would be an early one that happens to lie at the new level, whatever it knows of customers.
+    """
+    shifted = np.array(logits, np.float64)
+    for place, rate in enumerate(base_rates(churn)):
+        known = np.isfinite(churn[:, place])
+        shifted[:, place] += _shift_to(rate, shifted[known, place]) if known.any() else 0.0
+    return shifted
+
+
+def _shift_to(rate: float, logits: Floats) -> float:
+    """By Newton's method: what to add to `logits` so that their mean probability is `rate`."""
+    shift = 0.0
+    for _ in range(NEWTON_STEPS):
+        probability = sigmoid(logits + shift)
+        slope = float((probability * (1 - probability)).mean())
+        step = (rate - float(probability.mean())) / max(slope, FLOOR)
+        shift += float(np.clip(step, -1, 1))
+        if abs(step) < 1e-9:
+            break
+    return shift
 
 
 def beyond_doubt(gain: Floats) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from features.dataset import Dataset, Floats
 from models.contract import Family, Model, OnEpoch, Predictions, Range, View
-from models.outcomes import held_out_labels, observed_labels, ordered_by_horizon
+from models.outcomes import held_out_labels, levelled_loss, logit, observed_labels, ordered_by_horizon
 
 if TYPE_CHECKING:
     import lightgbm
@@ -135,9 +135,17 @@ class LightGBM(Model):
         if valid is None or not len(valid[0]):
             return lightgbm.train(options, data, chosen["rounds"].get(key, chosen["max_rounds"] // 3)), []
         losses: dict[str, dict[str, list[float]]] = {}
+        feval = _levelled if outcome == "churn" else None
+        if feval:
+            options["metric"] = "None"
         stop = lightgbm.early_stopping(chosen["patience"], verbose=False)
         callbacks: list[Callable[..., Any]] = [lightgbm.record_evaluation(losses), stop]
         held = lightgbm.Dataset(valid[0], valid[1], reference=data)
-        booster = lightgbm.train(options, data, chosen["max_rounds"], [held], ["valid"], callbacks=callbacks)
+        booster = lightgbm.train(options, data, chosen["max_rounds"], [held], ["valid"], feval, callbacks=callbacks)
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
         return best, next(iter(losses["valid"].values()))
+
+
+def _levelled(probability: Floats, data: "lightgbm.Dataset") -> tuple[str, float, bool]:
+    """What churn's boosters stop by, as networks do: name, value, and that less is better."""
+    return "levelled_log_loss", levelled_loss(np.asarray(data.get_label())[:, None], logit(probability)[:, None]), False

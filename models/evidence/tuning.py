@@ -16,7 +16,7 @@ import optuna
 
 from features.dataset import Dataset, Floats
 from models.contract import Model, Range
-from models.outcomes import beyond_doubt, log_losses
+from models.outcomes import beyond_doubt, levelled, log_losses, logit, sigmoid
 
 BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be given up
 
@@ -42,8 +42,8 @@ def tune(
     on_trial: Callable[[Trial], None],
 ) -> dict[str, Any]:
     """The parameters of the best of `trials` fits of `make(parameters)` on `train`, by the log loss on `valid` at
-    `horizon`, or the defaults where it is not better beyond doubt; trials that fall behind the median of those before
-    are given up. `on_trial` is told of each.
+    `horizon`, levelled as that which stops a training, or the defaults where it is not better beyond doubt; trials that
+    fall behind the median of those before are given up. `on_trial` is told of each.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -66,7 +66,8 @@ def tune(
 
         model = make({name: _suggest(trial, name, values) for name, values in space.items()})
         model.fit(train, valid, on_epoch)
-        losses[trial.number] = log_losses(churn, model.predict(valid).churn_probability[:, [place]])
+        said = logit(model.predict(valid).churn_probability[:, [place]])
+        losses[trial.number] = log_losses(churn, sigmoid(levelled(churn, said)))
         return float(losses[trial.number].mean())
 
     def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:

@@ -16,7 +16,10 @@ from features.encoding import EncodedSteps
 from features.gaps import Gaps
 
 Floats32 = NDArray[np.float32]
-MIXED = 0.05  # lengths count as up to so much more or less when training batches are cut: mixed company
+LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by noise, and slowly
+# When training batches are cut a length counts as up to so many steps more, and as up to so large a share more or less.
+# Histories of one length are alike: a batch of none but first purchases pulls the weights to where only they are right.
+MIXED_STEPS, MIXED = 16, 0.4
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,21 @@ def cut_batches(
     chunks: Chunks, batch_size: int, max_cells: int, random: np.random.Generator | None = None
 ) -> list[Integers]:
     """Batches of chunks of like length: at most `batch_size` chunks and `max_cells` padded steps each (a single longer
-    chunk is a batch of its own). With `random` like lengths change places, and the batches are shuffled.
+    chunk is a batch of its own). With `random`, as when training, lengths are mixed and batches shuffled; and where
+    `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes.
     """
     if random is None:
         queue = np.argsort(chunks.length, kind="stable")
     else:
-        queue = np.argsort(chunks.length * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
+        longer = chunks.length + random.uniform(0, MIXED_STEPS, len(chunks))
+        queue = np.argsort(longer * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
     lengths, batches, begin = chunks.length[queue], [], 0
+    steps = np.append(0, np.cumsum(lengths))
     while begin < len(queue):
-        longest = np.maximum.accumulate(lengths[begin : begin + batch_size])
+        most = batch_size
+        if random is not None:
+            most = max(most, int(np.searchsorted(steps, steps[begin] + LEAST_STEPS)) - begin)
+        longest = np.maximum.accumulate(lengths[begin : begin + most])
         cells = longest * np.arange(1, len(longest) + 1)
         end = begin + max(int(np.searchsorted(cells, max_cells, side="right")), 1)
         batches.append(queue[begin:end])

@@ -8,7 +8,6 @@ from their number) and then rightly says so first.
 
 import argparse
 import sys
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from models import model_class
 from models.evidence.attributions import attributions
 from models.evidence.occlusion import occlusion
 from models.evidence.reasons import figures, reasons
-from tests.checks.planted_worlds import NETWORK, recipes
+from tests.checks.planted_worlds import recipe
 from tests.models.planted_worlds import QUESTION, planted, share_of_gain
 
 CAUSES = {
@@ -51,7 +50,7 @@ def main(worlds: list[str] = ALL, customers: int = CUSTOMERS) -> bool:
         part = np.arange(len(data)) % 5
         train, valid, test = data.select(part < 3), data.select(part == 3), data.select(part == 4)
         for name in MODELS:
-            model = model_class(name)(QUESTION.horizons, 1, **_parameters(world, name))
+            model = model_class(name)(QUESTION.horizons, 1, **recipe(world, name))
             model.fit(train, valid)
             said = model.predict(test).churn_probability[:, 0]
             learned = share_of_gain(said, truth[part == 4])
@@ -73,13 +72,6 @@ def main(worlds: list[str] = ALL, customers: int = CUSTOMERS) -> bool:
     print(f"the cause comes first for {np.mean(firsts):.0%} of those most at risk, over {len(firsts)} learned worlds")
     print(f"least share of those most at risk for whom a reason is the planted cause: {least:.2f}")
     return least >= NAMED
-
-
-def _parameters(world: str, name: str) -> dict[str, Any]:
-    found = recipes(world)
-    if name == "feed_forward":  # which reads no steps
-        return {key: value for key, value in NETWORK.items() if key not in ("max_steps", "batch_size")}
-    return found["gru" if name == "hybrid_gru" else name] if name in (*found, "hybrid_gru") else {}
 
 
 def _share(found: pd.DataFrame, causes: set[str], reasons_read: int) -> float:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from features.dataset import Sequences
 from features.encoding import Encoder, Standing
-from models.recurrent.batches import HistoryReader, cut_batches, cut_chunks
+from models.recurrent.batches import LEAST_STEPS, HistoryReader, cut_batches, cut_chunks
 from tests.models.worlds import steady_world
 
 histories = st.lists(st.integers(1, 40), min_size=1, max_size=12)
@@ -53,8 +53,18 @@ def test_batches_hold_every_chunk_once_and_keep_their_limits(lengths, batch_size
         batches = cut_batches(chunks, batch_size, max_cells, random)
         assert sorted(np.concatenate(batches)) == list(range(len(chunks)))
         for batch in batches:
-            assert len(batch) <= batch_size
+            enough = random is not None and chunks.length[batch[:-1]].sum() < LEAST_STEPS
+            assert len(batch) <= batch_size or enough
             assert len(batch) == 1 or len(batch) * chunks.length[batch].max() <= max_cells
+
+
+def test_training_batches_of_short_histories_hold_enough_steps_and_lengths_of_every_kind():
+    chunks = cut_chunks(pointers([1] * 3_000 + [9] * 1_000, 0))
+    batches = cut_batches(chunks, 32, 100_000, np.random.default_rng(1))
+    steps = [chunks.length[batch].sum() for batch in batches]
+    assert min(sorted(steps)[1:]) >= LEAST_STEPS
+    mixed = [len(np.unique(chunks.length[batch])) > 1 for batch in batches]
+    assert np.mean(mixed) > 0.5
 
 
 def test_the_order_of_batches_is_decided_by_the_seed_and_the_epoch():
