@@ -98,64 +98,82 @@ class _Way:
             for name, spec in read.items()
             if name not in (*HISTORY, *PLACES)
         }
-        self.compiled = tf.function(self._at, input_signature=[read, usual, *[tf.TensorSpec((), tf.float32)] * 2])
+        signature = [read, usual, *[tf.TensorSpec((), tf.float32)] * 2]
+        # Autograph would rewrite every layer's source, which has nothing for it.
+        self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
+        self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
 
     def walk(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples, channels]: the contributions, in the order of the network's inputs."""
         places, weights = np.polynomial.legendre.leggauss(NODES if self.joins else NODES_OF_ROWS)
         parts = [
-            weight * self._ask(reader, usual, place)[1]
+            weight * self._ask(self.slopes, reader, usual, place)
             for place, weight in zip((places + 1) / 2, weights / 2, strict=True)
         ]
         found = np.asarray(sum(parts))
         if SILENCE in self.inputs:  # the last of the inputs
-            found[:, -1] = self._ask(reader, usual, 1.0, silent=True)[0] - self._ask(reader, usual, 1.0)[0]
+            last, before = (self._ask(self.logit, reader, usual, 1.0, silent)[:, 0] for silent in (1.0, 0.0))
+            found[:, -1] = last - before
         return found
 
     def begins(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples]: the logit of the ordinary customer with a history as long."""
-        return self._ask(reader, usual, 0.0)[0]
+        return self._ask(self.logit, reader, usual, 0.0)[:, 0]
 
     def _ask(
-        self, reader: Reader, usual: Mapping[str, Any], place: float, silent: bool = False
-    ) -> tuple[Floats, Floats]:
-        logits, slopes = np.zeros(reader.examples), None
+        self, compiled: Any, reader: Reader, usual: Mapping[str, Any], place: float, silent: float = 0.0
+    ) -> Floats:
+        """[examples, columns]: what `compiled` says of each."""
+        said = np.zeros((reader.examples, 0))
         for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
             arrays, example = reader.read(batch)
-            logit, slope = self.compiled(
-                {name: arrays[name] for name in self.inputs}, dict(usual), np.float32(place), np.float32(silent)
-            )
-            if slopes is None:
-                slopes = np.zeros((reader.examples, slope.shape[1]))
-            logits[example.ravel()], slopes[example.ravel()] = logit.numpy(), slope.numpy()
-        return logits, slopes if slopes is not None else np.zeros((0, 0))
+            given = {name: arrays[name] for name in self.inputs}
+            here = compiled(given, dict(usual), np.float32(place), np.float32(silent)).numpy()
+            if not said.size:
+                said = np.zeros((reader.examples, here.shape[1]))
+            said[example.ravel()] = here
+        return said
 
-    def _at(
+    def _logit_at(
         self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """[batch]: the logit at `place` of [0, 1] on the way, the silence at `silent` of [0, 1]; [batch, channels]:
-        slopes there, times the distances.
-        """
-        began, gone = [], []
-        for member in range(len(self.answers)):
-            start, end = self._ends(arrays, usual, member)
-            gone.append({name: end[name] - start[name] for name in end})
-            at = {name: silent if name == SILENCE else place for name in end}
-            began.append({name: start[name] + at[name] * gone[-1][name] for name in end})
+    ) -> tf.Tensor:
+        """[batch, 1]: the logit at `place` of [0, 1] on the way, the silence at `silent` of [0, 1]."""
+        return self._logit(arrays, self._between(arrays, usual, place, silent)[0])
+
+    def _slopes_at(
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+    ) -> tf.Tensor:
+        """[batch, channels]: the logit's slopes there, times the distances."""
+        at, gone = self._between(arrays, usual, place, silent)
         with tf.GradientTape() as tape:
-            tape.watch(began)
-            fixed = {name: arrays[name] for name in PLACES if name in arrays}
-            logits = [
-                answer([(fixed | at)[name] for name in names], training=False)[..., self.horizon_index]
-                for (names, answer), at in zip(self.answers, began, strict=True)
-            ]
-            logit = logits[0] if len(logits) == 1 else _logit_of_mean(logits)
-        slopes = tape.gradient(logit, began, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            tape.watch(at)
+            logit = self._logit(arrays, at)
+        slopes = tape.gradient(logit, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         total = [
             self._by_channel(name, tf.add_n([slope[name] * way[name] for slope, way in zip(slopes, gone, strict=True)]))
             for name in self._order()
         ]
-        return tf.reshape(logit, [-1]), tf.concat(total, axis=1)
+        return tf.concat(total, axis=1)
+
+    def _between(
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+    ) -> tuple[list[dict[str, tf.Tensor]], list[dict[str, tf.Tensor]]]:
+        """For each network where the way has come to, and how far it goes in all."""
+        at, gone = [], []
+        for member in range(len(self.answers)):
+            start, end = self._ends(arrays, usual, member)
+            gone.append({name: end[name] - start[name] for name in end})
+            share = {name: silent if name == SILENCE else place for name in end}
+            at.append({name: start[name] + share[name] * gone[-1][name] for name in end})
+        return at, gone
+
+    def _logit(self, arrays: dict[str, tf.Tensor], at: list[dict[str, tf.Tensor]]) -> tf.Tensor:
+        fixed = {name: arrays[name] for name in PLACES if name in arrays}
+        logits = [
+            answer([(fixed | given)[name] for name in names], training=False)[..., self.horizon_index]
+            for (names, answer), given in zip(self.answers, at, strict=True)
+        ]
+        return tf.reshape(logits[0] if len(logits) == 1 else _logit_of_mean(logits), [-1, 1])
 
     def _ends(
         self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], member: int

@@ -1,10 +1,14 @@
 """What every network does around its own layers: train, predict, save and load, with the same heads and loop."""
 
 import json
+import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -67,6 +71,7 @@ class NetworkModel(Model):
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Keras's seed is set first, so that two fits on a CPU are equal bit for bit. The weights kept are those of the
         epoch with the lowest log loss on `valid`, over all horizons, levelled: see `outcomes.levelled`.
+        Of several networks, which are trained side by side, `on_epoch` is told of the first; if it raises, all stop.
         """
         from models import training
 
@@ -79,15 +84,28 @@ class NetworkModel(Model):
         churn = asked = None
         if valid is not None:
             churn, asked = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
-        planned, found = self._planned_epochs(validated=valid is not None), []
-        for member, network in enumerate(self.networks):
-            plan = self._plan(planned[member], member)
-            valid_loss = None
+        planned, given_up = self._planned_epochs(validated=valid is not None), Event()
+
+        def one(member: int) -> tuple[int, dict[str, list[float]]]:
+            network, plan, valid_loss = self.networks[member], self._plan(planned[member], member), None
             if churn is not None and asked is not None:
                 valid_loss = partial(_loss_of, self.asks[member], asked, churn)
-            epochs, curves = training.train(network, plan, reader, valid_loss, on_epoch)
-            found.append(epochs)
+
+            def told(epoch: int, measures: dict[str, float]) -> None:
+                if member == 0 and on_epoch:
+                    with _setting(given_up):
+                        on_epoch(epoch, measures)
+                elif given_up.is_set():
+                    raise CancelledError
+
+            return training.train(network, plan, reader, valid_loss, told)
+
+        # One network's small steps leave the second core idle.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            trained = list(pool.map(one, range(len(self.networks))))
+        for member, (_, curves) in enumerate(trained):
             self.curves |= {f"{name}_{member + 1}" if member else name: curve for name, curve in curves.items()}
+        found = [epochs for epochs, _ in trained]
         self.parameters["epochs"] = found if len(found) > 1 else found[0]
         answers = self.ask(self._reader(train, None, training=False))
         self.values = {name: self.values[name].calibrated(getattr(labels, name), answers[name]) for name in VALUES}
@@ -212,6 +230,16 @@ class NetworkModel(Model):
             churn_weight=chosen["churn_weight"],
             gap_weight=chosen.get("gap_weight", 0.0),
         )
+
+
+@contextmanager
+def _setting(given_up: Event) -> Iterator[None]:
+    """Sets it where what is done within fails."""
+    try:
+        yield
+    except BaseException:
+        given_up.set()
+        raise
 
 
 def _loss_of(ask: "Ask", reader: "Reader", churn: Floats) -> float:

@@ -100,7 +100,7 @@ def train(
 def ask(network: keras.Model) -> Callable[[Reader], dict[str, Floats]]:
     """A function, compiled once, from a reader to each head's outputs for all its examples, [examples, horizons]."""
 
-    @tf.function(input_signature=[_signature(network)])
+    @tf.function(input_signature=[_signature(network)], autograph=False)
     def compiled(arrays: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         given = network(arrays, training=False)
         return {head: given[head] for head in HEADS}
@@ -132,7 +132,8 @@ class Update:
             labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
         self.read = _signature(network) | labels
         scalar = tf.TensorSpec((), tf.float32)
-        self.compiled = tf.function(self._step, input_signature=[self.read, scalar, scalar])
+        # Autograph would rewrite every layer's source, which has nothing for it.
+        self.compiled = tf.function(self._step, input_signature=[self.read, scalar, scalar], autograph=False)
 
     def epoch(self, epoch: int) -> float:
         """Every chunk once, in an order that the seed and the epoch decide. Returns the mean loss of the batches."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
@@ -244,6 +245,7 @@ def has_state(model: Model) -> TypeGuard[SequenceModel]:
     return isinstance(model, SequenceModel) and model.has_state
 
 
+@lru_cache(maxsize=1)  # its functions are traced once a process, not once a night
 def _stepper(model: Model) -> "Stepper | None":
     if not has_state(model):
         return None
