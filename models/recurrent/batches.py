@@ -17,6 +17,7 @@ from features.gaps import Gaps
 
 Floats32 = NDArray[np.float32]
 LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by noise, and slowly
+LEAST_BATCHES = 16  # in a pass, if it takes smaller ones: so many updates are the least to learn from
 # When training batches are cut a length counts as up to so many steps more, and as up to so large a share more or less.
 # Histories of one length are alike: a batch of none but first purchases pulls the weights to where only they are right.
 MIXED_STEPS, MIXED = 16, 0.4
@@ -75,7 +76,8 @@ def cut_batches(
 ) -> list[Integers]:
     """Batches of chunks of like length: at most `batch_size` chunks and `max_cells` padded steps each (a single longer
     chunk is a batch of its own). With `random`, as when training, lengths are mixed and batches shuffled; and where
-    `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes.
+    `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes, as long as there are
+    `LEAST_BATCHES`.
     """
     if random is None:
         queue = np.argsort(chunks.length, kind="stable")
@@ -84,10 +86,11 @@ def cut_batches(
         queue = np.argsort(longer * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
     lengths, batches, begin = chunks.length[queue], [], 0
     steps = np.append(0, np.cumsum(lengths))
+    least = min(LEAST_STEPS, steps[-1] // LEAST_BATCHES)
     while begin < len(queue):
         most = batch_size
         if random is not None:
-            most = max(most, int(np.searchsorted(steps, steps[begin] + LEAST_STEPS)) - begin)
+            most = max(most, int(np.searchsorted(steps, steps[begin] + least)) - begin)
         longest = np.maximum.accumulate(lengths[begin : begin + most])
         cells = longest * np.arange(1, len(longest) + 1)
         end = begin + max(int(np.searchsorted(cells, max_cells, side="right")), 1)

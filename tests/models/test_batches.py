@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from features.dataset import Sequences
 from features.encoding import Encoder, Standing
-from models.recurrent.batches import LEAST_STEPS, HistoryReader, cut_batches, cut_chunks
+from models.recurrent.batches import LEAST_BATCHES, LEAST_STEPS, HistoryReader, cut_batches, cut_chunks
 from tests.models.worlds import steady_world
 
 histories = st.lists(st.integers(1, 40), min_size=1, max_size=12)
@@ -59,10 +59,12 @@ def test_batches_hold_every_chunk_once_and_keep_their_limits(lengths, batch_size
 
 
 def test_training_batches_of_short_histories_hold_enough_steps_and_lengths_of_every_kind():
-    chunks = cut_chunks(pointers([1] * 3_000 + [9] * 1_000, 0))
+    chunks = cut_chunks(pointers([1] * 9_000 + [9] * 1_000, 0))
     batches = cut_batches(chunks, 32, 100_000, np.random.default_rng(1))
     steps = [chunks.length[batch].sum() for batch in batches]
     assert min(sorted(steps)[1:]) >= LEAST_STEPS
+    few = cut_batches(cut_chunks(pointers([1] * 900, 0)), 4, 100_000, np.random.default_rng(1))
+    assert len(few) >= LEAST_BATCHES
     mixed = [len(np.unique(chunks.length[batch])) > 1 for batch in batches]
     assert np.mean(mixed) > 0.5
 
