@@ -59,7 +59,7 @@ def test_batches_hold_every_chunk_once_and_keep_their_limits(lengths, batch_size
 
 
 def test_training_batches_of_short_histories_hold_enough_steps_and_lengths_of_every_kind():
-    chunks = cut_chunks(pointers([1] * 9_000 + [9] * 1_000, 0))
+    chunks = cut_chunks(pointers([1] * 9_000 + [9] * 2_000, 0))
     batches = cut_batches(chunks, 32, 100_000, np.random.default_rng(1))
     steps = [chunks.length[batch].sum() for batch in batches]
     assert min(sorted(steps)[1:]) >= LEAST_STEPS
