@@ -3,9 +3,8 @@
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -93,8 +92,11 @@ class NetworkModel(Model):
 
             def told(epoch: int, measures: dict[str, float]) -> None:
                 if member == 0 and on_epoch:
-                    with _setting(given_up):
+                    try:
                         on_epoch(epoch, measures)
+                    except BaseException:
+                        given_up.set()
+                        raise
                 elif given_up.is_set():
                     raise CancelledError
 
@@ -230,16 +232,6 @@ class NetworkModel(Model):
             churn_weight=chosen["churn_weight"],
             gap_weight=chosen.get("gap_weight", 0.0),
         )
-
-
-@contextmanager
-def _setting(given_up: Event) -> Iterator[None]:
-    """Sets it where what is done within fails."""
-    try:
-        yield
-    except BaseException:
-        given_up.set()
-        raise
 
 
 def _loss_of(ask: "Ask", reader: "Reader", churn: Floats) -> float:
