@@ -130,7 +130,7 @@ class _Keras:
         from models import model_class
         from models.outcomes import VALUES, ValueScale, base_rates
         from models.recurrent import network
-        from models.training import Update
+        from models.training import Compiled, Update
 
         labels = observed_labels(train.labels)
         self.batch_size = batch_size
@@ -146,20 +146,20 @@ class _Keras:
         plan = self.model._plan(4, 0)
         cells = batch_size * self.model.parameters["max_steps"]
         self.plan = replace(plan, batch_size=batch_size, max_cells=cells, learning_rate=rate)
-        self.update = Update(self.model.networks[0], self.reader, self.plan)
+        self.compiled, network = Compiled(self.model.networks[0]), self.model.networks[0]
+        self.update = Update(network, self.compiled, self.reader, self.plan)
 
     def batches(self, random: np.random.Generator) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
         for batch in self.reader.cut(self.plan.batch_size, self.plan.max_cells, random):
             arrays, example = self.reader.read(batch)
-            yield {name: arrays[name] for name in self.update.read}, self.reader.chunks.length[batch], example
+            yield {name: arrays[name] for name in self.compiled.read}, self.reader.chunks.length[batch], example
 
     def learn(self, arrays: dict[str, Any], length: np.ndarray, progress: float) -> None:
-        rate = np.float32(self.plan.learning_rate_at(progress))
-        self.update.compiled(arrays, rate, np.float32(0.9))
+        self.update.step(arrays, self.plan.learning_rate_at(progress), 0.9)
 
     def probability(self, data: Dataset) -> np.ndarray:
         reader = self.model._reader(data, None, training=False)
-        return np.asarray(sigmoid(self.model.ask(reader)["churn"]))
+        return np.asarray(sigmoid(self.compiled.ask(reader, self.update.weights.numpy())["churn"]))
 
 
 def _keras_gru() -> type:

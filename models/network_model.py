@@ -3,7 +3,6 @@
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,9 +29,9 @@ from models.outcomes import (
 if TYPE_CHECKING:
     import keras
 
-    from models.training import Reader
+    from models.training import Compiled, Reader, Weights
 
-    Ask = Callable[[Reader], dict[str, Floats]]
+NOT_BUILT_OF = ("seeds", "epochs", "max_epochs", "patience", "learning_rate", "weight_decay", "optimizer")
 
 
 class NetworkModel(Model):
@@ -65,7 +64,7 @@ class NetworkModel(Model):
     }
     values: dict[str, ValueScale]
     networks: "list[keras.Model]"
-    asks: "list[Ask]"
+    compiled: "Compiled"  # what they do, as functions of their weights
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Keras's seed is set first, so that two fits on a CPU are equal bit for bit. The weights kept are those of the
@@ -88,7 +87,7 @@ class NetworkModel(Model):
         def one(member: int) -> tuple[int, dict[str, list[float]]]:
             network, plan, valid_loss = self.networks[member], self._plan(planned[member], member), None
             if churn is not None and asked is not None:
-                valid_loss = partial(_loss_of, self.asks[member], asked, churn)
+                valid_loss = partial(_loss_of, self.compiled, asked, churn)
 
             def told(epoch: int, measures: dict[str, float]) -> None:
                 if member == 0 and on_epoch:
@@ -100,7 +99,7 @@ class NetworkModel(Model):
                 elif given_up.is_set():
                     raise CancelledError
 
-            return training.train(network, plan, reader, valid_loss, told)
+            return training.train(network, self.compiled, plan, reader, valid_loss, told)
 
         # One network's small steps leave the second core idle.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -181,17 +180,25 @@ class NetworkModel(Model):
 
         from models import training
 
-        self.networks, self.asks = [], []
+        self.networks = []
         for member in range(self.parameters["seeds"]):
             keras.utils.set_random_seed(self._member_seed(member))
             self.networks.append(self._network(churn_bias, self._member_seed(member)))
-            self.asks.append(training.ask(self.networks[-1]))
+        first = self.networks[0]
+        built_of = {name: value for name, value in self.parameters.items() if name not in NOT_BUILT_OF}
+        facts = json.dumps([type(self).__name__, self.horizons, built_of, self._state()])
+        architecture = training.Architecture(tuple(type(layer) for layer in first.layers), facts, first)
+        self.compiled = training.compiled_for(
+            architecture, self.parameters["churn_weight"], self.parameters.get("gap_weight", 0.0)
+        )
 
     def ask(self, reader: "Reader") -> dict[str, Floats]:
         """Each head's answers for all examples of `reader` [examples, horizons], averaged over the networks: churn is
         the logit of the mean probability, purchases and spend the logarithms of the mean expectations.
         """
-        return self.averaged([ask(reader) for ask in self.asks])
+        from models.training import weights_of
+
+        return self.averaged([self.compiled.ask(reader, weights_of(network)) for network in self.networks])
 
     @staticmethod
     def averaged(each: list[dict[str, Floats]]) -> dict[str, Floats]:
@@ -229,13 +236,11 @@ class NetworkModel(Model):
             batch_size=chosen["batch_size"],
             max_cells=chosen["batch_size"] * chosen.get("max_steps", 1),
             seed=self._member_seed(member),
-            churn_weight=chosen["churn_weight"],
-            gap_weight=chosen.get("gap_weight", 0.0),
         )
 
 
-def _loss_of(ask: "Ask", reader: "Reader", churn: Floats) -> float:
-    return levelled_loss(churn, ask(reader)["churn"])
+def _loss_of(compiled: "Compiled", reader: "Reader", churn: Floats, weights: "Weights") -> float:
+    return levelled_loss(churn, compiled.ask(reader, weights)["churn"])
 
 
 def _weights_file(member: int) -> str:

@@ -6,8 +6,9 @@ once. Keras and TensorFlow are imported at the top, so this module is imported o
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import keras
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from features.dataset import Floats, Integers
 from models.contract import OnEpoch
 
+Weights = NDArray[np.float32]  # [parameters]
 HEADS = ("churn", "purchases", "spend")
 VALUE_HEADS_WEIGHT = 0.3  # of the deviances of purchases and spend, beside the cross-entropy of churn
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -58,8 +60,6 @@ class Plan:
     batch_size: int
     max_cells: int  # padded steps in one batch at the most
     seed: int
-    churn_weight: float = 1.0  # of the cross-entropy of churn
-    gap_weight: float = 0.0  # of the negative log likelihood of the gaps, for a network with a survival head
 
     def learning_rate_at(self, progress: float) -> float:
         """A linear rise, then half a cosine down to zero; `progress` is in [0, 1]."""
@@ -67,24 +67,28 @@ class Plan:
 
 
 def train(
-    network: keras.Model, plan: Plan, reader: Reader, valid_loss: Callable[[], float] | None, on_epoch: OnEpoch | None
+    network: keras.Model,
+    compiled: "Compiled",
+    plan: Plan,
+    reader: Reader,
+    valid_loss: Callable[[Weights], float] | None,
+    on_epoch: OnEpoch | None,
 ) -> tuple[int, dict[str, list[float]]]:
     """Train `network`, and leave it with the averaged weights of its best epoch: the one with the lowest `valid_loss`,
     which is asked after every epoch; without it, the last. Returns that epoch, from 1, and the curves.
 
     What is judged and kept is a running average of the weights: much of what averaging over seeds gives, at no cost.
     """
-    update = Update(network, reader, plan)
+    update = Update(network, compiled, reader, plan)
     curves: dict[str, list[float]] = {}
     best_loss, best_epoch, best_weights = math.inf, 0, update.averaged_weights()
     for epoch in range(1, plan.epochs + 1):
         measures = {"train_loss": update.epoch(epoch)}
+        averaged = update.averaged_weights()
         if valid_loss is None:
-            best_epoch, best_weights = epoch, update.averaged_weights()
+            best_epoch, best_weights = epoch, averaged
         else:
-            running = update.replace_weights(update.averaged_weights())
-            measures["valid_log_loss"] = valid_loss()
-            averaged = update.replace_weights(running)
+            measures["valid_log_loss"] = valid_loss(averaged)
             if measures["valid_log_loss"] < best_loss:
                 best_loss, best_epoch, best_weights = measures["valid_log_loss"], epoch, averaged
         for name, value in measures.items():
@@ -93,47 +97,123 @@ def train(
             on_epoch(epoch, measures)
         if epoch - best_epoch >= plan.patience:
             break
-    update.replace_weights(best_weights)
+    set_weights(network, best_weights)
     return best_epoch, curves
 
 
-def ask(network: keras.Model) -> Callable[[Reader], dict[str, Floats]]:
-    """A function, compiled once, from a reader to each head's outputs for all its examples, [examples, horizons]."""
+def weights_of(network: keras.Model) -> Weights:
+    """Those that are trained, one after the other."""
+    return np.concatenate([weight.numpy().ravel() for weight in network.trainable_variables])
 
-    @tf.function(input_signature=[_signature(network)], autograph=False)
-    def compiled(arrays: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        given = network(arrays, training=False)
-        return {head: given[head] for head in HEADS}
 
-    def answers(reader: Reader) -> dict[str, Floats]:
-        gathered = {head: np.zeros((reader.examples, network.output[head].shape[-1])) for head in HEADS}
+def set_weights(network: keras.Model, weights: Weights) -> None:
+    """The inverse of `weights_of`."""
+    for weight in network.trainable_variables:
+        own, weights = np.split(weights, [math.prod(weight.shape)])
+        weight.assign(own.reshape(weight.shape))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What networks have in common that differ in their weights alone: `facts` is all that they were built of."""
+
+    layers: tuple[type, ...]
+    facts: str
+    network: keras.Model = field(compare=False)  # one of them
+
+
+@lru_cache(maxsize=8)  # tracing takes seconds, and networks of one architecture come one after the other
+def compiled_for(architecture: Architecture, churn_weight: float, gap_weight: float) -> "Compiled":
+    return Compiled(architecture.network, churn_weight, gap_weight)
+
+
+class Compiled:
+    """What a network answers, and the gradient of its loss, as functions of its weights [parameters], each traced once:
+    they serve every network of its architecture, in threads side by side too.
+    """
+
+    def __init__(self, network: keras.Model, churn_weight: float = 1.0, gap_weight: float = 0.0) -> None:
+        self.network, self.churn_weight, self.gap_weight = network, churn_weight, gap_weight
+        self.sizes = [math.prod(weight.shape) for weight in network.trainable_variables]
+        self.learns_gaps = bool(gap_weight) and "log_rate" in network.output
+        labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
+        if self.learns_gaps:
+            labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
+        asked = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+        self.read = asked | labels
+        weights = tf.TensorSpec((sum(self.sizes),), tf.float32)
+        seeds = [tf.TensorSpec(seed.shape, seed.dtype) for seed in network.non_trainable_variables]
+        # Autograph would rewrite every layer's source, which has nothing for it.
+        self._answer = tf.function(self._heads, input_signature=[asked, weights], autograph=False)
+        self.descent = tf.function(self._clipped, input_signature=[self.read, weights, seeds], autograph=False)
+
+    def ask(self, reader: Reader, weights: Weights) -> dict[str, Floats]:
+        """Each head's outputs for all examples of `reader`, [examples, horizons]."""
+        gathered = {head: np.zeros((reader.examples, self.network.output[head].shape[-1])) for head in HEADS}
+        given = tf.constant(weights)
         for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
             arrays, example = reader.read(batch)
-            for head, values in compiled({name: arrays[name] for name in network.input}).items():
+            for head, values in self._answer({name: arrays[name] for name in self.network.input}, given).items():
                 gathered[head][example[example >= 0]] = values.numpy()[example >= 0]
         return gathered
 
-    return answers
+    def loss_and_gradients(
+        self, arrays: dict[str, tf.Tensor], weights: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """The loss of one batch, and its gradient for each of the network's trainable weights; `seeds` are the states
+        of what draws at random, which come back moved on.
+        """
+        parts = self._parts(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(parts)
+            given = {name: arrays[name] for name in self.network.input}
+            answers, seeds, held = self.network.stateless_call(parts, seeds, given, training=True, return_losses=True)
+            loss = self.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            if "direct" in answers:
+                loss += _observed_mean(arrays["churn"], answers["direct"], _cross_entropy)
+                loss += tf.add_n(held)  # what holds its slopes
+            if self.learns_gaps:
+                gaps = self.network.get_layer("hazard").loss(answers["log_rate"], arrays["gap"], arrays["ended"])
+                known = tf.reduce_sum(tf.cast(tf.math.is_finite(arrays["ended"]), tf.float32))
+                loss += self.gap_weight * tf.reduce_sum(gaps) / tf.maximum(known, 1.0)
+            for head, deviance in (("purchases", _poisson), ("spend", _tweedie)):
+                loss += VALUE_HEADS_WEIGHT * _observed_mean(arrays[head], answers[head], deviance)
+        unread = tf.UnconnectedGradients.ZERO  # a weight that this plan's loss does not reach
+        return loss, tape.gradient(loss, parts, unconnected_gradients=unread), seeds
+
+    def _clipped(
+        self, arrays: dict[str, tf.Tensor], weights: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """The same with one gradient [parameters], each weight's share of it no longer than 1."""
+        loss, gradients, seeds = self.loss_and_gradients(arrays, weights, seeds)
+        clipped = [tf.reshape(tf.clip_by_norm(tf.convert_to_tensor(each), 1.0), [-1]) for each in gradients]
+        return loss, tf.concat(clipped, axis=0), seeds
+
+    def _heads(self, arrays: dict[str, tf.Tensor], weights: tf.Tensor) -> dict[str, tf.Tensor]:
+        seeds = [seed.value for seed in self.network.non_trainable_variables]
+        answers, _ = self.network.stateless_call(self._parts(weights), seeds, arrays, training=False)
+        return {head: answers[head] for head in HEADS}
+
+    def _parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
+        shapes = [weight.shape for weight in self.network.trainable_variables]
+        parts = tf.split(weights, self.sizes)
+        return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Update:
-    """One step of gradient descent, compiled once, with a running average of the weights beside it."""
+    """One step of gradient descent on a network's weights [parameters], with a running average of them beside."""
 
-    def __init__(self, network: keras.Model, reader: Reader, plan: Plan) -> None:
-        self.network, self.reader, self.plan = network, reader, plan
+    def __init__(self, network: keras.Model, compiled: Compiled, reader: Reader, plan: Plan) -> None:
+        self.compiled, self.reader, self.plan = compiled, reader, plan
+        self.weights = keras.Variable(weights_of(network), name="weights")
+        self.average = tf.Variable(self.weights.value)
+        self.seeds = [tf.convert_to_tensor(seed.value) for seed in network.non_trainable_variables]
         self.optimizer = _optimizer(plan)
-        self.weights = network.trainable_variables
-        self.optimizer.build(self.weights)
-        self.average = [tf.Variable(weight.value) for weight in self.weights]
+        self.optimizer.build([self.weights])
         self.updates = 0
-        labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
-        self.learns_gaps = bool(plan.gap_weight) and "log_rate" in network.output
-        if self.learns_gaps:
-            labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
-        self.read = _signature(network) | labels
         scalar = tf.TensorSpec((), tf.float32)
-        # Autograph would rewrite every layer's source, which has nothing for it.
-        self.compiled = tf.function(self._step, input_signature=[self.read, scalar, scalar], autograph=False)
+        signature = [tf.TensorSpec(self.weights.shape, tf.float32), scalar, scalar]
+        self._apply = tf.function(self._applied, input_signature=signature, autograph=False)
 
     def epoch(self, epoch: int) -> float:
         """Every chunk once, in an order that the seed and the epoch decide. Returns the mean loss of the batches."""
@@ -147,53 +227,33 @@ class Update:
             keep = min(1 - 1 / AVERAGED_UPDATES, (1 + self.updates) / (10 + self.updates))
             self.updates += 1
             arrays, _ = self.reader.read(batch)
-            arrays = {name: arrays[name] for name in self.read}
-            losses.append(self.compiled(arrays, np.float32(plan.learning_rate_at(progress)), np.float32(keep)))
+            losses.append(self.step(arrays, plan.learning_rate_at(progress), keep))
         return float(np.mean([loss.numpy() for loss in losses]))
 
-    def averaged_weights(self) -> list[NDArray[np.float32]]:
-        return [average.numpy() for average in self.average]
-
-    def replace_weights(self, weights: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Put `weights` into the network. Returns those that were there."""
-        replaced = [weight.numpy() for weight in self.weights]
-        for weight, value in zip(self.weights, weights, strict=True):
-            weight.assign(value)
-        return replaced
-
-    def loss_and_gradients(self, arrays: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss of one batch, and its gradient for each of the network's trainable weights, before clipping."""
-        with tf.GradientTape() as tape:
-            answers = self.network({name: arrays[name] for name in self.network.input}, training=True)
-            loss = self.plan.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
-            if "direct" in answers:
-                loss += _observed_mean(arrays["churn"], answers["direct"], _cross_entropy)
-                loss += tf.add_n(self.network.losses)  # what holds its slopes
-            if self.learns_gaps:
-                gaps = self.network.get_layer("hazard").loss(answers["log_rate"], arrays["gap"], arrays["ended"])
-                known = tf.reduce_sum(tf.cast(tf.math.is_finite(arrays["ended"]), tf.float32))
-                loss += self.plan.gap_weight * tf.reduce_sum(gaps) / tf.maximum(known, 1.0)
-            for head, deviance in (("purchases", _poisson), ("spend", _tweedie)):
-                loss += VALUE_HEADS_WEIGHT * _observed_mean(arrays[head], answers[head], deviance)
-        return loss, tape.gradient(loss, [weight.value for weight in self.weights])
-
-    def _step(self, arrays: dict[str, tf.Tensor], learning_rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
-        loss, gradients = self.loss_and_gradients(arrays)
-        self.optimizer.learning_rate.assign(learning_rate)
-        self.optimizer.apply(gradients, self.weights)
-        for average, weight in zip(self.average, self.weights, strict=True):
-            average.assign(keep * average + (1 - keep) * weight.value)
+    def step(self, arrays: Mapping[str, Any], learning_rate: float, keep: float) -> tf.Tensor:
+        """Learn from one batch, as `Reader.read` gives it. Returns its loss."""
+        given = {name: arrays[name] for name in self.compiled.read}
+        loss, gradient, self.seeds = self.compiled.descent(given, self.weights.value, self.seeds)
+        self._apply(gradient, np.float32(learning_rate), np.float32(keep))
         return loss
+
+    def averaged_weights(self) -> Weights:
+        return np.asarray(self.average.numpy())
+
+    def _applied(self, gradient: tf.Tensor, learning_rate: tf.Tensor, keep: tf.Tensor) -> None:
+        self.optimizer.learning_rate.assign(learning_rate)
+        self.optimizer.apply([gradient], [self.weights])
+        self.average.assign(keep * self.average + (1 - keep) * self.weights.value)
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
     """AdamW and SGD (with Nesterov's momentum) let the weights decay apart from the gradient; Adam has no decay."""
     if plan.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=plan.weight_decay, clipnorm=1.0)
+        return keras.optimizers.AdamW(weight_decay=plan.weight_decay)
     if plan.optimizer == "adam":
-        return keras.optimizers.Adam(clipnorm=1.0)
+        return keras.optimizers.Adam()
     if plan.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=plan.weight_decay, clipnorm=1.0)
+        return keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=plan.weight_decay)
     raise ValueError(f"optimizer {plan.optimizer!r} is none of {', '.join(OPTIMIZERS)}")
 
 
@@ -224,7 +284,3 @@ def _observed_mean(
     observed = tf.math.is_finite(labels)
     losses = tf.where(observed, loss(tf.where(observed, labels, 0.0), answers), 0.0)
     return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(tf.cast(observed, tf.float32)), 1.0)
-
-
-def _signature(network: keras.Model) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}

@@ -82,13 +82,13 @@ def _forward(made: Case) -> Arrays:
 
 
 def _gradient(made: Case) -> Arrays:
-    return made.by_name(made.update("sgd", RATE, 0.0).loss_and_gradients(made.tensors())[1])
+    return made.loss_and_gradients()[1]
 
 
 def _updated(cell: str, seed: int, optimizer: str) -> Arrays:
-    """The weights after one update of a fresh case, by the compiled step that training runs."""
+    """The weights after one update of a fresh case."""
     fresh = case(cell, seed)
-    fresh.update(optimizer, RATE, DECAY).compiled(fresh.tensors(), np.float32(RATE), np.float32(0.5))
+    fresh.learn(optimizer, RATE, DECAY)
     return fresh.values()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from models.recurrent.network import Widths, build_network
-from models.training import Plan, Update
+from models.training import Compiled, Plan, Update, set_weights, weights_of
 from tests.models.reference import Arrays
 
 UNITS, HIDDEN, CHANNELS, CONTEXT, HORIZONS, HISTORIES, STEPS, ASKED = 4, 5, 3, 2, 2, 3, 7, 3
@@ -41,9 +41,18 @@ class Case:
         found = {name: like_weights[place[variable.path]] for name, variable in self.variables().items()}
         return _named(found)
 
-    def update(self, optimizer: str, learning_rate: float, decay: float) -> Update:
+    def loss_and_gradients(self) -> tuple[float, Arrays]:
+        seeds = [seed.value for seed in self.network.non_trainable_variables]
+        given = self.tensors(), weights_of(self.network), seeds
+        loss, gradients, _ = Compiled(self.network).loss_and_gradients(*given)
+        return float(loss), self.by_name(gradients)
+
+    def learn(self, optimizer: str, learning_rate: float, decay: float) -> None:
+        """One step, by the compiled functions that training runs."""
         plan = Plan(optimizer, learning_rate, decay, 1, 1, 1, HISTORIES, 1, 0)
-        return Update(self.network, None, plan)  # type: ignore[arg-type]  # no epoch is run, so nothing is read
+        update = Update(self.network, Compiled(self.network), None, plan)  # type: ignore[arg-type]  # nothing is read
+        update.step(self.tensors(), learning_rate, 0.5)
+        set_weights(self.network, update.weights.numpy())
 
     def tensors(self) -> dict[str, Any]:
         import tensorflow as tf

@@ -8,6 +8,7 @@ from models import model_class
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard, stretches
 from models.recurrent.network import Widths, build_network
+from models.training import weights_of
 from tests.models.worlds import DAY, HORIZON, change_after, halves, steady_world
 
 BEGINS = [0.0, 2.0, 5.0]
@@ -67,7 +68,8 @@ def test_seeds_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
     model = model_class("gru")((HORIZON,), 5, seeds=2, **small)
     model.fit(train, valid)
     reader = model._reader(valid, None, training=False)
-    each = [1 / (1 + np.exp(-ask(reader)["churn"])) for ask in model.asks]
+    answers = [model.compiled.ask(reader, weights_of(network)) for network in model.networks]
+    each = [1 / (1 + np.exp(-given["churn"])) for given in answers]
     assert not np.array_equal(*each)
     assert model.predict(valid).churn_probability == pytest.approx(np.mean(each, axis=0), abs=1e-12)
     assert len(model.parameters["epochs"]) == 2

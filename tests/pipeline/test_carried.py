@@ -164,7 +164,7 @@ def test_what_was_killed_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(KeyboardInterrupt):
         list(world.keeper("hybrid_gru").answers(FIRST))
     assert same(expected, list(world.keeper("hybrid_gru").answers(FIRST)))
-    assert made[:3] == [0, 1, 1]
+    assert sorted(made)[:3] == [0, 1, 1]  # in whichever order the threads came to them
 
 
 def test_state_is_of_one_model(world: World) -> None:
