@@ -198,7 +198,9 @@ class NetworkModel(Model):
         """
         from models.training import weights_of
 
-        return self.averaged([self.compiled.ask(reader, weights_of(network)) for network in self.networks])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            weights = [weights_of(network) for network in self.networks]
+            return self.averaged(list(pool.map(partial(self.compiled.ask, reader), weights)))
 
     @staticmethod
     def averaged(each: list[dict[str, Floats]]) -> dict[str, Floats]:

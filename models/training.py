@@ -138,7 +138,7 @@ class Compiled:
         self.learns_gaps = bool(gap_weight) and "log_rate" in network.output
         labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
         if self.learns_gaps:
-            labels |= {name: tf.TensorSpec((None, None), tf.float32) for name in ("gap", "ended")}
+            labels |= {name: tf.TensorSpec((None,), tf.float32) for name in ("gap", "ended")}
         asked = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
         self.read = asked | labels
         weights = tf.TensorSpec((sum(self.sizes),), tf.float32)
@@ -168,7 +168,9 @@ class Compiled:
             tape.watch(parts)
             given = {name: arrays[name] for name in self.network.input}
             answers, seeds, held = self.network.stateless_call(parts, seeds, given, training=True, return_losses=True)
-            loss = self.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
+            loss = tf.constant(0.0)
+            if self.churn_weight:  # without, nothing of what only churn is told by need be worked out
+                loss += self.churn_weight * _observed_mean(arrays["churn"], answers["churn"], _cross_entropy)
             if "direct" in answers:
                 loss += _observed_mean(arrays["churn"], answers["direct"], _cross_entropy)
                 loss += tf.add_n(held)  # what holds its slopes

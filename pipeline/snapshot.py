@@ -10,6 +10,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -149,7 +150,8 @@ def slice_of(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -
 def seen_in_training(data: Dataset, meta: dict[str, Any], name: str, window: int = -1) -> np.ndarray:
     """Whether the customer of each example of a slice is in the training slice of its window, in their order."""
     asked, trained = (_at(data, meta["windows"][window][part]).customer_id for part in (name, "train"))
-    return np.isin(asked, trained)
+    found: np.ndarray = pd.Index(asked).isin(trained)
+    return found
 
 
 def test_of(data: Dataset, meta: dict[str, Any]) -> Dataset:

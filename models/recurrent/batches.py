@@ -20,7 +20,7 @@ LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by
 LEAST_BATCHES = 16  # in a pass, if it takes smaller ones: so many updates are the least to learn from
 # When training batches are cut a length counts as up to so many steps more, and as up to so large a share more or less.
 # Histories of one length are alike: a batch of none but first purchases pulls the weights to where only they are right.
-MIXED_STEPS, MIXED = 16, 0.4
+MIXED_STEPS, MIXED = 16, 0.05
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class HistoryReader:
         Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `length` [batch], of
         which steps are real, `position` [batch, asked],
         `context` [batch, asked, channels], `silence` [batch, asked], and when training each label [batch, asked,
-        horizons], `gap` and `ended` [batch, steps], NaN where there is none.
+        horizons], NaN where there is none, `gap` and `ended` [real steps], one history after the other.
         """
         chunks = self.chunks
         length = chunks.length[batch]
@@ -137,7 +137,7 @@ class HistoryReader:
         }
         if self.gaps is not None:
             for name, each in (("gap", self.gaps.days), ("ended", self.gaps.ended)):
-                arrays[name] = np.where(real, each[flat], np.nan).astype(np.float32)
+                arrays[name] = each[flat[real]].astype(np.float32)
         if self.labels is not None:
             for name in ("churn", "purchases", "spend"):
                 values = getattr(self.labels, name)[example].astype(np.float32)

@@ -54,6 +54,13 @@ class AtPosition(layers.Layer):
         return tf.gather(states, position, batch_dims=1)
 
 
+class RealSteps(layers.Layer):
+    """`states` [batch, steps, channels] to those within the `length` [batch] of each history, [real steps, channels]."""
+
+    def call(self, states: Any, length: Any) -> Any:
+        return tf.boolean_mask(states, tf.sequence_mask(length, tf.shape(states)[1]))
+
+
 @dataclass(frozen=True)
 class Survival:
     """What the survival head needs to know: see `hazard.stretches`."""
@@ -79,7 +86,7 @@ def build_network(
     direct: Direct | None = None,
 ) -> keras.Model:
     """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons], and
-    with a survival head the `log_rate` [batch, steps, stretches] after every step.
+    with a survival head the `log_rate` [real steps, stretches] after every step of one history after the other.
 
     `truncate` is how many steps at the most the gradient reaches back. With a `direct` head, which reads the aggregates
     alone, churn is the mean of its logit and the other's. Without the state (`with_state` False) the heads see the
@@ -114,20 +121,22 @@ def build_network(
         seen = inputs["context"]
     outputs = heads(layers.Dropout(dropout)(seen), widths.horizons, head_units, dropout, churn_bias)
     if survival:
-        start = StartAt(survival.log_rate)
-        lasting = layers.Dense(head_units, activation="relu", name="lasting")(layers.Dropout(dropout)(states))
-        log_rate = layers.Dense(len(survival.begins), bias_initializer=start, name="log_rate")(
-            layers.Dropout(dropout)(lasting)
-        )
+        lasting = layers.Dense(head_units, activation="relu", name="lasting")
+        rates = layers.Dense(len(survival.begins), bias_initializer=StartAt(survival.log_rate), name="log_rate")
+
+        def log_rate(states: keras.KerasTensor) -> keras.KerasTensor:
+            return rates(layers.Dropout(dropout)(lasting(layers.Dropout(dropout)(states))))
+
         hazard = Hazard(survival.begins, survival.horizons, name="hazard")
         inputs["silence"] = keras.Input((None,), name="silence")
-        then = AtPosition(name="then")(log_rate, inputs["position"])
+        then = log_rate(asked)
         if survival.adjusted:
             told = layers.Dense(head_units, activation="relu", name="told")(layers.Dropout(dropout)(seen))
             then += layers.Dense(len(survival.begins), kernel_initializer="zeros", name="adjustment")(
                 layers.Dropout(dropout)(told)
             )
-        outputs |= {"log_rate": log_rate, "survival": hazard(then, inputs["silence"])}
+        real = RealSteps(name="real")(states, inputs["length"])
+        outputs |= {"log_rate": log_rate(real), "survival": hazard(then, inputs["silence"])}
         if survival.gives_churn:
             outputs["churn"] = outputs["survival"]
     if direct:
