@@ -30,6 +30,8 @@ from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED, Reader
 
 NODES = 16  # places on the way at which the gradient is taken: Gauss and Legendre's
 NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
+FIRST, LAST = np.zeros(1), np.ones(1)  # places of the ordinary customer and of the customer
+ROWS_AT_ONCE, CELLS_AT_ONCE = 1_024, 131_072  # customers times places in one batch, and their padded steps, at the most
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
 PLACES = ("length", "position")  # where to read and to ask: no quantities
@@ -98,7 +100,7 @@ class _Way:
             for name, spec in read.items()
             if name not in (*HISTORY, *PLACES)
         }
-        signature = [read, usual, *[tf.TensorSpec((), tf.float32)] * 2]
+        signature = [read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
         # Autograph would rewrite every layer's source, which has nothing for it.
         self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
         self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
@@ -106,45 +108,43 @@ class _Way:
     def walk(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples, channels]: the contributions, in the order of the network's inputs."""
         places, weights = np.polynomial.legendre.leggauss(NODES if self.joins else NODES_OF_ROWS)
-        parts = [
-            weight * self._ask(self.slopes, reader, usual, place)
-            for place, weight in zip((places + 1) / 2, weights / 2, strict=True)
-        ]
-        found = np.asarray(sum(parts))
+        found = np.asarray(np.moveaxis(self._ask(self.slopes, reader, usual, (places + 1) / 2), 1, -1) @ (weights / 2))
         if SILENCE in self.inputs:  # the last of the inputs
-            last, before = (self._ask(self.logit, reader, usual, 1.0, silent)[:, 0] for silent in (1.0, 0.0))
+            last, before = (self._ask(self.logit, reader, usual, LAST, silent)[:, 0, 0] for silent in (1.0, 0.0))
             found[:, -1] = last - before
         return found
 
     def begins(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
         """[examples]: the logit of the ordinary customer with a history as long."""
-        return self._ask(self.logit, reader, usual, 0.0)[:, 0]
+        return self._ask(self.logit, reader, usual, FIRST)[:, 0, 0]
 
     def _ask(
-        self, compiled: Any, reader: Reader, usual: Mapping[str, Any], place: float, silent: float = 0.0
+        self, compiled: Any, reader: Reader, usual: Mapping[str, Any], places: Floats, silent: float = 0.0
     ) -> Floats:
-        """[examples, columns]: what `compiled` says of each."""
-        said = np.zeros((reader.examples, 0))
-        for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+        """[examples, places, columns]: what `compiled` says of each, all places at once."""
+        said = np.zeros((reader.examples, len(places), 0))
+        for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
             arrays, example = reader.read(batch)
             given = {name: arrays[name] for name in self.inputs}
-            here = compiled(given, dict(usual), np.float32(place), np.float32(silent)).numpy()
+            here = compiled(given, dict(usual), places.astype(np.float32), np.float32(silent)).numpy()
             if not said.size:
-                said = np.zeros((reader.examples, here.shape[1]))
-            said[example.ravel()] = here
+                said = np.zeros((reader.examples, len(places), here.shape[1]))
+            said[example.ravel()] = here.reshape(-1, len(places), here.shape[1])
         return said
 
     def _logit_at(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
     ) -> tf.Tensor:
-        """[batch, 1]: the logit at `place` of [0, 1] on the way, the silence at `silent` of [0, 1]."""
-        return self._logit(arrays, self._between(arrays, usual, place, silent)[0])
+        """[batch times places, 1]: the logit at `places` of [0, 1] on the way, the silence at `silent` of [0, 1]."""
+        arrays = _at_each(arrays, places)
+        return self._logit(arrays, self._between(arrays, usual, places, silent)[0])
 
     def _slopes_at(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
     ) -> tf.Tensor:
-        """[batch, channels]: the logit's slopes there, times the distances."""
-        at, gone = self._between(arrays, usual, place, silent)
+        """[batch times places, channels]: the logit's slopes there, times the distances."""
+        arrays = _at_each(arrays, places)
+        at, gone = self._between(arrays, usual, places, silent)
         with tf.GradientTape() as tape:
             tape.watch(at)
             logit = self._logit(arrays, at)
@@ -156,14 +156,19 @@ class _Way:
         return tf.concat(total, axis=1)
 
     def _between(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], place: tf.Tensor, silent: tf.Tensor
+        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
     ) -> tuple[list[dict[str, tf.Tensor]], list[dict[str, tf.Tensor]]]:
         """For each network where the way has come to, and how far it goes in all."""
         at, gone = [], []
+        rows = tf.shape(next(iter(arrays.values())))[0]
+        place = tf.tile(places, [rows // tf.shape(places)[0]])
         for member in range(len(self.answers)):
             start, end = self._ends(arrays, usual, member)
             gone.append({name: end[name] - start[name] for name in end})
-            share = {name: silent if name == SILENCE else place for name in end}
+            share = {
+                name: silent if name == SILENCE else tf.reshape(place, [-1, *[1] * (len(way.shape) - 1)])
+                for name, way in gone[-1].items()
+            }
             at.append({name: start[name] + share[name] * gone[-1][name] for name in end})
         return at, gone
 
@@ -210,6 +215,11 @@ class _Way:
         if name == SILENCE:
             return tf.reshape(given, [-1, 1])
         return given[:, 0] if rank == 3 else given
+
+
+def _at_each(arrays: dict[str, tf.Tensor], places: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Every row once for each of `places`, one after the other."""
+    return {name: tf.repeat(values, tf.shape(places)[0], axis=0) for name, values in arrays.items()}
 
 
 def _logit_of_mean(logits: list[tf.Tensor]) -> tf.Tensor:

@@ -55,7 +55,7 @@ class AtPosition(layers.Layer):
 
 
 class RealSteps(layers.Layer):
-    """`states` [batch, steps, channels] to those within the `length` [batch] of each history, [real steps, channels]."""
+    """`states` [batch, steps, channels] to those within each history's `length` [batch], [real steps, channels]."""
 
     def call(self, states: Any, length: Any) -> Any:
         return tf.boolean_mask(states, tf.sequence_mask(length, tf.shape(states)[1]))
