@@ -50,8 +50,7 @@ def environment(settings: Settings, port: int = 8080) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # Networks train and blocks are scored side by side, each on one core: splitting such small products costs more.
-        "TF_NUM_INTEROP_THREADS": "1",
+        # Networks train and blocks are scored side by side: splitting their small products too would cost more.
         "TF_NUM_INTRAOP_THREADS": "1",
         # Services run in var/, whose folder of served models would else stand before the package of that name.
         "PYTHONSAFEPATH": "1",
