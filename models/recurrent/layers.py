@@ -11,11 +11,13 @@ A packed array [real steps, ...] holds step 0 of every history, then step 1 of t
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 from keras import layers
 
+STEPS_A_TURN = 4  # of a loop: what a turn costs beside its steps is paid once for all of them
 Tensor = Any
 Run = Callable[..., tuple[Tensor, ...]]
 Step = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
@@ -25,30 +27,48 @@ def _loop(
     step: Step, states: tuple[Tensor, ...], widths: tuple[int, ...], sizes: Tensor, back: bool
 ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     """`step(own, *states)` from the first step to the last, or backwards, where `own` cuts a packed array to the rows
-    of the step. It gives the states for the next step and what is kept, of as many `widths`: the last states, and all
-    that was kept, packed.
+    of the step. It gives the states for the next step and what is kept, of as many `widths`: the last states of a loop
+    that goes backwards, and all that was kept, packed.
     """
-    steps, starts = tf.shape(sizes)[0], tf.cumsum(sizes, exclusive=True)
+    turns = -(-tf.shape(sizes)[0] // STEPS_A_TURN)
+    sizes = tf.pad(sizes, [[0, turns * STEPS_A_TURN - tf.shape(sizes)[0]]])  # steps that nobody takes
+    zeros = tf.zeros_like(sizes)
+    # Worked out for all steps at once: in a loop each of these is an operation a step.
+    begins = tf.stack([tf.cumsum(sizes, exclusive=True), zeros], axis=1)
+    extents = tf.stack([sizes, zeros - 1], axis=1)
+    entering = sizes - tf.concat([sizes[1:], [0]], axis=0)
+    paddings = tf.reshape(tf.stack([zeros, entering, zeros, zeros], axis=1), [-1, 2, 2])
+    by_turn = [
+        tf.reshape(each, [turns, STEPS_A_TURN, *each.shape[1:]])
+        for each in (begins, extents, paddings if back else tf.zeros_like(begins))
+    ]
     kinds = [tf.TensorShape([None, state.shape[-1]]) for state in states]
-    arrays = tuple(
-        tf.TensorArray(states[0].dtype, steps, infer_shape=False, element_shape=(None, width)) for width in widths
-    )
+    all_kept = tf.TensorArray(states[0].dtype, turns, infer_shape=False, element_shape=(None, sum(widths)))
 
-    def one(count: Tensor, now: tuple[Tensor, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        at = steps - 1 - count if back else count
-        start, size = starts[at], sizes[at]
-        # Forwards histories end and leave; backwards they enter, and nothing comes from after their end.
-        fitting = [tf.pad(state, [[0, size - tf.shape(state)[0]], [0, 0]]) if back else state[:size] for state in now]
-        now, kept = step(lambda packed: packed[start : start + size], *fitting)
-        return count + 1, now, tuple(array.write(at, value) for array, value in zip(arrays, kept, strict=True))
+    def turn(count: Tensor, now: tuple[Tensor, ...], all_kept: Any) -> tuple[Any, ...]:
+        place = turns - 1 - count if back else count
+        steps = list(zip(*(tf.unstack(each[place]) for each in by_turn), strict=True))
+        parts = []
+        for begin, extent, change in reversed(steps) if back else steps:
+            # Forwards histories end and leave; backwards they enter, and nothing comes from after their end.
+            now = tuple(tf.pad(state, change) if back else _cut(state, change, extent) for state in now)
+            now, kept = step(partial(_cut, begin=begin, extent=extent), *now)
+            parts.append(tf.concat(kept, axis=1))
+        return count + 1, now, all_kept.write(place, tf.concat(parts[::-1] if back else parts, axis=0))
 
-    _, last, arrays = tf.while_loop(
-        lambda count, *_: count < steps,
-        one,
-        (0, states, arrays),
-        shape_invariants=(tf.TensorShape([]), tuple(kinds), tuple(tf.TensorShape(None) for _ in arrays)),
+    _, last, all_kept = tf.while_loop(
+        lambda count, *_: count < turns,
+        turn,
+        (0, states, all_kept),
+        shape_invariants=(tf.TensorShape([]), tuple(kinds), tf.TensorShape(None)),
     )
-    return last, [array.concat() for array in arrays]
+    return last, tf.split(all_kept.concat(), widths, axis=1)
+
+
+def _cut(rows: Tensor, begin: Tensor, extent: Tensor) -> Tensor:
+    part = tf.slice(rows, begin, extent)
+    part.set_shape([None, rows.shape[-1]])
+    return part
 
 
 def _before(first: Tensor, states: Tensor, sizes: Tensor) -> Tensor:
@@ -98,11 +118,14 @@ def _gru(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tenso
     units = u.shape[0]
     given = tf.matmul(x, w) + tf.concat([b[0, : 2 * units] + b[1, : 2 * units], b[0, 2 * units :]], axis=0)
 
+    said_more = b[1, 2 * units :]
+
     def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
-        given_here, recalled = own(given), tf.matmul(h, u)
-        gates = tf.sigmoid(given_here[:, : 2 * units] + recalled[:, : 2 * units])
-        update, said = gates[:, :units], recalled[:, 2 * units :] + b[1, 2 * units :]
-        candidate = tf.tanh(given_here[:, 2 * units :] + gates[:, units:] * said)
+        to_gates, to_candidate = tf.split(own(given), [2 * units, units], axis=1)
+        recalled, said = tf.split(tf.matmul(h, u), [2 * units, units], axis=1)
+        gates, said = tf.sigmoid(to_gates + recalled), said + said_more
+        update, reset = tf.split(gates, 2, axis=1)
+        candidate = tf.tanh(to_candidate + reset * said)
         h = candidate + update * (h - candidate)
         return (h,), (h, gates, said, candidate)
 
@@ -139,20 +162,21 @@ def _lstm(
     given = tf.matmul(x, w) + b
 
     def forward(own: Callable[[Tensor], Tensor], h: Tensor, c: Tensor) -> Any:
-        inner = own(given) + tf.matmul(h, u)
-        enter_forget, leave = tf.sigmoid(inner[:, : 2 * units]), tf.sigmoid(inner[:, 3 * units :])
-        candidate = tf.tanh(inner[:, 2 * units : 3 * units])
-        c = enter_forget[:, units:] * c + enter_forget[:, :units] * candidate
+        enter_forget, candidate, leave = tf.split(own(given) + tf.matmul(h, u), [2 * units, units, units], axis=1)
+        enter_forget, candidate, leave = tf.sigmoid(enter_forget), tf.tanh(candidate), tf.sigmoid(leave)
+        enter, forget = tf.split(enter_forget, 2, axis=1)
+        c = forget * c + enter * candidate
         shown = tf.tanh(c)
         h = leave * shown
-        return (h, c), (h, c, tf.concat([enter_forget, candidate, leave], axis=1), shown)
+        return (h, c), (h, c, enter_forget, candidate, leave, shown)
 
-    widths = (units, units, 4 * units, units)
-    _, (states, cells, gates, shown) = _loop(forward, (first, first_cell), widths, sizes, back=False)
+    widths = (units, units, 2 * units, units, units, units)
+    _, kept = _loop(forward, (first, first_cell), widths, sizes, back=False)
+    states, cells, enter_forget, candidate, leave, shown = kept
 
     def gradient(above: Tensor, above_cell: Tensor) -> tuple[Tensor, ...]:
         before, before_cell = _before(first, states, sizes), _before(first_cell, cells, sizes)
-        enter, forget, candidate, leave = tf.split(gates, 4, axis=1)
+        enter, forget = tf.split(enter_forget, 2, axis=1)
         by_cell = tf.concat(
             [candidate * enter * (1 - enter), before_cell * forget * (1 - forget), enter * (1 - candidate**2)], axis=1
         )
