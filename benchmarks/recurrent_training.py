@@ -112,7 +112,7 @@ def _contenders(train: Dataset, batches: int) -> dict[str, Callable[[], Rate]]:
         "ours": lambda: _timed(ours, None),
         "ours_large_batches": lambda: _timed(large, None),
         "keras_one_sequence_an_example": lambda: _timed(single, batches),
-        "bare_dense_gru": _bare_dense(ours.update.network),
+        "bare_dense_gru": _bare_dense(ours.model.networks[0]),
     }
     if importlib.util.find_spec("torch"):
         packed, one = _Torch(large), _Torch(single)
