@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from models.training import Compiled, Reader, Weights
 
+# Parameters that say how a network is trained and leave what it computes as it is.
 NOT_BUILT_OF = ("seeds", "epochs", "max_epochs", "patience", "learning_rate", "weight_decay", "optimizer")
 
 

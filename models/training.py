@@ -124,6 +124,7 @@ class Architecture:
 
 @lru_cache(maxsize=8)  # tracing takes seconds, and networks of one architecture come one after the other
 def compiled_for(architecture: Architecture, churn_weight: float, gap_weight: float) -> "Compiled":
+    """The functions of all networks of `architecture`, kept for the next of them."""
     return Compiled(architecture.network, churn_weight, gap_weight)
 
 

@@ -117,7 +117,6 @@ def _gru(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tenso
     """Gates update, reset, candidate; the reset gate comes after the recurrent matrix; the bias has two rows."""
     units = u.shape[0]
     given = tf.matmul(x, w) + tf.concat([b[0, : 2 * units] + b[1, : 2 * units], b[0, 2 * units :]], axis=0)
-
     said_more = b[1, 2 * units :]
 
     def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
