@@ -63,8 +63,9 @@ class Scaled:
 @dataclass(frozen=True)
 class Encoder:
     """Numeric channels are the signed logarithm of every numeric column (and whether it is null, where training saw
-    nulls), the logarithm of the gap since the customer's previous event, and the calendar as sine and cosine: hour,
-    weekday, and time of year where training spans a year. A channel that does not vary in training is left out.
+    nulls), the logarithm of the gap since the customer's previous event (null at the first event of all, so that this
+    one is told from all others), and the calendar as sine and cosine: hour, weekday, and time of year where training
+    spans a year. A channel that does not vary in training is left out.
     """
 
     steps: tuple[Scaled, ...]
@@ -178,11 +179,11 @@ def _step_channels(sequences: Sequences, previous: Integers | None = None) -> di
     gap = np.diff(time, prepend=time[:1]) / MICROSECONDS_A_DAY
     held = np.diff(sequences.offsets) > 0
     first = sequences.offsets[:-1][held]
-    gap[first] = 0.0
+    gap[first] = np.nan
     if previous is not None:
         before = previous[held]
-        gap[first] = np.where(before == NEVER, 0, time[first] - before) / MICROSECONDS_A_DAY
-    channels["gap"] = np.log1p(gap)
+        gap[first] = np.where(before == NEVER, np.nan, _days(time[first] - before))
+    channels["gap"], channels["gap_is_null"] = np.log1p(gap), np.isnan(gap).astype(np.float64)
     day = time // MICROSECONDS_A_DAY
     for name, turns in (
         ("hour", time % MICROSECONDS_A_DAY / MICROSECONDS_A_DAY),

@@ -2,9 +2,8 @@
 
 On the straight way from an ordinary customer to the customer, each input is given its gradient, meaned over the way,
 times the distance that it goes: what they are given adds up to the difference of the two logits. An ordinary step of a
-history is training's mean (0 in every numeric channel, category unknown), but the first, before which there is no gap,
-like every first step, keeps its own; of what is known at the cutoff, and of
-aggregates, the median of the ordinary customers is ordinary.
+history is training's mean (0 in every numeric channel, category unknown), and the first one of all is as the first one
+of everybody; of what is known at the cutoff, and of aggregates, the median of the ordinary customers is ordinary.
 
 The ordinary customer keeps the length of the customer's own history, for a network cannot read half a step. What the
 length alone does is the difference between their logit and the median one of ordinary customers, each with a length of
@@ -35,7 +34,7 @@ ROWS_AT_ONCE, CELLS_AT_ONCE = 1_024, 131_072  # customers times places in one ba
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
 PLACES = ("length", "position")  # where to read and to ask: no quantities
-GAP = "gap"
+BEGINS = "gap_is_null"  # the channel that tells the first step
 ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
 SILENCE = "silence"
 LENGTH = "events"
@@ -58,8 +57,8 @@ def integrated_gradients(
     if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
         return None
     usual = _usual(ordinary, [name for name in inputs if name not in HISTORY])
-    gap = tuple(name == GAP for name in channels.get("numeric", []))
-    way = _way(tuple(networks), embeds, gap, horizon_index)
+    begins = tuple(name == BEGINS for name in channels.get("numeric", []))
+    way = _way(tuple(networks), embeds, begins, horizon_index)
     found, names = way.walk(reader, usual), [name for given in inputs for name in channels[given]]
     if "numeric" in inputs:
         found = np.column_stack([found, way.begins(reader, usual) - np.median(way.begins(ordinary, usual))])
@@ -68,9 +67,9 @@ def integrated_gradients(
 
 
 @lru_cache(maxsize=1)
-def _way(networks: tuple[keras.Model, ...], embeds: bool, gap: tuple[bool, ...], horizon_index: int) -> "_Way":
+def _way(networks: tuple[keras.Model, ...], embeds: bool, begins: tuple[bool, ...], horizon_index: int) -> "_Way":
     """Kept for the next night of the same process: tracing it takes longer than walking it."""
-    return _Way(networks, embeds, gap, horizon_index)
+    return _Way(networks, embeds, begins, horizon_index)
 
 
 class _Way:
@@ -80,10 +79,10 @@ class _Way:
         self,
         networks: Sequence[keras.Model],
         embeds: bool,
-        gap: Sequence[bool],
+        begins: Sequence[bool],
         horizon_index: int,
     ) -> None:
-        self.inputs, self.gap, self.horizon_index = networks[0].input, list(gap), horizon_index
+        self.inputs, self.kept, self.horizon_index = networks[0].input, list(begins), horizon_index
         self.joins: list[keras.Model] = []
         self.answers: list[tuple[list[str], keras.Model]] = []
         for network in networks:
@@ -188,8 +187,7 @@ class _Way:
         if self.joins:
             read = {name: arrays[name] for name in self.joins[member].input}
             ordinary = {name: tf.zeros_like(values) for name, values in read.items()}
-            numeric = read["numeric"]
-            ordinary["numeric"] = tf.concat([tf.where(self.gap, numeric[:, :1], 0.0), ordinary["numeric"][:, 1:]], 1)
+            ordinary["numeric"] = tf.where(self.kept, read["numeric"], 0.0)
             end[JOINED], start[JOINED] = self.joins[member](read), self.joins[member](ordinary)
         return start, end
 

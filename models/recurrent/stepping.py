@@ -38,6 +38,11 @@ class Stepper:
         self._members = [_Member(network, model.cell) for network in model.networks]
         self.width = sum(member.width for member in self._members)
 
+    def trace(self) -> None:
+        """What the first call would else wait for: the networks' functions are traced."""
+        for member in self._members:
+            member.trace()
+
     def start(self, customers: int) -> Floats32:
         """The states of customers of whom nothing was read."""
         return np.tile(np.concatenate([member.first for member in self._members]), (customers, 1))
@@ -101,6 +106,10 @@ class _Member:
         self._ask = tf.function(
             lambda arrays: self._asked(arrays, training=False), input_signature=[asked], autograph=False
         )
+
+    def trace(self) -> None:
+        for function in (self._read, self._ask):
+            function.get_concrete_function()
 
     def advance(self, states: Floats32, steps: EncodedSteps, start: Integers, length: Integers) -> Floats32:
         """The states after the steps `start[i]:start[i] + length[i]`."""

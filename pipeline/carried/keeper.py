@@ -8,7 +8,7 @@ that a night scored again is the same, and a run that was killed goes on at its 
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -106,18 +106,24 @@ class Keeper:
         made: made, written and asked in one go, so that none is read that was just in memory.
         """
         require_loaded(self._store, cutoff)
-        folder, plan, make = self._generation(Events(self._settings, self._store, cutoff))
-
-        def told(number: int) -> T:
-            if make is None or Block.is_whole(folder, number):
-                return say(self._read(folder, number))
-            block = make(number)
-            block.write(folder, number)
-            return say(block)
-
-        # Each block on one core: splitting such small products among cores costs more than it gains.
         said: list[T] = []
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        cores = os.cpu_count()
+        # Each block on one core: splitting such small products among cores costs more than it gains. Beside them goes
+        # what waits for the disk, or for nothing that they do.
+        with threadpool_limits(1), ThreadPoolExecutor(cores) as beside, ThreadPoolExecutor(cores) as pool:
+            if self._stepper is not None:
+                beside.submit(self._stepper.trace)
+            folder, plan, make = self._generation(Events(self._settings, self._store, cutoff), beside)
+
+            def told(number: int) -> T:
+                if make is None or Block.is_whole(folder, number):
+                    return say(self._read(folder, number))
+                block = make(number)
+                written = beside.submit(block.write, folder, number)
+                answer = say(block)
+                written.result()
+                return answer
+
             for one in pool.map(told, plan.blocks):
                 said.append(one)
                 if on_block:
@@ -126,7 +132,7 @@ class Keeper:
             generations.finish(self._settings, folder, plan)
         return said
 
-    def _generation(self, events: Events) -> tuple[Path, Plan, Make | None]:
+    def _generation(self, events: Events, beside: Executor) -> tuple[Path, Plan, Make | None]:
         """The folder and the plan of that of the cutoff of `events`, and what makes its blocks: None where they are."""
         known = objects(self._store, events.cutoff)
         for there in generations.whole(self._folder):
@@ -139,7 +145,7 @@ class Keeper:
             starts = origin.plan.starts if origin else events.boundaries(self._events_a_block)
             plan = Plan(known, starts, name)
         folder = generations.begin(self._folder, events.cutoff, plan)
-        return folder, plan, self._night(events, origin) if origin else self._anew(events, plan)
+        return folder, plan, self._night(events, origin, beside) if origin else self._anew(events, plan)
 
     def _anew(self, events: Events, plan: Plan) -> Make:
         """Blocks from whole histories."""
@@ -148,11 +154,11 @@ class Keeper:
         def make(number: int) -> Block:
             read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
             empty = Block.empty(self._stepper.width if self._stepper else 0, pending.cast(events.schema))
-            return self._moved(empty, read, NOBODY, self._begun(events.schema.empty_table()), events.cutoff)
+            return self._moved(empty, read, NOBODY, lambda: self._begun(events.schema.empty_table()), events.cutoff)
 
         return make
 
-    def _night(self, events: Events, origin: Generation) -> Make:
+    def _night(self, events: Events, origin: Generation, beside: Executor) -> Make:
         """Blocks from those of `origin` and the nights since."""
         starts = origin.plan.starts
         held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
@@ -166,7 +172,7 @@ class Keeper:
         late = [_late(part, block) for part, block in zip(slices(fresh, starts), held, strict=True)]
         anew = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
         again, later_again = before(events.of_customers(anew), events.cutoff)
-        begun = self._begun(again)
+        begun = beside.submit(self._begun, again)
         pending = pa.concat_tables([_without(later, anew), later_again]).sort_by("customer_id")
         parts = list(zip(*(slices(table, starts) for table in (fresh, again, pending)), strict=True))
 
@@ -175,7 +181,7 @@ class Keeper:
             read = pa.concat_tables([_without(fresh, anew), again])
             read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
             block = replace(self._read(origin.folder, number), pending=pending)
-            return self._moved(block, read, anew, begun, events.cutoff)
+            return self._moved(block, read, anew, begun.result, events.cutoff)
 
         return make
 
@@ -189,12 +195,13 @@ class Keeper:
             return Begun(who, np.zeros((len(who), 0), np.float32))
         histories = Histories.of(events, who, starts, self._attributes)
         sequences = histories.sequences(np.arange(len(who)), histories.lengths)
-        with threadpool_limits(1):
-            return Begun(who, self._stepper.advance(self._stepper.start(len(who)), sequences, np.full(len(who), NEVER)))
+        return Begun(who, self._stepper.advance(self._stepper.start(len(who)), sequences, np.full(len(who), NEVER)))
 
-    def _moved(self, block: Block, events: pa.Table, anew: pa.Array, begun: Begun, cutoff: datetime) -> Block:
+    def _moved(
+        self, block: Block, events: pa.Table, anew: pa.Array, begun: Callable[[], Begun], cutoff: datetime
+    ) -> Block:
         """`block` moved on by `events`, in order, each customer's after all that was read of it before; those in `anew`
-        are begun anew, to the states `begun`, and go where nothing is left of them.
+        are begun anew, to the states that `begun` gives, and go where nothing is left of them.
         """
         events = events.combine_chunks()
         starts = starts_of_runs(events, ("customer_id",))
@@ -212,15 +219,17 @@ class Keeper:
         previous = moved.last[rows]
         new, after = previous == NEVER, moved.states
         if self._stepper is not None:
-            there = place(who, begun.customers)
-            states, going = moved.states[rows], there < 0
+            going = pc.invert(pc.is_in(who, anew)).to_numpy(zero_copy_only=False)
+            states = moved.states[rows]
             states[new] = self._stepper.start(int(new.sum()))
-            states[~going] = begun.states[there[~going]]
             histories = Histories.of(events, who, starts, self._attributes)
             if not going.all():
                 histories = histories.only(going, np.ones(len(time), bool))
             sequences = histories.sequences(np.arange(len(histories.lengths)), histories.lengths)
             states[going] = self._stepper.advance(states[going], sequences, previous[going])
+            if not going.all():
+                whole = begun()
+                states[~going] = whole.states[place(who.filter(pa.array(~going)), whole.customers)]
             after[rows] = states
         moved.events[rows] += ends - starts
         moved.first[rows] = np.where(new, time[starts], moved.first[rows])

@@ -19,17 +19,13 @@ from numpy.typing import NDArray
 from features.dataset import Integers
 from pipeline.store.event_store import TIME
 
-FEW = 1_000  # rows a customer who is asked for; with fewer, each is looked at
-
 
 class Whose(Protocol):
     """Customers who are asked for."""
 
-    codes: bool  # whether to read them as codes into dictionaries, which costs more than it gains where they are few
-
     def may_lie_in(self, smallest: str, greatest: str) -> bool: ...
     def rows(self, customers: pa.ChunkedArray) -> Integers:
-        """The places of theirs in a column of ascending customers, ascending."""
+        """The places of theirs in a column of ascending customers, ascending; the column holds codes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,6 @@ class Between:
 
     first: str | None = None
     following: str | None = None
-    codes = True
 
     def may_lie_in(self, smallest: str, greatest: str) -> bool:
         return (self.first is None or greatest >= self.first) and (self.following is None or smallest < self.following)
@@ -51,8 +46,6 @@ class Between:
 class Among:
     """The customers of a list."""
 
-    codes = False
-
     def __init__(self, customers: pa.Array) -> None:
         self.customers, self._ascending = customers, sorted(customers.to_pylist())
 
@@ -60,16 +53,7 @@ class Among:
         return bool(self._within(smallest, greatest))
 
     def rows(self, customers: pa.ChunkedArray) -> Integers:
-        theirs = self._within(customers[0].as_py(), customers[-1].as_py()) if len(customers) else []
-        if FEW * len(theirs) > len(customers):
-            return np.flatnonzero(pc.is_in(customers, pa.array(theirs, pa.string())))
-        found, end = [np.zeros(0, np.int64)], 0
-        for one in theirs:
-            end = begin = _before(customers, one, end)
-            if customers[begin].as_py() == one:
-                end = _before(customers, one + "\0", begin)
-                found.append(np.arange(begin, end))
-        return np.concatenate(found)
+        return np.flatnonzero(_by_value(customers, lambda held: pc.is_in(held, self.customers)))
 
     def _within(self, smallest: str, greatest: str) -> list[str]:
         return self._ascending[bisect_left(self._ascending, smallest) : bisect_right(self._ascending, greatest)]
@@ -135,7 +119,7 @@ class Object:
         if knows_later := self._known is None or self._known > cutoff:
             asks.append("known_time")
         rest = [name for name in asks if name != "customer_id"]
-        with self._opened(whose.codes) as file:
+        with self._opened() as file:
             tables, numbers = [_coded(file.schema_arrow.empty_table().select(columns))], [np.zeros(0, np.int64)]
             # One after the other: what holds nobody who is asked for gives its memory to the next.
             for group in groups:
@@ -163,14 +147,13 @@ class Object:
         groups, rank = np.unique(within, return_inverse=True)
         sizes = np.diff(self._groups)[groups]
         begins = self._groups[groups] - (np.cumsum(sizes) - sizes)
-        with self._opened(codes=False) as file:
+        with self._opened() as file:
             held = file.read_row_groups(groups.tolist(), ["event_id"], use_threads=False)["event_id"]
         return held.take(pa.array(numbers - begins[rank])).combine_chunks()
 
-    def _opened(self, codes: bool) -> pq.ParquetFile:
+    def _opened(self) -> pq.ParquetFile:
         schema = self._footer.schema.to_arrow_schema()
-        plain = ("event_id",) if codes else ("event_id", "customer_id")
-        texts = [field.name for field in schema if field.type == pa.string() and field.name not in plain]
+        texts = [field.name for field in schema if field.type == pa.string() and field.name != "event_id"]
         return pq.ParquetFile(self.file, metadata=self._footer, read_dictionary=texts, pre_buffer=False)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset
-from features.encoding import LIMIT, Encoder, Standing, signed_log
+from features.encoding import LIMIT, NEVER, Encoder, Standing, signed_log
 from tests.models.worlds import DAY, START, change_after, make_dataset, order_world, steady_world
 
 
@@ -39,7 +39,20 @@ def test_the_gap_is_the_logarithm_of_the_days_since_the_previous_event_of_the_sa
     encoder = Encoder.fit(data)
     gap = next(channel for channel in encoder.steps if channel.name == "gap")
     column = encoder.encode(data.sequences).numeric[:, encoder.numeric_channels.index("gap")]
-    assert np.expm1(column * gap.scale + gap.centre) == pytest.approx([0, 3, 7, 0, 1], abs=1e-5)
+    assert np.expm1(column * gap.scale + gap.centre)[[1, 2, 4]] == pytest.approx([3, 7, 1], abs=1e-5)
+    assert not column[[0, 3]].any()
+
+
+def test_the_first_event_of_all_is_told_from_the_first_after_an_earlier_reading():
+    times = START + np.array([0, 3, 10]) * DAY
+    data = make_dataset([times, times], [START + 20 * DAY], (7,), np.random.default_rng(0))
+    encoder = Encoder.fit(data)
+    begins, gap = (encoder.numeric_channels.index(name) for name in ("gap_is_null", "gap"))
+    whole = encoder.encode(data.sequences).numeric
+    assert (whole[:, begins] > 0).tolist() == [True, False, False] * 2
+    on = encoder.encode(data.sequences, np.array([NEVER, START - 7 * DAY])).numeric
+    assert (on[:, begins] > 0).tolist() == [True, False, False, False, False, False]
+    assert on[3, gap] == whole[2, gap]
 
 
 def test_the_calendar_knows_the_weekday_and_the_hour():

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.carried import object
 from pipeline.carried.events import Events
 from pipeline.settings import Settings
 from pipeline.store import event_store
@@ -51,11 +50,8 @@ def nones(values: pd.Series) -> list[str | None]:
     return [None if pd.isna(value) else value for value in values]
 
 
-@pytest.mark.parametrize(("days", "few"), [(20, 1_000), (25, 0), (60, 0), (60, 1_000)])
-def test_current_events_are_those_of_a_plain_reading(
-    settings: Settings, revisions: pd.DataFrame, days: int, few: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(object, "FEW", few)  # with 0 each customer is looked for by bisection
+@pytest.mark.parametrize("days", [20, 25, 60])
+def test_current_events_are_those_of_a_plain_reading(settings: Settings, revisions: pd.DataFrame, days: int) -> None:
     cutoff = START + timedelta(days=days)
     events, plain = Events(settings, open_store(settings), cutoff), expected(revisions, cutoff)
     some = pa.array(["c0003", "c0001", "c0099"])
