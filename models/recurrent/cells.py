@@ -7,7 +7,6 @@ second of those who have one, and so on; `counts` says how many have each. State
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +58,24 @@ def lstm(states: list[Floats32], given: Floats32, counts: Integers, u: Floats32,
 CELLS: dict[str, Run] = {"simple_rnn": simple_rnn, "gru": gru, "lstm": lstm}
 
 
-def share_of_input(x: Floats32, weights: Sequence[Any]) -> tuple[Floats32, Floats32, Floats32]:
-    """`given`, and the recurrent kernel and the bias, from steps [steps, channels] and a cell's weights."""
-    w, u, b = (np.asarray(weight) for weight in weights)
-    given = x @ w
-    given += b[0] if b.ndim == 2 else b
-    return given, u, b
+class ShareOfInput:
+    """What makes `given`, from a cell's `kernel` and `bias` and the tables of embedded categories [codes, numbers], in
+    the order in which a step's numeric channels and they are joined. What each code adds is worked out once.
+    """
+
+    def __init__(self, kernel: Floats32, bias: Floats32, tables: Sequence[Floats32]) -> None:
+        sizes = [table.shape[1] for table in tables]
+        self._numeric, *parts = np.split(kernel, np.cumsum([len(kernel) - sum(sizes), *sizes])[:-1])
+        self._codes = [table @ part for table, part in zip(tables, parts, strict=True)]
+        self._bias = bias[0] if bias.ndim == 2 else bias
+
+    def __call__(self, numeric: Floats32, categorical: NDArray[np.int32]) -> Floats32:
+        """From steps [steps, channels] to their share [steps, gates]."""
+        given = numeric @ self._numeric
+        given += self._bias
+        for column, added in enumerate(self._codes):
+            given += added[categorical[:, column]]
+        return given
 
 
 def _each(states: list[Floats32], given: Floats32, counts: Integers) -> Iterator[tuple[tuple[Floats32, ...], Floats32]]:

@@ -7,7 +7,6 @@ this module is imported only where a network is built.
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +17,7 @@ from features.dataset import Floats, Integers, Sequences
 from features.encoding import EncodedSteps, Standing
 from models.contract import Predictions
 from models.recurrent.batches import Floats32, cut_batches, cut_chunks
-from models.recurrent.cells import CELLS, share_of_input
+from models.recurrent.cells import CELLS, ShareOfInput
 from models.recurrent.sequence_model import SequenceModel
 from models.training import HEADS
 
@@ -39,7 +38,7 @@ class Stepper:
         self.width = sum(member.width for member in self._members)
 
     def trace(self) -> None:
-        """What the first call would else wait for: the networks' functions are traced."""
+        """Trace the networks' functions, which the first to ask would else wait for."""
         for member in self._members:
             member.trace()
 
@@ -92,24 +91,21 @@ class _Member:
         self.units = layer.units
         self.first = np.concatenate([network.get_layer(f"initial_{part}").state.numpy()[0] for part in parts])
         self.width = len(self.first)
-        reading = {name: network.input[name] for name in ("numeric", "categorical")}
-        asking = [name for name in network.input if name not in (*reading, "length")]
-        read, given = keras.Model(list(reading.values()), _reads(layer)), list(reading.values())
-        # Autograph would rewrite every layer's source, which costs more than a night's small steps.
-        signature = [[tf.TensorSpec(each.shape, each.dtype) for each in given]]
-        self._read = tf.function(read, input_signature=signature, autograph=False)
-        self._told = asking
+        kernel, self._u, self._b = (weight.numpy() for weight in layer.cell.weights)
+        columns = range(network.input["categorical"].shape[-1])
+        tables = [network.get_layer(f"embedding_{column}").embeddings.numpy() for column in columns]
+        self._run, self._share_of_input = CELLS[cell], ShareOfInput(kernel, self._b, tables)
+        self._told = [name for name in network.input if name not in ("numeric", "categorical", "length")]
         told = [layer.output, *(network.input[name] for name in self._told)]
         self._asked = keras.Model(told, {head: network.output[head] for head in HEADS})
-        self._run, self._weights = CELLS[cell], [weight.numpy() for weight in layer.cell.weights]
         asked = [tf.TensorSpec(each.shape, each.dtype) for each in told]
+        # Autograph would rewrite every layer's source, which costs more than a night's small steps.
         self._ask = tf.function(
             lambda arrays: self._asked(arrays, training=False), input_signature=[asked], autograph=False
         )
 
     def trace(self) -> None:
-        for function in (self._read, self._ask):
-            function.get_concrete_function()
+        self._ask.get_concrete_function()
 
     def advance(self, states: Floats32, steps: EncodedSteps, start: Integers, length: Integers) -> Floats32:
         """The states after the steps `start[i]:start[i] + length[i]`."""
@@ -118,10 +114,9 @@ class _Member:
         at = np.repeat(np.arange(len(counts)), counts)
         row = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
         flat = start[order][row] + at
-        read = self._read([steps.numeric[flat][None], steps.categorical[flat][None]])
-        given, u, b = share_of_input(np.asarray(read)[0], self._weights)
+        given = self._share_of_input(steps.numeric[flat], steps.categorical[flat])
         parts = [np.ascontiguousarray(part) for part in np.split(states[order], states.shape[1] // self.units, axis=1)]
-        self._run(parts, given, counts, u, b)
+        self._run(parts, given, counts, self._u, self._b)
         after = np.empty_like(states)
         after[order] = np.concatenate(parts, axis=1)
         return after
@@ -140,12 +135,6 @@ class _Member:
             for head, values in self._ask(given).items():
                 answers[head][own] = values.numpy()[:, 0]
         return answers
-
-
-def _reads(layer: keras.Layer) -> Any:
-    """The steps that a recurrent layer reads, as the network's graph names them."""
-    given = layer.input
-    return given[0] if isinstance(given, list) else given
 
 
 def _of(sequences: Sequences, begin: int, end: int) -> Sequences:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from features.dataset import Integers
 from pipeline.carried.object import Object, Whose, only
 
-AT_ONCE = 4  # row groups that are one thread's
+AT_ONCE = 16  # row groups that are one thread's
 
 
 @dataclass(frozen=True)
