@@ -2,6 +2,7 @@
 files, `model_comparison`, and MLflow's parent run.
 """
 
+import io
 import json
 import logging
 from datetime import datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recur.compare")
 COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
+PLOTS = "plots"
 
 
 def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -61,11 +63,14 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
         write_comparison(settings, cutoff, comparison)
-        pictures = _pictures(comparison, evidence)
+        pictures = {name: _drawn(figure) for name, figure in _figures(comparison, evidence).items()}
         page = comparison_report(settings, data, meta, comparison, evidence, pictures)
         with paths.atomically(folder / REPORT) as file:
             file.write_text(page, "utf-8")
-        _log(settings, meta["run_id"], comparison, evidence, pictures, page)
+        for name, picture in pictures.items():
+            with paths.atomically(folder / PLOTS / f"{name}.png") as file:
+                file.write_bytes(picture)
+        _log(settings, meta["run_id"], comparison, evidence, folder / PLOTS, page)
         verdict = comparison["verdict"]
         figures["rows_read"] = len(evidence.labels)
         figures["message"] = verdict["sentence"]
@@ -118,7 +123,7 @@ def _log(
     run_id: str,
     comparison: dict[str, Any],
     evidence: Evidence,
-    pictures: "dict[str, Figure]",
+    pictures: Path,
     page: str,
 ) -> None:
     from models.evidence import plots
@@ -130,8 +135,7 @@ def _log(
     parent.text(json.dumps(comparison, indent=2), COMPARISON)
     parent.text(page, REPORT)
     said = {result.name: result.test_probability for result in evidence.results}
-    for name, figure in pictures.items():
-        parent.figure(figure, f"plots/{name}.png")
+    parent.folder(pictures, PLOTS)
     for model in comparison["models"]:
         child = tracking.existing_run(settings, model["run_id"])
         figures = model["metrics"] | model["details"]
@@ -145,12 +149,12 @@ def _log(
             }
         )
         name = model["name"]
-        child.figure(plots.calibration(evidence.labels, {name: said[name]}), "plots/calibration.png")
+        child.figure(plots.calibration(evidence.labels, {name: said[name]}), f"{PLOTS}/calibration.png")
         if evidence.curves[name]:
-            child.figure(plots.training_curves({name: evidence.curves[name]}), "plots/training_curves.png")
+            child.figure(plots.training_curves({name: evidence.curves[name]}), f"{PLOTS}/training_curves.png")
 
 
-def _pictures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figure]":
+def _figures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figure]":
     from models.evidence import plots
 
     said = {result.name: result.test_probability for result in evidence.results}
@@ -164,6 +168,13 @@ def _pictures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figu
             for name in ("roc", "precision_recall", "calibration", "gain")
         },
     }
+
+
+def _drawn(figure: "Figure") -> bytes:
+    """As PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _last_folder(settings: Settings) -> Path:

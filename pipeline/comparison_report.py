@@ -3,10 +3,9 @@ HTML file that needs nothing else.
 """
 
 import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +22,8 @@ from pipeline.fits import WITHOUT_STATE
 from pipeline.settings import Settings
 from pipeline.snapshot import seen_in_training, test_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TEMPLATE = Path(__file__).with_suffix(".html")
 REPLICATES = 1000
-DOTS_AN_INCH = 80
 
 
 def comparison_report(
@@ -37,9 +32,11 @@ def comparison_report(
     meta: dict[str, Any],
     comparison: Mapping[str, Any],
     evidence: Evidence,
-    pictures: "Mapping[str, Figure]",
+    pictures: Mapping[str, bytes],
 ) -> str:
-    """The page. `data` and `meta` are the snapshot, whose test examples come in the order of `evidence`."""
+    """The page. `data` and `meta` are the snapshot, whose test examples come in the order of `evidence`; `pictures` are
+    PNG.
+    """
     from jinja2 import Environment, StrictUndefined
 
     verdict = comparison["verdict"]
@@ -66,7 +63,7 @@ def comparison_report(
         best=best,
         windows=_windows(meta, comparison, evidence, best),
         slices=_slices(settings, data, meta, evidence, best),
-        pictures={name: _inline(figure) for name, figure in pictures.items()},
+        pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
     )
 
 
@@ -129,9 +126,3 @@ def _slices(
         said[best[1]],
         settings.run.seed,
     )
-
-
-def _inline(figure: "Figure") -> str:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DOTS_AN_INCH)
-    return base64.b64encode(content.getvalue()).decode()

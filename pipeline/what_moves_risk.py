@@ -18,7 +18,7 @@ from pipeline.serving import database
 from pipeline.serving.tables import driver, silence
 from pipeline.settings import Settings
 
-LATEST_CUTOFFS, CUSTOMERS = 4, 1_000
+LATEST_CUTOFFS, CUSTOMERS = 4, 400
 
 
 def what_moves_risk(

@@ -18,6 +18,7 @@ from models.evidence.metrics import BINS, HIGHER_IS_BETTER, METRICS, Floats, cal
 
 Probabilities = Mapping[str, ArrayLike]
 SIZE = (7.0, 6.0)
+PANELS_A_ROW = 3
 REFERENCE: dict[str, Any] = {"color": "0.6", "linestyle": "--", "linewidth": 1}
 
 
@@ -86,33 +87,42 @@ def gain(labels: ArrayLike, probabilities: Probabilities) -> Figure:
 
 
 def training_curves(curves: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
-    """One panel a measure, one line a model. `curves` maps a model's name to measure to value an epoch or round, as
-    `Model.curves` holds them; models without curves are left out.
+    """One panel a measure, one line a model and network. `curves` maps a model's name to measure to value an epoch or
+    round, as `Model.curves` holds them, those of its second network as `measure_2`; models without curves are left out.
     """
     measures = list(dict.fromkeys(measure for lines in curves.values() for measure in lines))
-    figure = Figure(figsize=(6.0 * max(len(measures), 1), 4.5), layout="constrained")
-    panels = figure.subplots(1, max(len(measures), 1), squeeze=False)[0]
-    if not measures:
-        _say(panels[0], "no model of this comparison learns in epochs or rounds")
-    for axes, measure in zip(panels, measures, strict=False):
-        axes.set(title=measure, xlabel="epoch or round", ylabel=measure)
-        for number, (name, lines) in enumerate(curves.items()):
-            values = np.asarray(lines.get(measure, ()), dtype=np.float64)
-            if len(values):
-                axes.plot(np.arange(1, len(values) + 1), values, label=name, color=_colour(number))
+    panel_of = {measure: _first_network(measure, measures) for measure in measures}
+    panels = list(dict.fromkeys(panel_of.values()))
+    rows, columns = -(-len(panels) // PANELS_A_ROW) or 1, min(len(panels), PANELS_A_ROW) or 1
+    figure = Figure(figsize=(5.0 * columns, 4.0 * rows))
+    figure.subplots_adjust(left=0.75 / (5 * columns), right=1 - 0.2 / (5 * columns), hspace=0.35, wspace=0.2)
+    axes_of = dict(zip(panels, figure.subplots(rows, columns, squeeze=False).flat, strict=False))
+    for panel, axes in axes_of.items():
+        axes.set(title=panel, xlabel="epoch or round")
+    for number, (name, lines) in enumerate(curves.items()):
+        for measure, values in lines.items():
+            panel = panel_of[measure]
+            label = name if measure == panel else None
+            axes_of[panel].plot(np.arange(1, len(values) + 1), values, label=label, color=_colour(number))
+    for axes in axes_of.values():
         axes.legend(fontsize="small")
+    for axes in figure.axes[len(panels) :]:
+        axes.axis("off")
+    if not panels:
+        _say(figure.axes[0], "no model of this comparison learns in epochs or rounds")
     return figure
 
 
 def horizons(observed: Mapping[int, float], predicted: Mapping[str, Mapping[int, float]]) -> Figure:
     """The share that churns within each horizon, in days: as observed, and the mean that each model says."""
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     axes.set(title="Churn against the horizon", xlabel="horizon in days", ylabel="mean probability of churn")
     days = sorted(observed)
     axes.plot(days, [observed[day] for day in days], color="black", marker="s", linewidth=2, label="observed")
     for number, (name, means) in enumerate(predicted.items()):
         axes.plot(days, [means[day] for day in days], label=name, color=_colour(number), marker="o", markersize=4)
+    axes.set_xticks(days)
     return _finished(figure, axes)
 
 
@@ -191,8 +201,14 @@ def _colour(number: int) -> Any:
     return colormaps["tab10"](number % 10)
 
 
+def _first_network(measure: str, measures: list[str]) -> str:
+    """The measure of a model's first network, where `measure` is that of another of its networks; else itself."""
+    first, _, number = measure.rpartition("_")
+    return first if number.isdecimal() and first in measures else measure
+
+
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=SIZE)  # a layout that is worked out draws everything twice
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return figure, axes

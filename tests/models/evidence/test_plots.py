@@ -77,6 +77,14 @@ def test_training_curves_have_a_panel_a_measure_and_a_line_a_model():
     assert "no model" in words(plots.training_curves({"recency": {}}))[0]
 
 
+def test_the_networks_of_one_model_share_its_panels_and_its_colour():
+    figure = plots.training_curves({"gru": {"loss": [3, 2], "loss_2": [3, 1]}, "lightgbm": {"loss_churn_28": [1.0]}})
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "loss_churn_28"]
+    first, second = figure.axes[0].lines
+    assert first.get_color() == second.get_color()
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["gru"]
+
+
 @pytest.mark.parametrize("labels", [LABELS, np.zeros(500)])
 def test_the_comparison_draws_every_model_with_its_interval(labels, tmp_path):
     results = [
