@@ -2,20 +2,30 @@
 
 `make docs` runs it. README's first table comes from docs/results/complete_journey.json, which is the output of
 `recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
-`make bench NAME=real-data` writes.
+`make bench NAME=real-data` writes; the two of worlds whose truth is known from docs/results/planted_worlds.json and
+docs/results/lags.json, which `python -m tests.checks.planted_worlds --write FILE` writes.
 """
 
 import ast
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from math import isnan, nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS / "results" / "complete_journey.json"
 REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
+PLANTED, LAGS = DOCS / "results" / "planted_worlds.json", DOCS / "results" / "lags.json"
+WHERE_THE_TRUTH_IS_KNOWN = (
+    "**Where the truth is known** ([worlds](tests/models/planted_worlds.py) whose every customer's true probability of "
+    "churn is given): the share of what can be gained over the base rate that each model gains, over all repeats, and "
+    "in how many of them the verdict said `recurrent`. In the first two worlds there is nothing in time to be found."
+)
+OF_EACH_CELL = "And by how many steps back each cell remembers what decides, where all after it means nothing (once):"
 BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"
 
 
@@ -28,8 +38,10 @@ def with_results(readme: str) -> str:
     """`readme` with the comparison's table and the verdicts between its two markers."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    one, sets = (json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA))
-    return "\n".join([before + BEGIN, "", *results(one), "", *real_data(sets), "", END]) + after
+    one, sets, worlds, lags = (json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA, PLANTED, LAGS))
+    known = ["", WHERE_THE_TRUTH_IS_KNOWN, "", *planted(worlds), "", OF_EACH_CELL, "", *planted(lags), ""]
+    parts = [*results(one), "", *real_data(sets), *known]
+    return "\n".join([before + BEGIN, "", *parts, END]) + after
 
 
 def real_data(found: dict[str, Any]) -> Iterator[str]:
@@ -85,6 +97,17 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
     yield f"Test window: {windows}. In brackets 95 % intervals, resampled by customer."
     yield ""
     yield f"**Verdict.** {comparison['verdict']['sentence']}"
+
+
+def planted(found: dict[str, Any]) -> Iterator[str]:
+    """Each model's mean share of what can be gained in a planted world, and how often the verdict was `recurrent`."""
+    models = list(dict.fromkeys(model for one in found.values() for model in one["shares"]))
+    rows = []
+    for world, one in found.items():
+        shares = (fmean(one["shares"].get(model, [nan])) for model in models)
+        said = f"{one['decisions'].count('recurrent')} of {len(one['decisions'])}"
+        rows.append([world.replace("-", " "), *("" if isnan(share) else f"{share:.2f}" for share in shares), said])
+    yield from _table(["world", *models, "verdict `recurrent`"], rows)
 
 
 def reference() -> str:

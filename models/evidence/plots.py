@@ -100,8 +100,8 @@ def training_curves(curves: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     for panel, axes in axes_of.items():
         axes.set(title=panel, xlabel="epoch or round")
     for number, (name, lines) in enumerate(curves.items()):
-        for measure, values in lines.items():
-            panel = panel_of[measure]
+        for measure, told in lines.items():
+            panel, values = panel_of[measure], np.asarray(told, dtype=np.float64)
             label = name if measure == panel else None
             axes_of[panel].plot(np.arange(1, len(values) + 1), values, label=label, color=_colour(number))
     for axes in axes_of.values():

@@ -2,7 +2,9 @@
 
 Small by default (one repeat of few models takes some twenty seconds on two cores): the bars of 19 in 20 and of 2 in 40
 repeats need `python -m tests.checks.planted_worlds --repeats 20`, and `--worlds memoryless counts-only --repeats 40`;
-`--models`, `--customers` and the bars themselves are arguments too. The networks get what a user would give them who
+`--models`, `--customers` and the bars themselves are arguments too. With `--write FILE` what was found is kept there,
+in the place of what it held of these worlds: README's tables are made of `docs/results/planted_worlds.json` and
+`docs/results/lags.json`. The networks get what a user would give them who
 expects long memory (chrono initialisation) and has plenty of examples (more epochs, little regularisation); LightGBM
 has its defaults and stops on validation. The recurrent model of a world is the best on validation.
 
@@ -12,9 +14,11 @@ would tell differences of fit that are no pattern.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +54,7 @@ def main(
     least_ahead: float = AHEAD,
     said_of_twenty: int = 19,
     falsely_of_forty: int = 2,
+    write: Path | None = None,
 ) -> bool:
     print(f"{repeats} repeat(s); of a world's customers 3/4 train, 1/4 validate, and others test")
     held, shares_in_time = True, []
@@ -60,7 +65,8 @@ def main(
             began = time.monotonic()
             results, share, decision = _compare(name, customers or OTHERWISE.get(name, CUSTOMERS), repeat, models)
             for model, value in share.items():
-                shares.setdefault(model, []).append(value)
+                if np.isfinite(value):
+                    shares.setdefault(model, []).append(round(value, 3))
             decisions.append(decision)
             ours, theirs = (best_of(results, family) for family in (("recurrent", "hybrid"), ("conventional",)))
             assert ours is not None
@@ -72,6 +78,8 @@ def main(
                 f"{name:18s} {told}  best {ours.name}, verdict {decision} ({time.monotonic() - began:.0f} s)",
                 flush=True,
             )
+        if write:
+            _keep(write, name, {"shares": shares, "decisions": decisions})
         said = decisions.count("recurrent")
         if name in IN_TIME:
             recurrent, conventional = np.mean(best, axis=0)
@@ -86,6 +94,12 @@ def main(
     if shares_in_time:
         print(f"least share of the achievable gain by the best recurrent model: {min(shares_in_time):.2f}")
     return held
+
+
+def _keep(file: Path, world: str, found: dict[str, Any]) -> None:
+    """Of each world the decisions, and by model the shares where anything can be gained: one a repeat."""
+    held = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(held | {world: found}, indent=1) + "\n", "utf-8")
 
 
 def recipe(name: str, model: str) -> dict[str, Any]:
@@ -131,4 +145,5 @@ if __name__ == "__main__":
     parser.add_argument("--least-ahead", type=float, default=AHEAD)
     parser.add_argument("--said-of-twenty", type=int, default=19)
     parser.add_argument("--falsely-of-forty", type=int, default=2)
+    parser.add_argument("--write", type=Path)
     sys.exit(0 if main(**vars(parser.parse_args())) else 1)
