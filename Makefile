@@ -12,7 +12,7 @@ run: setup ## the main job on the bundled data: every night not yet done, then t
 	@$(BIN)/recur run
 
 test: setup ## the tests; what is skipped is counted and named
-	@$(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
 	@$(BIN)/python -m pipeline.up
