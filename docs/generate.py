@@ -106,7 +106,7 @@ def planted(found: dict[str, Any]) -> Iterator[str]:
     for world, one in found.items():
         shares = (fmean(one["shares"].get(model, [nan])) for model in models)
         said = f"{one['decisions'].count('recurrent')} of {len(one['decisions'])}"
-        rows.append([world.replace("-", " "), *("" if isnan(share) else f"{share:.2f}" for share in shares), said])
+        rows.append([world.replace("-", " "), *("" if isnan(share) else f"{round(share, 2) + 0:.2f}" for share in shares), said])
     yield from _table(["world", *models, "verdict `recurrent`"], rows)
 
 
