@@ -104,9 +104,10 @@ def planted(found: dict[str, Any]) -> Iterator[str]:
     models = list(dict.fromkeys(model for one in found.values() for model in one["shares"]))
     rows = []
     for world, one in found.items():
-        shares = (fmean(one["shares"].get(model, [nan])) for model in models)
+        means = (fmean(one["shares"].get(model, [nan])) for model in models)
+        shares = ("" if isnan(mean) else f"{round(mean, 2) + 0:.2f}" for mean in means)  # no minus before 0.00
         said = f"{one['decisions'].count('recurrent')} of {len(one['decisions'])}"
-        rows.append([world.replace("-", " "), *("" if isnan(share) else f"{round(share, 2) + 0:.2f}" for share in shares), said])
+        rows.append([world.replace("-", " "), *shares, said])
     yield from _table(["world", *models, "verdict `recurrent`"], rows)
 
 
