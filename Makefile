@@ -1,6 +1,8 @@
 # Recur's commands. `make help` lists them; each sets up what is missing first.
 PYTHON ?= python3
 BIN := .venv/bin
+# Of the tests a worker, of which there is one a core.
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 .DEFAULT_GOAL := help
 .PHONY: setup run test up check bench lint docs clean lock help
 
@@ -12,7 +14,7 @@ run: setup ## the main job on the bundled data: every night not yet done, then t
 	@$(BIN)/recur run
 
 test: setup ## the tests; what is skipped is counted and named
-	@$(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(ONE_THREAD) $(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
 	@$(BIN)/python -m pipeline.up
