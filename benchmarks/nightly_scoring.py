@@ -183,8 +183,7 @@ def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
 
 
 def _scored(settings: Any, version: Any, model: Any, cutoff: datetime) -> dict[str, float]:
-    import pipeline.carried.keeper
-    import pipeline.engine  # noqa: F401
+    import pipeline.carried.keeper  # noqa: F401  # which `answered` would import while it is timed
     from pipeline.nights import Night
     from pipeline.score import answered, write_scores
 

@@ -166,9 +166,9 @@ def only(table: pa.Table, rows: Integers) -> pa.Table:
     return table.take(pa.array(rows))
 
 
-def _before(customers: pa.ChunkedArray, one: str, begin: int = 0) -> int:
-    """How many of ascending `customers`, of whom the first `begin` do, come before `one`."""
-    return bisect_left(customers, one, begin, key=lambda each: each.as_py())
+def _before(customers: pa.ChunkedArray, one: str) -> int:
+    """How many of ascending `customers` come before `one`."""
+    return bisect_left(customers, one, key=lambda each: each.as_py())
 
 
 def _by_value(column: pa.ChunkedArray, told: Any) -> NDArray[np.bool_]:

@@ -2,11 +2,14 @@
 
 Small by default (one repeat of few models takes some twenty seconds on two cores): the bars of 19 in 20 and of 2 in 40
 repeats need `python -m tests.checks.planted_worlds --repeats 20`, and `--worlds memoryless counts-only --repeats 40`;
-`--models`, `--customers` and the bars themselves are arguments too. With `--write FILE` what was found is kept there,
-in the place of what it held of these worlds: README's tables are made of `docs/results/planted_worlds.json` and
-`docs/results/lags.json`. The networks get what a user would give them who
+`--models`, `--customers` and the bars themselves are arguments too. The networks get what a user would give them who
 expects long memory (chrono initialisation) and has plenty of examples (more epochs, little regularisation); LightGBM
 has its defaults and stops on validation. The recurrent model of a world is the best on validation.
+
+With `--write FILE` what was found is kept there, in the place of what it held of these worlds. README's first table of
+worlds is of `docs/results/planted_worlds.json`: `--repeats 20`, then `--worlds memoryless counts-only --repeats 40` and
+`--worlds signal-1000-back --repeats 20`; its second of `docs/results/lags.json`: `--worlds signal-10-back
+signal-100-back signal-1000-back --models lightgbm simple_rnn lstm gru`.
 
 Where there is a pattern the test is as large as it takes to tell, whatever the customers to learn from: a verdict that
 fails for want of test customers says nothing of models. Where there is none it has a fourth as many, since a large one
