@@ -72,7 +72,8 @@ def _measured(settings: Settings, customers: int, rounds: int) -> tuple[list[flo
             cpu.append(customers / own)
             theirs.append(customers / peer)
     with database.writing(settings) as connection:
-        connection.execute(delete(night))
+        for table in (prediction, night):
+            connection.execute(delete(table))
     return ours, theirs, cpu
 
 

@@ -1,10 +1,13 @@
-"""Many rows at once into a table of the predictions store: one prepared statement on SQLite, COPY on PostgreSQL."""
+"""Many rows at once into and out of a table of the predictions store, by its driver: SQLAlchemy's own rows cost more
+than the database's work. What the driver refuses is put into words by `database.reading` and `database.writing`.
+"""
 
+from collections.abc import Iterator
 from datetime import date
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,33 +16,44 @@ CHUNK = 20_000
 
 
 def append(connection: Connection, table: Table, day: date, frame: "pd.DataFrame") -> None:
-    """Inserts `frame`, whose columns are those of `table` but `score_date`, which is `day` in every row. Missing values
-    become null. Rows in the order of the table's key go in fastest.
+    """Inserts `frame`, whose columns are those of `table` but `score_date`, which is `day` in every row: one prepared
+    statement on SQLite, COPY on PostgreSQL. Missing values become null. Rows in the order of the table's key go in
+    fastest.
     """
     columns = [column.name for column in table.columns if column.name != "score_date"]
-    kept = frame[columns]
-    insert = _copy if connection.dialect.name == "postgresql" else _insert
-    for first in range(0, len(kept), CHUNK):
-        insert(connection, table, day, kept.iloc[first : first + CHUNK])
+    dated = frame[columns].assign(score_date=day.isoformat())
+    put = _copy if connection.dialect.name == "postgresql" else _insert
+    put(
+        connection.connection.driver_connection,
+        table.name,
+        list(dated.columns),
+        (dated.iloc[first : first + CHUNK] for first in range(0, len(dated), CHUNK)),
+    )
 
 
-def _insert(connection: Connection, table: Table, day: date, frame: "pd.DataFrame") -> None:
-    values = [column.astype(object).where(column.notna(), None).tolist() for _, column in frame.items()]
-    names = ", ".join(["score_date", *map(str, frame.columns)])
-    marks = ", ".join("?" * (1 + frame.shape[1]))
-    rows = list(zip([day.isoformat()] * len(frame), *values, strict=True))
-    connection.exec_driver_sql(f"insert into {table.name} ({names}) values ({marks})", rows)
+def read(connection: Connection, statement: Select[Any]) -> "pd.DataFrame":
+    """What `statement` selects: texts and numbers as the driver gives them, dates and instants in no promised form."""
+    import pandas as pd
+
+    result = connection.execute(statement)
+    return pd.DataFrame(result.cursor.fetchall(), columns=list(result.keys()))
 
 
-def _copy(connection: Connection, table: Table, day: date, frame: "pd.DataFrame") -> None:
+def _insert(driver: Any, table: str, names: list[str], chunks: "Iterator[pd.DataFrame]") -> None:
+    statement = f"insert into {table} ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+    for chunk in chunks:
+        values = [column.astype(object).where(column.notna(), None).tolist() for _, column in chunk.items()]
+        driver.executemany(statement, zip(*values, strict=True))  # an iterator: no tuple is kept
+
+
+def _copy(driver: Any, table: str, names: list[str], chunks: "Iterator[pd.DataFrame]") -> None:
     import pyarrow as pa
     from pyarrow import csv
 
     # Strings are quoted and nulls are empty, which COPY tells apart; floats are written to their last digit.
-    rows = pa.Table.from_pandas(frame.assign(score_date=day.isoformat()), preserve_index=False)
-    text = BytesIO()
-    csv.write_csv(rows, text, csv.WriteOptions(include_header=False))
-    names = ", ".join(rows.column_names)
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"copy {table.name} ({names}) from stdin (format csv)") as copy:
-        copy.write(text.getvalue())
+    options = csv.WriteOptions(include_header=False)
+    with driver.cursor() as cursor, cursor.copy(f"copy {table} ({', '.join(names)}) from stdin (format csv)") as copy:
+        for chunk in chunks:  # the server writes one while the next becomes text
+            text = BytesIO()
+            csv.write_csv(pa.Table.from_pandas(chunk, preserve_index=False), text, options)
+            copy.write(text.getvalue())

@@ -66,7 +66,7 @@ def engine(settings: Settings) -> Engine:
     key = address.render_as_string(hide_password=False)
     if key not in _engines:
         made = _sqlite(address) if address.get_backend_name() == "sqlite" else _postgresql(address)
-        with _in_words_of(address):
+        with _in_words_of(made):
             _make_schema(made)
         _engines[key] = made
     return _engines[key]
@@ -76,7 +76,7 @@ def engine(settings: Settings) -> Engine:
 def reading(settings: Settings) -> Iterator[Connection]:
     """A connection that sees one state of the store throughout, and keeps nothing."""
     store = engine(settings)
-    with _in_words_of(store.url), store.connect() as connection:
+    with _in_words_of(store), store.connect() as connection:
         if store.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         yield connection
@@ -86,7 +86,7 @@ def reading(settings: Settings) -> Iterator[Connection]:
 def writing(settings: Settings) -> Iterator[Connection]:
     """One transaction: all of the block is kept, or, where it raises, none."""
     store = engine(settings)
-    with _in_words_of(store.url), _writer(store) as connection:
+    with _in_words_of(store), _writer(store) as connection:
         yield connection
 
 
@@ -155,10 +155,10 @@ def erase(settings: Settings, customer_id: str) -> int:
     store = engine(settings)
     if store.dialect.name == "postgresql":
         apart = store.execution_options(isolation_level="AUTOCOMMIT")
-        with _in_words_of(store.url), apart.connect() as connection:
+        with _in_words_of(store), apart.connect() as connection:
             connection.exec_driver_sql("VACUUM FULL prediction")
         return rows
-    with _in_words_of(store.url), store.connect().execution_options(recur_autocommit=True) as connection:
+    with _in_words_of(store), store.connect().execution_options(recur_autocommit=True) as connection:
         connection.exec_driver_sql("VACUUM")
         [(busy, *_)] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     if busy:
@@ -259,10 +259,12 @@ _MEND = "check addresses.predictions and paths.var in recur.toml"
 
 
 @contextmanager
-def _in_words_of(address: URL) -> Iterator[None]:
-    """What the database refuses, as one line that names its address without the password."""
+def _in_words_of(store: Engine) -> Iterator[None]:
+    """What the database refuses, as one line that names its address without the password. `bulk` speaks to the driver
+    itself, whose errors come as they are.
+    """
     try:
         yield
-    except DBAPIError as error:
-        reason = " ".join(str(error.orig).split())
-        raise RecurError(f"the predictions database {in_words(address)} cannot be used: {reason}: {_MEND}") from error
+    except (DBAPIError, store.dialect.loaded_dbapi.Error) as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        raise RecurError(f"the predictions database {in_words(store.url)} cannot be used: {reason}: {_MEND}") from error

@@ -113,12 +113,13 @@ def _take_back(settings: Settings, yesterday: str) -> None:
     from sqlalchemy import delete, func, select
 
     from pipeline.serving import database
-    from pipeline.serving.tables import night
+    from pipeline.serving.tables import night, prediction
 
     with database.writing(settings) as connection:
         dates = connection.execute(select(func.min(night.c.score_date), func.max(night.c.score_date))).one()
         if dates[0] != dates[1]:
-            connection.execute(delete(night).where(night.c.score_date == dates[1]))
+            for table in (prediction, night):
+                connection.execute(delete(table).where(table.c.score_date == dates[1]))
     if _state(settings) != yesterday:
         raise RuntimeError("the night was not taken back")
 
