@@ -13,7 +13,7 @@ from models.evidence.attributions import attributions
 from models.evidence.reasons import figures, reasons
 from pipeline.settings import Settings
 
-ORDINARY = 5_000  # customers against whom the others are held
+ORDINARY = 1_000  # customers against whom the others are held
 
 
 class Said(Protocol):

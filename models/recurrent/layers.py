@@ -43,26 +43,30 @@ def _loop(
         for each in (begins, extents, paddings if back else tf.zeros_like(begins))
     ]
     kinds = [tf.TensorShape([None, state.shape[-1]]) for state in states]
-    all_kept = tf.TensorArray(states[0].dtype, turns, infer_shape=False, element_shape=(None, sum(widths)))
+    # Each step's on its own: put together here they would be copied twice.
+    all_kept = tuple(
+        tf.TensorArray(states[0].dtype, turns * STEPS_A_TURN, infer_shape=False, element_shape=(None, width))
+        for width in widths
+    )
 
-    def turn(count: Tensor, now: tuple[Tensor, ...], all_kept: Any) -> tuple[Any, ...]:
+    def turn(count: Tensor, now: tuple[Tensor, ...], all_kept: tuple[Any, ...]) -> tuple[Any, ...]:
         place = turns - 1 - count if back else count
-        steps = list(zip(*(tf.unstack(each[place]) for each in by_turn), strict=True))
-        parts = []
-        for begin, extent, change in reversed(steps) if back else steps:
+        steps = list(enumerate(zip(*(tf.unstack(each[place]) for each in by_turn), strict=True)))
+        for number, (begin, extent, change) in reversed(steps) if back else steps:
             # Forwards histories end and leave; backwards they enter, and nothing comes from after their end.
             now = tuple(tf.pad(state, change) if back else _cut(state, change, extent) for state in now)
             now, kept = step(partial(_cut, begin=begin, extent=extent), *now)
-            parts.append(tf.concat(kept, axis=1))
-        return count + 1, now, all_kept.write(place, tf.concat(parts[::-1] if back else parts, axis=0))
+            at = place * STEPS_A_TURN + number
+            all_kept = tuple(held.write(at, each) for held, each in zip(all_kept, kept, strict=True))
+        return count + 1, now, all_kept
 
     _, last, all_kept = tf.while_loop(
         lambda count, *_: count < turns,
         turn,
         (0, states, all_kept),
-        shape_invariants=(tf.TensorShape([]), tuple(kinds), tf.TensorShape(None)),
+        shape_invariants=(tf.TensorShape([]), tuple(kinds), tuple(tf.TensorShape(None) for _ in widths)),
     )
-    return last, tf.split(all_kept.concat(), widths, axis=1)
+    return last, [held.concat() for held in all_kept]
 
 
 def _cut(rows: Tensor, begin: Tensor, extent: Tensor) -> Tensor:
@@ -117,22 +121,21 @@ def _gru(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tenso
     """Gates update, reset, candidate; the reset gate comes after the recurrent matrix; the bias has two rows."""
     units = u.shape[0]
     given = tf.matmul(x, w) + tf.concat([b[0, : 2 * units] + b[1, : 2 * units], b[0, 2 * units :]], axis=0)
+    to_update, to_reset, to_candidate = tf.split(given, 3, axis=1)
     said_more = b[1, 2 * units :]
 
     def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
-        to_gates, to_candidate = tf.split(own(given), [2 * units, units], axis=1)
-        recalled, said = tf.split(tf.matmul(h, u), [2 * units, units], axis=1)
-        gates, said = tf.sigmoid(to_gates + recalled), said + said_more
-        update, reset = tf.split(gates, 2, axis=1)
-        candidate = tf.tanh(to_candidate + reset * said)
+        recalled_update, recalled_reset, said = tf.split(tf.matmul(h, u), 3, axis=1)
+        update, reset = tf.sigmoid(own(to_update) + recalled_update), tf.sigmoid(own(to_reset) + recalled_reset)
+        said = said + said_more
+        candidate = tf.tanh(own(to_candidate) + reset * said)
         h = candidate + update * (h - candidate)
-        return (h,), (h, gates, said, candidate)
+        return (h,), (h, update, reset, said, candidate)
 
-    _, (states, gates, said, candidate) = _loop(forward, (first,), (units, 2 * units, units, units), sizes, back=False)
+    _, (states, update, reset, said, candidate) = _loop(forward, (first,), (units,) * 5, sizes, back=False)
 
     def gradient(above: Tensor) -> tuple[Tensor, ...]:
         before = _before(first, states, sizes)
-        update, reset = gates[:, :units], gates[:, units:]
         to_candidate = (1 - update) * (1 - candidate**2)
         by_reset = to_candidate * reset
         factors = tf.concat(
