@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
+from pipeline.errors import RecurError
 from pipeline.serving import database, tables
-from pipeline.serving.bulk import append
+from pipeline.serving.bulk import append, read
 from pipeline.settings import Addresses, Settings
 
 DAY = date(2017, 12, 4)
@@ -49,10 +50,7 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pipeline.serving.bulk.CHUNK", 4)
     given = frame(AWKWARD)
     with database.writing(settings) as connection:
-        night = {column.name: "x" for column in tables.night.columns if column.type.python_type is str}
-        night |= {"score_date": DAY, "primary_horizon": 28, "customers": 6, "scored_at": pd.Timestamp("2024", tz="UTC")}
-        connection.execute(delete(tables.night).where(tables.night.c.score_date == DAY))
-        connection.execute(insert(tables.night).values(**night))
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
         append(connection, tables.prediction, DAY, given)
         rows = select(tables.prediction).where(tables.prediction.c.score_date == DAY)
         kept = connection.execute(rows).mappings().all()
@@ -63,3 +61,31 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
         assert row["score_date"] == DAY
         for name, value in expected.items():
             assert row[name] == (None if value is None or value != value else value), name
+
+
+def test_columns_come_out_as_they_are(settings: Settings) -> None:
+    with database.writing(settings) as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+        append(connection, tables.prediction, DAY, frame(AWKWARD))
+        columns = tables.prediction.c
+        asked = select(columns.customer_id, columns.churn_probability).where(columns.score_date == DAY)
+        found = read(connection, asked).sort_values("customer_id", ignore_index=True)
+        assert read(connection, asked.where(columns.horizon_days == 1)).empty
+    expected = frame(AWKWARD).sort_values("customer_id", ignore_index=True)
+    assert list(found.columns) == ["customer_id", "churn_probability"]
+    assert found["customer_id"].tolist() == expected["customer_id"].tolist()
+    assert found["churn_probability"].tolist() == expected["churn_probability"].tolist()
+
+
+def test_what_the_driver_refuses_is_one_line_and_nothing_is_kept(settings: Settings) -> None:
+    twice = pd.concat([frame(["a"]), frame(["a"])])
+    with database.writing(settings) as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+    with (
+        pytest.raises(RecurError, match=r"^the predictions database .* cannot be used: .*(UNIQUE|unique)[^\n]*$"),
+        database.writing(settings) as connection,
+    ):
+        append(connection, tables.prediction, DAY, twice)
+    with database.reading(settings) as connection:
+        kept = select(tables.prediction.c.customer_id).where(tables.prediction.c.score_date == DAY)
+        assert read(connection, kept).empty
