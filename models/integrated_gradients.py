@@ -15,7 +15,9 @@ it is given the difference that it makes when all else is the customer's own.
 TensorFlow is imported at the top, so this module is imported only where a network is asked.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +27,8 @@ import pandas as pd
 import tensorflow as tf
 
 from features.dataset import Floats
-from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED, Reader
+from models.outcomes import logit, sigmoid
+from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED, Compiled, Reader, Weights
 
 NODES = 16  # places on the way at which the gradient is taken: Gauss and Legendre's
 NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
@@ -34,6 +37,7 @@ ROWS_AT_ONCE, CELLS_AT_ONCE = 1_024, 131_072  # customers times places in one ba
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
 PLACES = ("length", "position")  # where to read and to ask: no quantities
+MOST_LOGIT = 30.0  # past which a probability's distance from 0 or 1 is lost
 BEGINS = "gap_is_null"  # the channel that tells the first step
 ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
 SILENCE = "silence"
@@ -41,155 +45,178 @@ LENGTH = "events"
 
 
 def integrated_gradients(
-    networks: Sequence[keras.Model],
+    compiled: Compiled,
+    weights: Sequence[Weights],
     reader: Reader,
     ordinary: Reader,
     channels: Mapping[str, list[str]],
     horizon_index: int,
 ) -> pd.DataFrame | None:
     """[examples, channels], the names from `channels` (input -> names): see above. The logit is that of the mean
-    probability of `networks`. Each chunk of the readers answers one example. None where a network reads categories
-    otherwise than `recurrent.network` does.
+    probability of the networks with these `weights`. Each chunk of the readers answers one example. None where a
+    network reads categories otherwise than `recurrent.network` does.
     """
-    inputs = [name for name in networks[0].input if name not in PLACES]
+    inputs = [name for name in compiled.network.input if name not in PLACES]
     embeds = "categorical" in inputs and bool(channels["categorical"])
-    known = {layer.name for layer in networks[0].layers}
+    known = {layer.name for layer in compiled.network.layers}
     if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
         return None
     usual = _usual(ordinary, [name for name in inputs if name not in HISTORY])
     begins = tuple(name == BEGINS for name in channels.get("numeric", []))
-    way = _way(tuple(networks), embeds, begins, horizon_index)
-    found, names = way.walk(reader, usual), [name for given in inputs for name in channels[given]]
+    way = _way(compiled, embeds, begins, horizon_index)
+    found = way.walk(reader, usual, weights)
+    names = [name for given in inputs for name in channels[given]]
     if "numeric" in inputs:
-        found = np.column_stack([found, way.begins(reader, usual) - np.median(way.begins(ordinary, usual))])
+        of_length = way.logits(reader, usual, weights) - np.median(way.logits(ordinary, usual, weights))
+        found = np.column_stack([found, of_length])
         names.append(LENGTH)
     return pd.DataFrame(found, columns=names)
 
 
 @lru_cache(maxsize=1)
-def _way(networks: tuple[keras.Model, ...], embeds: bool, begins: tuple[bool, ...], horizon_index: int) -> "_Way":
-    """Kept for the next night of the same process: tracing it takes longer than walking it."""
-    return _Way(networks, embeds, begins, horizon_index)
+def _way(compiled: Compiled, embeds: bool, begins: tuple[bool, ...], horizon_index: int) -> "_Way":
+    """Kept for the next network of the architecture, as that of the next night: tracing takes longer than walking."""
+    return _Way(compiled, embeds, begins, horizon_index)
 
 
 class _Way:
-    """The way from the ordinary customer to each customer."""
+    """The way from the ordinary customer to each customer, for all networks of an architecture."""
 
-    def __init__(
-        self,
-        networks: Sequence[keras.Model],
-        embeds: bool,
-        begins: Sequence[bool],
-        horizon_index: int,
-    ) -> None:
-        self.inputs, self.kept, self.horizon_index = networks[0].input, list(begins), horizon_index
-        self.joins: list[keras.Model] = []
-        self.answers: list[tuple[list[str], keras.Model]] = []
-        for network in networks:
-            rest = {name: tensor for name, tensor in network.input.items() if name not in HISTORY}
-            if "numeric" in network.input:
-                steps = network.get_layer(JOINED).output if embeds else network.input["numeric"]
-                history = {name: network.input[name] for name in HISTORY if name in network.input}
-                self.joins.append(keras.Model(history, steps))
-                rest[JOINED] = steps
-            self.answers.append((list(rest), keras.Model(list(rest.values()), network.output["churn"])))
+    def __init__(self, compiled: Compiled, embeds: bool, begins: Sequence[bool], horizon_index: int) -> None:
+        network = compiled.network
+        self.parts, self.weights = compiled.parts, network.trainable_variables
+        self.inputs, self.kept, self.horizon_index = network.input, list(begins), horizon_index
+        asked = {name: tensor for name, tensor in network.input.items() if name not in HISTORY}
+        self.join: keras.Model | None = None
+        if "numeric" in network.input:
+            steps = network.get_layer(JOINED).output if embeds else network.input["numeric"]
+            self.join = keras.Model({name: network.input[name] for name in HISTORY if name in network.input}, steps)
+            asked[JOINED] = steps
+        self.asked, self.answer = list(asked), keras.Model(list(asked.values()), network.output["churn"])
         read = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.inputs.items()}
         usual = {
             name: tf.TensorSpec(spec.shape[1 if name == ROWS else 2 :], spec.dtype)
             for name, spec in read.items()
             if name not in (*HISTORY, *PLACES)
         }
-        signature = [read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
+        own = tf.TensorSpec((sum(compiled.sizes),), tf.float32)
+        signature = [read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32), own]
         # Autograph would rewrite every layer's source, which has nothing for it.
         self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
         self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
 
-    def walk(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
+    def walk(self, reader: Reader, usual: Mapping[str, Any], weights: Sequence[Weights]) -> Floats:
         """[examples, channels]: the contributions, in the order of the network's inputs."""
-        places, weights = np.polynomial.legendre.leggauss(NODES if self.joins else NODES_OF_ROWS)
-        found = np.asarray(np.moveaxis(self._ask(self.slopes, reader, usual, (places + 1) / 2), 1, -1) @ (weights / 2))
+        places, shares = np.polynomial.legendre.leggauss(NODES if self.join else NODES_OF_ROWS)
+        each = self._ask(self.slopes, reader, usual, weights, (places + 1) / 2)
+        slopes = (_credit(each[..., :1]) * each[..., 1:]).sum(axis=0)
+        found = np.asarray(np.moveaxis(slopes, 1, -1) @ (shares / 2))
         if SILENCE in self.inputs:  # the last of the inputs
-            last, before = (self._ask(self.logit, reader, usual, LAST, silent)[:, 0, 0] for silent in (1.0, 0.0))
+            last, before = (self.logits(reader, usual, weights, LAST, silent) for silent in (1.0, 0.0))
             found[:, -1] = last - before
         return found
 
-    def begins(self, reader: Reader, usual: Mapping[str, Any]) -> Floats:
-        """[examples]: the logit of the ordinary customer with a history as long."""
-        return self._ask(self.logit, reader, usual, FIRST)[:, 0, 0]
+    def logits(
+        self,
+        reader: Reader,
+        usual: Mapping[str, Any],
+        weights: Sequence[Weights],
+        place: Floats = FIRST,
+        silent: float = 0.0,
+    ) -> Floats:
+        """[examples]: the logit at `place`; by default that of the ordinary customer with a history as long."""
+        each = self._ask(self.logit, reader, usual, weights, place, silent)[..., 0, 0]
+        return each[0] if len(each) == 1 else logit(sigmoid(each).mean(axis=0))
 
     def _ask(
-        self, compiled: Any, reader: Reader, usual: Mapping[str, Any], places: Floats, silent: float = 0.0
+        self,
+        compiled: Any,
+        reader: Reader,
+        usual: Mapping[str, Any],
+        weights: Sequence[Weights],
+        places: Floats,
+        silent: float = 0.0,
     ) -> Floats:
-        """[examples, places, columns]: what `compiled` says of each, all places at once."""
-        said = np.zeros((reader.examples, len(places), 0))
-        for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
-            arrays, example = reader.read(batch)
-            given = {name: arrays[name] for name in self.inputs}
-            here = compiled(given, dict(usual), places.astype(np.float32), np.float32(silent)).numpy()
-            if not said.size:
-                said = np.zeros((reader.examples, len(places), here.shape[1]))
-            said[example.ravel()] = here.reshape(-1, len(places), here.shape[1])
+        """[networks, examples, places, columns]: what `compiled` says of each, all places at once."""
+        at = places.astype(np.float32), np.float32(silent)
+        said = np.zeros((len(weights), reader.examples, len(places), 0))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
+                arrays, example = reader.read(batch)
+                told = {name: arrays[name] for name in self.inputs}, dict(usual), *at
+                here = np.stack(list(pool.map(lambda own, told=told: compiled(*told, own).numpy(), weights)))
+                if not said.size:
+                    said = np.zeros((*said.shape[:-1], here.shape[-1]))
+                said[:, example.ravel()] = here.reshape(len(weights), -1, *said.shape[2:])
         return said
 
     def _logit_at(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
+        self,
+        arrays: dict[str, tf.Tensor],
+        usual: dict[str, tf.Tensor],
+        places: tf.Tensor,
+        silent: tf.Tensor,
+        weights: tf.Tensor,
     ) -> tf.Tensor:
         """[batch times places, 1]: the logit at `places` of [0, 1] on the way, the silence at `silent` of [0, 1]."""
         arrays = _at_each(arrays, places)
-        return self._logit(arrays, self._between(arrays, usual, places, silent)[0])
+        return self._logit(arrays, self._between(arrays, usual, places, silent, weights)[0], weights)
 
     def _slopes_at(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
+        self,
+        arrays: dict[str, tf.Tensor],
+        usual: dict[str, tf.Tensor],
+        places: tf.Tensor,
+        silent: tf.Tensor,
+        weights: tf.Tensor,
     ) -> tf.Tensor:
-        """[batch times places, channels]: the logit's slopes there, times the distances."""
+        """[batch times places, 1 + channels]: the logit there, and its slopes times the distances."""
         arrays = _at_each(arrays, places)
-        at, gone = self._between(arrays, usual, places, silent)
+        at, way = self._between(arrays, usual, places, silent, weights)
         with tf.GradientTape() as tape:
             tape.watch(at)
-            logit = self._logit(arrays, at)
+            logit = self._logit(arrays, at, weights)
         slopes = tape.gradient(logit, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        total = [
-            self._by_channel(name, tf.add_n([slope[name] * way[name] for slope, way in zip(slopes, gone, strict=True)]))
-            for name in self._order()
-        ]
-        return tf.concat(total, axis=1)
+        return tf.concat([logit, *(self._by_channel(name, slopes[name] * way[name]) for name in self._order())], axis=1)
 
     def _between(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], places: tf.Tensor, silent: tf.Tensor
-    ) -> tuple[list[dict[str, tf.Tensor]], list[dict[str, tf.Tensor]]]:
-        """For each network where the way has come to, and how far it goes in all."""
-        at, gone = [], []
-        rows = tf.shape(next(iter(arrays.values())))[0]
-        place = tf.tile(places, [rows // tf.shape(places)[0]])
-        for member in range(len(self.answers)):
-            start, end = self._ends(arrays, usual, member)
-            gone.append({name: end[name] - start[name] for name in end})
-            share = {
-                name: silent if name == SILENCE else tf.reshape(place, [-1, *[1] * (len(way.shape) - 1)])
-                for name, way in gone[-1].items()
-            }
-            at.append({name: start[name] + share[name] * gone[-1][name] for name in end})
-        return at, gone
-
-    def _logit(self, arrays: dict[str, tf.Tensor], at: list[dict[str, tf.Tensor]]) -> tf.Tensor:
-        fixed = {name: arrays[name] for name in PLACES if name in arrays}
-        logits = [
-            answer([(fixed | given)[name] for name in names], training=False)[..., self.horizon_index]
-            for (names, answer), given in zip(self.answers, at, strict=True)
-        ]
-        return tf.reshape(logits[0] if len(logits) == 1 else _logit_of_mean(logits), [-1, 1])
-
-    def _ends(
-        self, arrays: dict[str, tf.Tensor], usual: dict[str, tf.Tensor], member: int
+        self,
+        arrays: dict[str, tf.Tensor],
+        usual: dict[str, tf.Tensor],
+        places: tf.Tensor,
+        silent: tf.Tensor,
+        weights: tf.Tensor,
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Where the way has come to, and how far it goes in all."""
         end = {name: arrays[name] for name in usual}
         start = {name: tf.zeros_like(arrays[name]) + usual[name] for name in usual}
-        if self.joins:
-            read = {name: arrays[name] for name in self.joins[member].input}
+        if self.join is not None:
+            read = {name: arrays[name] for name in self.join.input}
             ordinary = {name: tf.zeros_like(values) for name, values in read.items()}
             ordinary["numeric"] = tf.where(self.kept, read["numeric"], 0.0)
-            end[JOINED], start[JOINED] = self.joins[member](read), self.joins[member](ordinary)
-        return start, end
+            end[JOINED], start[JOINED] = (self._of(self.join, each, weights) for each in (read, ordinary))
+        rows = tf.shape(next(iter(arrays.values())))[0]
+        place = tf.tile(places, [rows // tf.shape(places)[0]])
+        way = {name: end[name] - start[name] for name in end}
+        share = {
+            name: silent if name == SILENCE else tf.reshape(place, [-1, *[1] * (len(gone.shape) - 1)])
+            for name, gone in way.items()
+        }
+        return {name: start[name] + share[name] * way[name] for name in way}, way
+
+    def _logit(self, arrays: dict[str, tf.Tensor], at: dict[str, tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+        given = {name: arrays[name] for name in PLACES if name in arrays} | at
+        said = self._of(self.answer, [given[name] for name in self.asked], weights)
+        return tf.reshape(said[..., self.horizon_index], [-1, 1])
+
+    def _of(self, part: keras.Model, given: Any, weights: tf.Tensor) -> tf.Tensor:
+        """What a part of the network makes of `given`, the network having these `weights`."""
+        own = {id(weight): value for weight, value in zip(self.weights, self.parts(weights), strict=True)}
+        seeds = [seed.value for seed in part.non_trainable_variables]
+        said, _ = part.stateless_call(
+            [own[id(each)] for each in part.trainable_variables], seeds, given, training=False
+        )
+        return said
 
     def _order(self) -> list[str]:
         """What is walked, in the order of the network's inputs."""
@@ -220,9 +247,13 @@ def _at_each(arrays: dict[str, tf.Tensor], places: tf.Tensor) -> dict[str, tf.Te
     return {name: tf.repeat(values, tf.shape(places)[0], axis=0) for name, values in arrays.items()}
 
 
-def _logit_of_mean(logits: list[tf.Tensor]) -> tf.Tensor:
-    mean = tf.clip_by_value(tf.add_n([tf.sigmoid(logit) for logit in logits]) / len(logits), 1e-6, 1 - 1e-6)
-    return tf.math.log(mean) - tf.math.log1p(-mean)
+def _credit(logits: Floats) -> Floats:
+    """[networks, ...]: by how much the logit of the networks' mean probability rises with the logit of each."""
+    if len(logits) == 1:
+        return np.ones_like(logits)
+    probability = sigmoid(np.clip(logits, -MOST_LOGIT, MOST_LOGIT))
+    mean = probability.mean(axis=0)
+    return np.asarray(probability * (1 - probability) / (len(logits) * mean * (1 - mean)))
 
 
 def _usual(reader: Reader, names: list[str]) -> dict[str, Any]:

@@ -126,9 +126,11 @@ class NetworkModel(Model):
     def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
         """Integrated gradients: see `models.integrated_gradients`."""
         from models.integrated_gradients import integrated_gradients
+        from models.training import weights_of
 
+        weights = [weights_of(network) for network in self.networks]
         reader, usual = (self._reader(part, None, training=False) for part in (data, ordinary))
-        return integrated_gradients(self.networks, reader, usual, self._channels(), horizon_index)
+        return integrated_gradients(self.compiled, weights, reader, usual, self._channels(), horizon_index)
 
     def save(self, folder: Path) -> None:
         content = {

@@ -164,7 +164,7 @@ class Compiled:
         """The loss of one batch, and its gradient for each of the network's trainable weights; `seeds` are the states
         of what draws at random, which come back moved on.
         """
-        parts = self._parts(weights)
+        parts = self.parts(weights)
         with tf.GradientTape() as tape:
             tape.watch(parts)
             given = {name: arrays[name] for name in self.network.input}
@@ -194,10 +194,11 @@ class Compiled:
 
     def _heads(self, arrays: dict[str, tf.Tensor], weights: tf.Tensor) -> dict[str, tf.Tensor]:
         seeds = [seed.value for seed in self.network.non_trainable_variables]
-        answers, _ = self.network.stateless_call(self._parts(weights), seeds, arrays, training=False)
+        answers, _ = self.network.stateless_call(self.parts(weights), seeds, arrays, training=False)
         return {head: answers[head] for head in HEADS}
 
-    def _parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
+    def parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
+        """Each of the network's trainable weights."""
         shapes = [weight.shape for weight in self.network.trainable_variables]
         parts = tf.split(weights, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -9,11 +9,9 @@ import pyarrow as pa
 
 from features.dataset import Dataset, Floats, Integers
 from models.contract import Model, Predictions
-from models.evidence.attributions import attributions
+from models.evidence.attributions import ORDINARY, attributions
 from models.evidence.reasons import figures, reasons
 from pipeline.settings import Settings
-
-ORDINARY = 1_000  # customers against whom the others are held
 
 
 class Said(Protocol):
