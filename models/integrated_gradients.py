@@ -16,7 +16,7 @@ TensorFlow is imported at the top, so this module is imported only where a netwo
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -108,9 +108,12 @@ class _Way:
     def walk(self, reader: Reader, usual: Mapping[str, Any], weights: Sequence[Weights]) -> Floats:
         """[examples, channels]: the contributions, in the order of the network's inputs."""
         places, shares = np.polynomial.legendre.leggauss(NODES if self.join else NODES_OF_ROWS)
-        each = self._ask(self.slopes, reader, usual, weights, (places + 1) / 2)
-        slopes = (_credit(each[..., :1]) * each[..., 1:]).sum(axis=0)
-        found = np.asarray(np.moveaxis(slopes, 1, -1) @ (shares / 2))
+
+        def meaned(each: Floats) -> Floats:
+            slopes = (_credit(each[..., :1]) * each[..., 1:]).sum(axis=0)
+            return np.asarray(np.moveaxis(slopes, 1, -1) @ (shares / 2))
+
+        found = self._ask(self.slopes, meaned, reader, usual, weights, (places + 1) / 2)
         if SILENCE in self.inputs:  # the last of the inputs
             last, before = (self.logits(reader, usual, weights, LAST, silent) for silent in (1.0, 0.0))
             found[:, -1] = last - before
@@ -125,30 +128,31 @@ class _Way:
         silent: float = 0.0,
     ) -> Floats:
         """[examples]: the logit at `place`; by default that of the ordinary customer with a history as long."""
-        each = self._ask(self.logit, reader, usual, weights, place, silent)[..., 0, 0]
-        return each[0] if len(each) == 1 else logit(sigmoid(each).mean(axis=0))
+        return self._ask(self.logit, lambda each: _of_mean(each[..., 0, 0]), reader, usual, weights, place, silent)
 
     def _ask(
         self,
-        compiled: Any,
+        function: Any,
+        told: Callable[[Floats], Floats],
         reader: Reader,
         usual: Mapping[str, Any],
         weights: Sequence[Weights],
         places: Floats,
         silent: float = 0.0,
     ) -> Floats:
-        """[networks, examples, places, columns]: what `compiled` says of each, all places at once."""
+        """[examples, ...]: what is `told` of what `function` says of a batch, [networks, examples, places, columns]; of
+        all at once it would be gigabytes.
+        """
         at = places.astype(np.float32), np.float32(silent)
-        said = np.zeros((len(weights), reader.examples, len(places), 0))
+        found, examples = [], []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
                 arrays, example = reader.read(batch)
-                told = {name: arrays[name] for name in self.inputs}, dict(usual), *at
-                here = np.stack(list(pool.map(lambda own, told=told: compiled(*told, own).numpy(), weights)))
-                if not said.size:
-                    said = np.zeros((*said.shape[:-1], here.shape[-1]))
-                said[:, example.ravel()] = here.reshape(len(weights), -1, *said.shape[2:])
-        return said
+                given = {name: arrays[name] for name in self.inputs}, dict(usual), *at
+                each = np.stack(list(pool.map(lambda own, given=given: function(*given, own).numpy(), weights)))
+                found.append(told(each.reshape(len(weights), -1, len(places), each.shape[-1]).astype(np.float64)))
+                examples.append(example.ravel())
+        return np.concatenate(found)[np.argsort(np.concatenate(examples))]
 
     def _logit_at(
         self,
@@ -247,8 +251,13 @@ def _at_each(arrays: dict[str, tf.Tensor], places: tf.Tensor) -> dict[str, tf.Te
     return {name: tf.repeat(values, tf.shape(places)[0], axis=0) for name, values in arrays.items()}
 
 
+def _of_mean(logits: Floats) -> Floats:
+    """[networks, ...] to the logit of the networks' mean probability."""
+    return logits[0] if len(logits) == 1 else logit(sigmoid(logits).mean(axis=0))
+
+
 def _credit(logits: Floats) -> Floats:
-    """[networks, ...]: by how much the logit of the networks' mean probability rises with the logit of each."""
+    """[networks, ...]: by how much the logit of the networks' mean probability rises with each one's."""
     if len(logits) == 1:
         return np.ones_like(logits)
     probability = sigmoid(np.clip(logits, -MOST_LOGIT, MOST_LOGIT))

@@ -4,8 +4,8 @@ Small by default (one repeat of few models takes some twenty seconds on one core
 repeats need `python -m tests.checks.planted_worlds --repeats 20`, and `--worlds memoryless counts-only --repeats 40`;
 `--models`, `--customers` and the bars themselves are arguments too. The networks get what a user would give them who
 expects long memory (chrono initialisation) and has plenty of examples (more epochs, little regularisation); LightGBM
-has its defaults and stops on validation. The verdict is on the best of each side on validation; the feed-forward network
-is of neither, and shows what a network gains without a memory.
+has its defaults and stops on validation. The verdict is on the best of each side on validation; the feed-forward
+network is of neither, and shows what a network gains without a memory.
 
 With `--write FILE` what was found is kept there, in the place of what it held of these worlds. README's first table of
 worlds is of `docs/results/planted_worlds.json`: `--repeats 20`, then `--worlds memoryless counts-only --repeats 40` and
