@@ -121,14 +121,15 @@ def _gru(x: Tensor, sizes: Tensor, first: Tensor, w: Tensor, u: Tensor, b: Tenso
     """Gates update, reset, candidate; the reset gate comes after the recurrent matrix; the bias has two rows."""
     units = u.shape[0]
     given = tf.matmul(x, w) + tf.concat([b[0, : 2 * units] + b[1, : 2 * units], b[0, 2 * units :]], axis=0)
-    to_update, to_reset, to_candidate = tf.split(given, 3, axis=1)
+    given_update, given_reset, given_candidate = tf.split(given, 3, axis=1)
     said_more = b[1, 2 * units :]
 
     def forward(own: Callable[[Tensor], Tensor], h: Tensor) -> Any:
         recalled_update, recalled_reset, said = tf.split(tf.matmul(h, u), 3, axis=1)
-        update, reset = tf.sigmoid(own(to_update) + recalled_update), tf.sigmoid(own(to_reset) + recalled_reset)
+        update = tf.sigmoid(own(given_update) + recalled_update)
+        reset = tf.sigmoid(own(given_reset) + recalled_reset)
         said = said + said_more
-        candidate = tf.tanh(own(to_candidate) + reset * said)
+        candidate = tf.tanh(own(given_candidate) + reset * said)
         h = candidate + update * (h - candidate)
         return (h,), (h, update, reset, said, candidate)
 
