@@ -23,7 +23,8 @@ PLANTED, LAGS = DOCS / "results" / "planted_worlds.json", DOCS / "results" / "la
 WHERE_THE_TRUTH_IS_KNOWN = (
     "**Where the truth is known** ([worlds](tests/models/planted_worlds.py) whose every customer's true probability of "
     "churn is given): the share of what can be gained over the base rate that each model gains, over all repeats, and "
-    "in how many of them the verdict said `recurrent`. In the first two worlds there is nothing in time to be found."
+    "in how many of them the verdict said `recurrent`. In the first two worlds there is nothing in time to be found. "
+    "The verdict is on the conventional models; the feed-forward network shows what a network gains without a memory."
 )
 OF_EACH_CELL = "And by how many steps back each cell remembers what decides, where all after it means nothing (once):"
 BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -79,6 +79,23 @@ def _way(compiled: Compiled, embeds: bool, begins: tuple[bool, ...], horizon_ind
     return _Way(compiled, embeds, begins, horizon_index)
 
 
+class _Given(NamedTuple):
+    """What a network is asked: its inputs, the usual ones, the `places` of [0, 1] on the way, where the silence is at
+    `silent` of [0, 1], and the network's weights.
+    """
+
+    arrays: dict[str, tf.Tensor]
+    usual: dict[str, tf.Tensor]
+    places: tf.Tensor
+    silent: tf.Tensor
+    weights: tf.Tensor
+
+    def at_each_place(self) -> "_Given":
+        """Every row once for each of `places`, one after the other."""
+        times = tf.shape(self.places)[0]
+        return self._replace(arrays={name: tf.repeat(rows, times, axis=0) for name, rows in self.arrays.items()})
+
+
 class _Way:
     """The way from the ordinary customer to each customer, for all networks of an architecture."""
 
@@ -100,7 +117,7 @@ class _Way:
             if name not in (*HISTORY, *PLACES)
         }
         own = tf.TensorSpec((sum(compiled.sizes),), tf.float32)
-        signature = [read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32), own]
+        signature = [_Given(read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32), own)]
         # Autograph would rewrite every layer's source, which has nothing for it.
         self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
         self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
@@ -143,55 +160,37 @@ class _Way:
         """[examples, ...]: what is `told` of what `function` says of a batch, [networks, examples, places, columns]; of
         all at once it would be gigabytes.
         """
-        at = places.astype(np.float32), np.float32(silent)
         found, examples = [], []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
                 arrays, example = reader.read(batch)
-                given = {name: arrays[name] for name in self.inputs}, dict(usual), *at
-                each = np.stack(list(pool.map(lambda own, given=given: function(*given, own).numpy(), weights)))
+                read = {name: arrays[name] for name in self.inputs}
+                given = [
+                    _Given(read, dict(usual), places.astype(np.float32), np.float32(silent), own) for own in weights
+                ]
+                each = np.stack([said.numpy() for said in pool.map(function, given)])
                 found.append(told(each.reshape(len(weights), -1, len(places), each.shape[-1]).astype(np.float64)))
                 examples.append(example.ravel())
         return np.concatenate(found)[np.argsort(np.concatenate(examples))]
 
-    def _logit_at(
-        self,
-        arrays: dict[str, tf.Tensor],
-        usual: dict[str, tf.Tensor],
-        places: tf.Tensor,
-        silent: tf.Tensor,
-        weights: tf.Tensor,
-    ) -> tf.Tensor:
-        """[batch times places, 1]: the logit at `places` of [0, 1] on the way, the silence at `silent` of [0, 1]."""
-        arrays = _at_each(arrays, places)
-        return self._logit(arrays, self._between(arrays, usual, places, silent, weights)[0], weights)
+    def _logit_at(self, given: _Given) -> tf.Tensor:
+        """[batch times places, 1]: the logit there."""
+        given = given.at_each_place()
+        return self._logit(given, self._between(given)[0])
 
-    def _slopes_at(
-        self,
-        arrays: dict[str, tf.Tensor],
-        usual: dict[str, tf.Tensor],
-        places: tf.Tensor,
-        silent: tf.Tensor,
-        weights: tf.Tensor,
-    ) -> tf.Tensor:
+    def _slopes_at(self, given: _Given) -> tf.Tensor:
         """[batch times places, 1 + channels]: the logit there, and its slopes times the distances."""
-        arrays = _at_each(arrays, places)
-        at, way = self._between(arrays, usual, places, silent, weights)
+        given = given.at_each_place()
+        at, way = self._between(given)
         with tf.GradientTape() as tape:
             tape.watch(at)
-            logit = self._logit(arrays, at, weights)
+            logit = self._logit(given, at)
         slopes = tape.gradient(logit, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.concat([logit, *(self._by_channel(name, slopes[name] * way[name]) for name in self._order())], axis=1)
 
-    def _between(
-        self,
-        arrays: dict[str, tf.Tensor],
-        usual: dict[str, tf.Tensor],
-        places: tf.Tensor,
-        silent: tf.Tensor,
-        weights: tf.Tensor,
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def _between(self, given: _Given) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Where the way has come to, and how far it goes in all."""
+        arrays, usual, places, silent, weights = given
         end = {name: arrays[name] for name in usual}
         start = {name: tf.zeros_like(arrays[name]) + usual[name] for name in usual}
         if self.join is not None:
@@ -208,9 +207,9 @@ class _Way:
         }
         return {name: start[name] + share[name] * way[name] for name in way}, way
 
-    def _logit(self, arrays: dict[str, tf.Tensor], at: dict[str, tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-        given = {name: arrays[name] for name in PLACES if name in arrays} | at
-        said = self._of(self.answer, [given[name] for name in self.asked], weights)
+    def _logit(self, given: _Given, at: dict[str, tf.Tensor]) -> tf.Tensor:
+        read = {name: given.arrays[name] for name in PLACES if name in given.arrays} | at
+        said = self._of(self.answer, [read[name] for name in self.asked], given.weights)
         return tf.reshape(said[..., self.horizon_index], [-1, 1])
 
     def _of(self, part: keras.Model, given: Any, weights: tf.Tensor) -> tf.Tensor:
@@ -244,11 +243,6 @@ class _Way:
         if name == SILENCE:
             return tf.reshape(given, [-1, 1])
         return given[:, 0] if rank == 3 else given
-
-
-def _at_each(arrays: dict[str, tf.Tensor], places: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Every row once for each of `places`, one after the other."""
-    return {name: tf.repeat(values, tf.shape(places)[0], axis=0) for name, values in arrays.items()}
 
 
 def _of_mean(logits: Floats) -> Floats:
