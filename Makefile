@@ -8,7 +8,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 
 setup: ## the environment only, in .venv
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on PATH: install Python 3.11, 3.12 or 3.13" >&2; exit 1; }
-	@$(PYTHON) pipeline/bootstrap.py
+	@$(PYTHON) pipeline/runtime/bootstrap.py
 
 run: setup ## the main job on the bundled data: every night not yet done, then the report
 	@$(BIN)/recur run
@@ -17,7 +17,7 @@ test: setup ## the tests; what is skipped is counted and named
 	@$(ONE_THREAD) $(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
-	@$(BIN)/python -m pipeline.up
+	@$(BIN)/python -m pipeline.cli.services
 
 check: setup ## the long checks, or one of them: make check NAME=main_job
 	@$(BIN)/python -m tests.checks $(NAME)

@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import benchmarks.results
-from benchmarks.environments import environment, versions
+import benchmarks.support.results
+from benchmarks.support.environments import environment, versions
 
 if TYPE_CHECKING:
     from features.dataset import Dataset
@@ -107,7 +107,7 @@ def _compared(asked: argparse.Namespace, folder: Path) -> None:
     if asked.large:
         ratios["large_of_events"] = figures[f"events_per_second_{asked.large}"] / figures["events_per_second"]
     sizes = {"events": asked.events, "customers": asked.events // EVENTS_A_CUSTOMER, "cutoffs": CUTOFFS, "windows": 5}
-    file = benchmarks.results.write("feature-build", sizes, figures, peers, ratios, others)
+    file = benchmarks.support.results.write("feature-build", sizes, figures, peers, ratios, others)
     _plot(curve, file.with_suffix(".png"))
 
 
@@ -167,7 +167,7 @@ def _plot(curve: dict[int, list[Run]], file: Path) -> None:
 def _one(python: str, name: str, file: Path) -> Run | None:
     command = [python, "-m", "benchmarks", "feature-build", "--one", name, str(file)]
     if python != sys.executable:  # without this environment, so without this package's imports
-        command = [python, str(Path(__file__).with_name("peers.py")), name, str(file), json.dumps(_cutoffs())]
+        command = [python, str(Path(__file__).parent / "support" / "peers.py"), name, str(file), json.dumps(_cutoffs())]
     try:
         limit = None if name in ("ours", "in_memory", "sort") else SECONDS_A_PEER
         told = subprocess.DEVNULL if python != sys.executable else None  # peers warn by the thousand
@@ -183,7 +183,7 @@ def _one(python: str, name: str, file: Path) -> Run | None:
 
 
 def _measured(work: Callable[[Path], int], file: Path) -> dict[str, float]:
-    for module in ("duckdb", "pandas", "ibis.backends.duckdb", "features.build", "pipeline.dataset_files"):
+    for module in ("duckdb", "pandas", "ibis.backends.duckdb", "features.build", "pipeline.training.dataset_files"):
         import_module(module)
     began = time.monotonic()
     examples = work(file)
@@ -224,7 +224,7 @@ def _store(folder: Path, events: int) -> Path:
 
 def _ours(file: Path) -> int:
     """From the store to files: as the store's sorted copy is a file."""
-    from pipeline.dataset_files import write_dataset
+    from pipeline.training.dataset_files import write_dataset
 
     examples, out = 0, file.with_suffix(".features")
     for number, shard in enumerate(_built(file)):
@@ -270,7 +270,7 @@ def _sort(file: Path) -> int:
 
 
 def _pandas(file: Path) -> int:
-    from benchmarks.peers import pandas_features
+    from benchmarks.support.peers import pandas_features
 
     return pandas_features(str(file), _cutoffs())
 

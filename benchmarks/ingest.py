@@ -21,7 +21,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-import benchmarks.results
+import benchmarks.support.results
 
 DAY, EVENTS_A_CUSTOMER, THREADS = date(2024, 3, 1), 20, 2
 LIMIT = 1e9
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in found.items()}
     pairs = zip(found["pandas"], found["ours_small"], strict=True)
     steps = ("extract", "validate", "load")
-    benchmarks.results.write(
+    benchmarks.support.results.write(
         "ingest" if asked.kind == "parquet" else f"ingest-{asked.kind}",
         {
             "events": asked.events,
@@ -168,13 +168,13 @@ def _ours(folder: Path) -> dict[str, float]:
 
     assert great_expectations
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-    from pipeline.extract import extract
-    from pipeline.load import load
-    from pipeline.nights import DAY as A_DAY
-    from pipeline.nights import Night, midnight
+    from pipeline.config.settings import load_settings
+    from pipeline.runtime.nights import DAY as A_DAY
+    from pipeline.runtime.nights import Night, midnight
     from pipeline.serving.database import engine
-    from pipeline.settings import load_settings
-    from pipeline.validate import validate
+    from pipeline.steps.extract import extract
+    from pipeline.steps.load import load
+    from pipeline.steps.validate import validate
 
     shutil.rmtree(folder / "var", ignore_errors=True)
     settings = load_settings(folder / "recur.toml")

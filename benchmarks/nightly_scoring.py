@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import benchmarks.results
-from benchmarks.nightly_store import DAY, END, START
+import benchmarks.support.results
+from benchmarks.support.nightly_store import DAY, END, START
 
 ACTIVE = 91
 MEAN = 60  # events a customer
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
 
     bare_seconds = [run["seconds"] * sizes["events"] / run["events"] for run in found["bare"]]
     bare = [whole / full["seconds"] for whole, full in zip(bare_seconds, found["recurrent full"], strict=True)]
-    benchmarks.results.write(
+    benchmarks.support.results.write(
         "nightly-scoring",
         sizes | {"bare_events": int(found["bare"][0]["events"])},
         {
@@ -121,8 +121,8 @@ def _make(folder: Path, customers: int, events: int, night: int) -> dict[str, in
 
 def _write_store(folder: Path, customers: int, events: int, night: int) -> int:
     """The event store under `folder`, and a configuration that reads it. Returns the events of the past."""
-    from benchmarks.nightly_store import write_store
-    from pipeline.store.event_store import open_store
+    from benchmarks.support.nightly_store import write_store
+    from pipeline.event_store.store import open_store
 
     folder.mkdir(exist_ok=True)
     (folder / "events.csv").write_text("who,when,eur,shop\nc,2023-01-01,1.0,a\n", "utf-8")
@@ -134,8 +134,8 @@ def _train(learning: Path, folder: Path) -> None:
     """Two epochs suffice: what is measured does not depend on how good the weights are."""
     from features.build import build_dataset
     from models import model_class
-    from pipeline.engine import connect
-    from pipeline.store.event_store import open_store
+    from pipeline.event_store.store import open_store
+    from pipeline.runtime.engine import connect
 
     settings = _settings(learning)
     store, backend = open_store(settings), connect(settings)
@@ -149,7 +149,7 @@ def _train(learning: Path, folder: Path) -> None:
 
 
 def _settings(folder: Path) -> Any:
-    from pipeline.settings import load_settings
+    from pipeline.config.settings import load_settings
 
     return load_settings(folder / "recur.toml")
 
@@ -158,8 +158,8 @@ def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
     """One measured run. `before` carries the state to the end of the past and is measured by nobody."""
     from models import model_class
     from models.recurrent.sequence_model import SequenceModel
-    from pipeline.registry import Version
-    from pipeline.settings import Addresses, Paths
+    from pipeline.config.settings import Addresses, Paths
+    from pipeline.training.registry import Version
 
     kind, what = name.split()
     settings = _settings(folder)
@@ -183,9 +183,9 @@ def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
 
 
 def _scored(settings: Any, version: Any, model: Any, cutoff: datetime) -> dict[str, float]:
-    import pipeline.carried.keeper  # noqa: F401  # which `answered` would import while it is timed
-    from pipeline.nights import Night
-    from pipeline.score import answered, write_scores
+    import pipeline.scoring.state_updater  # noqa: F401  # which `answered` would import while it is timed
+    from pipeline.runtime.nights import Night
+    from pipeline.steps.score import answered, write_scores
 
     began = time.monotonic()
     said = answered(settings, version, model, cutoff)
@@ -199,13 +199,13 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     """
     import numpy as np
 
-    from features.encoding import Standing
-    from features.sequences import Histories, starts_of_runs
+    from features.sequences.encoding import Standing
+    from features.sequences.histories import Histories, starts_of_runs
+    from models.networks.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
     from models.recurrent.batches import HistoryReader, cut_chunks
-    from models.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
-    from pipeline.carried.events import Events, before
-    from pipeline.carried.keeper import EVENTS_A_BLOCK
-    from pipeline.store.event_store import open_store
+    from pipeline.event_store.night_events import Events, before
+    from pipeline.event_store.store import open_store
+    from pipeline.scoring.state_updater import EVENTS_A_BLOCK
 
     store, seconds, events = open_store(settings), 0.0, 0
     past = Events(settings, store, END + DAY)

@@ -20,12 +20,12 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import delete, text
 
-from benchmarks import results
-from pipeline.publish import publish
+from benchmarks.support import results
+from pipeline.config.settings import Addresses, Settings
 from pipeline.serving import database
 from pipeline.serving.tables import night, prediction
-from pipeline.settings import Addresses, Settings
-from tests.published_world import leave_scores, night_of
+from pipeline.steps.publish import publish
+from tests.support.worlds.published_world import leave_scores, night_of
 
 CUSTOMERS, ROUNDS = 100_000, 5
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import benchmarks.results
-from pipeline.settings import Settings, load_settings
+import benchmarks.support.results
+from pipeline.config.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 RETAIL = ROOT.parent / "shared" / "data" / "online_retail_II"
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> None:
 def _write(found: dict[str, dict[str, Any]], asked: argparse.Namespace) -> None:
     sizes = {key: getattr(asked, key) for key in ("windows", "seeds", "trials", "epochs")}
     sizes |= {f"{name}_examples": sum(each["examples"] for each in one["windows"]) for name, one in found.items()}
-    benchmarks.results.write("real-data", sizes, *_figures(found), more={"comparisons": found})
+    benchmarks.support.results.write("real-data", sizes, *_figures(found), more={"comparisons": found})
 
 
 def _missing(name: str) -> str | None:
@@ -112,12 +112,13 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
     """Every model, or those of `anew`, trained and all compared as of the last closed day."""
     from rich.console import Console
 
-    from pipeline import by_hand, paths
-    from pipeline.compare import compare, last_comparison
-    from pipeline.nights import midnight
-    from pipeline.snapshot import snapshot
-    from pipeline.store.event_store import open_store
-    from pipeline.train import train
+    from pipeline.cli import single_steps as by_hand
+    from pipeline.event_store.store import open_store
+    from pipeline.runtime import paths
+    from pipeline.runtime.nights import midnight
+    from pipeline.steps.compare import compare, last_comparison
+    from pipeline.steps.train import train
+    from pipeline.training.snapshot import snapshot
 
     if not open_store(settings).nights():
         assert settings.run.first_night is not None

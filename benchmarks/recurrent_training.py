@@ -21,11 +21,11 @@ from unittest import mock
 
 import numpy as np
 
-import benchmarks.results
-from benchmarks.journey import journey
+import benchmarks.support.results
+from benchmarks.support.journey import journey
 from features.dataset import Dataset
-from models.evidence.altered import with_own_histories
-from models.outcomes import log_loss, observed_labels, sigmoid
+from models.evaluation.ablation import with_own_histories
+from models.numerics import log_loss, observed_labels, sigmoid
 
 UNITS, HEAD_UNITS, HISTORIES, SEQUENCES = 64, 64, 128, 256
 RATE, RATE_OF_HISTORIES = 0.006, 0.018
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
     asked = options.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         data, meta = journey(asked.folder or Path(scratch))
-        from pipeline.snapshot import slice_of
+        from pipeline.training.snapshot import slice_of
 
         train, valid = slice_of(data, meta, "train"), slice_of(data, meta, "valid")
     contenders = _contenders(train, asked.batches)
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
         print(f"{name}: log loss {loss:.4f} after {asked.epochs} passes", flush=True)
     from importlib.metadata import version
 
-    benchmarks.results.write(
+    benchmarks.support.results.write(
         "recurrent-training",
         {"examples": len(train), "units": UNITS, "histories": len(np.unique(train.sequences.history))},
         figures,
@@ -128,9 +128,9 @@ class _Keras:
 
     def __init__(self, train: Dataset, batch_size: int, rate: float = RATE, own_layer: bool = True) -> None:
         from models import model_class
-        from models.outcomes import VALUES, ValueScale, base_rates
+        from models.networks.training import Compiled, Update
+        from models.numerics import VALUES, ValueScale, base_rates
         from models.recurrent import network
-        from models.training import Compiled, Update
 
         labels = observed_labels(train.labels)
         self.batch_size = batch_size
@@ -186,7 +186,7 @@ class _Torch:
     """The batches of a Keras contender, learnt by PyTorch."""
 
     def __init__(self, like: _Keras) -> None:
-        from benchmarks.torch_gru import PackedGRU
+        from benchmarks.support.torch_gru import PackedGRU
 
         encoder = like.model.encoder
         vocabularies = [len(known) for known in encoder.vocabularies.values()]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-import benchmarks.results
+import benchmarks.support.results
 
 STEPS_A_HISTORY, EXAMPLES_A_HISTORY, DAY = 100, 2, 86_400_000_000
 COLUMNS_A_STEP = 3 * 8 + 4  # bytes: time, amount, quantity, type
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         figures |= {f"{name}_{size}": value for name, value in found.items()}
     first, last = (figures[f"peak_bytes_{size}"] for size in (sizes[0], sizes[-1]))
     ratios = {"memory_growth": last / first, "size_growth": sizes[-1] / sizes[0]}
-    benchmarks.results.write("training-memory", {"steps": sizes[-1]}, figures, {}, ratios)
+    benchmarks.support.results.write("training-memory", {"steps": sizes[-1]}, figures, {}, ratios)
 
 
 def _measured(steps: int) -> dict[str, float]:
@@ -49,9 +49,9 @@ def _measured(steps: int) -> dict[str, float]:
         # Made by another process, whose memory is not ours.
         make = f"from benchmarks.training_memory import make; make({scratch!r}, {steps})"
         subprocess.run([sys.executable, "-c", make], check=True)
+        from models.networks.training import train  # noqa: F401  # with it TensorFlow, whose own memory is not counted
         from models.recurrent.gru import GRU
-        from models.training import train  # noqa: F401  # with it TensorFlow, whose own memory is not counted
-        from pipeline.dataset_files import read_dataset
+        from pipeline.training.dataset_files import read_dataset
 
         before, peak, stop = _held(), [0], threading.Event()
 
@@ -85,7 +85,7 @@ def make(folder: str, steps: int) -> None:
     import pandas as pd
 
     from features.dataset import Dataset, Labels, Sequences
-    from pipeline.dataset_files import write_dataset
+    from pipeline.training.dataset_files import write_dataset
 
     random, histories = np.random.default_rng(0), steps // STEPS_A_HISTORY
     gaps = random.integers(1, 10 * DAY, (histories, STEPS_A_HISTORY))

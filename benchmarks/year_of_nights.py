@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import benchmarks.results
-from pipeline.errors import NothingToDo
-from pipeline.nights import midnight
-from pipeline.settings import Settings, load_settings
-from pipeline.store.event_store import night_ending_at
+import benchmarks.support.results
+from pipeline.config.settings import Settings, load_settings
+from pipeline.event_store.store import night_ending_at
+from pipeline.runtime.errors import NothingToDo
+from pipeline.runtime.nights import midnight
 
 INGEST, SERVE = ("extract", "validate", "load"), ("score", "publish", "review")
 FIRST, HISTORY_DAYS, COMPARED, HORIZON = date(2023, 1, 1), 120, 10, 14
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
         "night_seconds_last": float(last.sum() / COMPARED),
     }
     figures["night_seconds_median"] = statistics.median(steps[1:].sum(axis=1).tolist())
-    benchmarks.results.write(
+    benchmarks.support.results.write(
         "year-of-nights" if asked.source == "folder" else f"year-of-nights-{asked.source}",
         {
             "nights": asked.nights,
@@ -159,7 +159,7 @@ def _nights(source: _Growing, nights: int) -> tuple[list[dict[str, float]], list
 
 
 def _timed(settings: Settings, cutoff: date, step: str) -> float:
-    work = getattr(importlib.import_module(f"pipeline.{step}"), step)
+    work = getattr(importlib.import_module(f"pipeline.steps.{step}"), step)
     began = time.process_time()
     with suppress(NothingToDo):  # no horizon has closed yet
         work(settings, night_ending_at(settings, midnight(cutoff)))
@@ -168,6 +168,6 @@ def _timed(settings: Settings, cutoff: date, step: str) -> float:
 
 def _train(settings: Settings, cutoff: date) -> None:
     for name in ("snapshot", "train", "compare", "promote"):
-        work = getattr(importlib.import_module(f"pipeline.{name}"), name)
+        work = getattr(importlib.import_module(f"pipeline.steps.{name}"), name)
         for more in [(model,) for model in settings.models.names] if name == "train" else [()]:
             work(settings, midnight(cutoff), *more)

@@ -12,9 +12,9 @@ from typing import Any
 from airflow.sdk import Asset, Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from pipeline.errors import NothingToDo, RecurError
-from pipeline.nights import Night, resolve_cutoff
-from pipeline.settings import Settings, load_settings
+from pipeline.config.settings import Settings, load_settings
+from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.nights import Night, resolve_cutoff
 
 EVENTS = Asset("recur_events")
 """The event store. Each night that is loaded emits it, with its cutoff in the event's extra."""
@@ -25,7 +25,7 @@ TRAINING_POOL = "training"
 
 def tell_of_a_failure(context: Any) -> None:
     """An Airflow callback: a task that failed for good is told to `addresses.alerts`."""
-    from pipeline.alerts import tell
+    from pipeline.monitoring.alerts import tell
 
     task, error = context["ti"], " ".join(str(context.get("exception")).split())
     tell(load_settings(), f"recur: {task.dag_id}, {task.task_id} failed: {error}")
@@ -35,7 +35,7 @@ def tell_of_a_review(context: Any) -> None:
     """An Airflow callback: a review that asks for a training or a look is told to `addresses.alerts`. The training
     itself is due with the next night.
     """
-    from pipeline.alerts import tell
+    from pipeline.monitoring.alerts import tell
 
     found = context["ti"].xcom_pull(task_ids=context["ti"].task_id) or {}
     if found.get("decision", "fine") != "fine":
@@ -86,10 +86,10 @@ def current_cutoff() -> datetime:
 
 
 def run_step(name: str) -> dict[str, Any]:
-    """`pipeline.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
+    """`pipeline.steps.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
     with told_to_airflow():
         settings = load_settings()
-        step: Callable[[Settings, Night], dict[str, Any]] = getattr(import_module(f"pipeline.{name}"), name)
+        step: Callable[[Settings, Night], dict[str, Any]] = getattr(import_module(f"pipeline.steps.{name}"), name)
         return step(settings, current_night(settings))
 
 
@@ -97,6 +97,6 @@ def current_night(settings: Settings) -> Night:
     """The night that ends at the running task's cutoff. It begins where the store ends, so that a night after a failed
     one takes both intervals.
     """
-    from pipeline.store.event_store import night_ending_at
+    from pipeline.event_store.store import night_ending_at
 
     return night_ending_at(settings, current_cutoff())

@@ -21,7 +21,7 @@ def nightly_predictions() -> None:
     @task
     def validate() -> dict[str, Any]:
         """Set aside the rows that break a rule; refuse a broken night. Gives the address of the Data Docs too."""
-        from pipeline.settings import load_settings
+        from pipeline.config.settings import load_settings
         from pipeline.validation.expectations import index_page
 
         return run_step("validate") | {"data_docs": index_page(load_settings()).as_uri()}

@@ -9,8 +9,8 @@ from typing import Any
 from airflow.sdk import dag, get_current_context, task
 
 from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, current_cutoff, told_to_airflow
-from pipeline.errors import NothingToDo
-from pipeline.settings import load_settings
+from pipeline.config.settings import load_settings
+from pipeline.runtime.errors import NothingToDo
 
 
 @dag(schedule=[EVENTS], doc_md=__doc__, **DAG_ARGUMENTS)
@@ -18,7 +18,7 @@ def train_and_compare() -> None:
     @task
     def snapshot() -> list[str]:
         """Build the examples and both views as of the cutoff; give the names of the recipes that compete."""
-        from pipeline.snapshot import snapshot, training_due
+        from pipeline.training.snapshot import snapshot, training_due
 
         with told_to_airflow():
             settings, cutoff = load_settings(), current_cutoff()
@@ -30,7 +30,7 @@ def train_and_compare() -> None:
     @task(pool=TRAINING_POOL, map_index_template="{{ name }}")
     def train(name: str) -> str:
         """Fit one recipe and log it; give its run's id."""
-        from pipeline.train import train
+        from pipeline.steps.train import train
 
         get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]
         with told_to_airflow():
@@ -39,7 +39,7 @@ def train_and_compare() -> None:
     @task
     def compare() -> dict[str, Any]:
         """Score every model by the same function on the same examples; give the verdict."""
-        from pipeline.compare import compare
+        from pipeline.steps.compare import compare
 
         with told_to_airflow():
             return compare(load_settings(), current_cutoff())
@@ -47,7 +47,7 @@ def train_and_compare() -> None:
     @task
     def promote() -> dict[str, Any]:
         """Let the gate decide whether the best challenger becomes the champion."""
-        from pipeline.promote import promote
+        from pipeline.steps.promote import promote
 
         with told_to_airflow():
             return promote(load_settings(), current_cutoff())

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from pipeline.airflow import prepare
+from pipeline.runtime.airflow import prepare
 
 prepare()
 passwords = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])

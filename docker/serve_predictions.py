@@ -2,8 +2,8 @@
 
 import os
 
+from pipeline.config.settings import load_settings
 from pipeline.serving.datasette import command
-from pipeline.settings import load_settings
 
 served = command(load_settings(), port=8001, host="0.0.0.0", behind_loopback=True)
 os.execv(served[0], served)

@@ -3,7 +3,7 @@
 `make docs` runs it. README's first table comes from docs/results/complete_journey.json, which is the output of
 `recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
 `make bench NAME=real-data` writes; the two of worlds whose truth is known from docs/results/planted_worlds.json and
-docs/results/lags.json, which `python -m tests.checks.planted_worlds --write FILE` writes.
+docs/results/lags.json, which `python -m tests.checks.evidence.planted_worlds --write FILE` writes.
 """
 
 import ast
@@ -21,7 +21,8 @@ RESULTS = DOCS / "results" / "complete_journey.json"
 REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
 PLANTED, LAGS = DOCS / "results" / "planted_worlds.json", DOCS / "results" / "lags.json"
 WHERE_THE_TRUTH_IS_KNOWN = (
-    "**Where the truth is known** ([worlds](tests/models/planted_worlds.py) whose every customer's true probability of "
+    "**Where the truth is known** ([worlds](tests/support/worlds/planted_worlds.py) whose every customer's "
+    "true probability of "
     "churn is given): the share of what can be gained over the base rate that each model gains, over all repeats, and "
     "in how many of them the verdict said `recurrent`. In the first two worlds there is nothing in time to be found. "
     "The verdict is on the conventional models; the feed-forward network shows what a network gains without a memory."
@@ -118,15 +119,15 @@ def reference() -> str:
 
 
 def _sections() -> Iterator[str]:
-    from features.aggregates import definitions
+    from features.aggregates.definitions import definitions
     from features.question import Question
     from models import MODELS, model_class
-    from models.evidence.altered import ALTERED
-    from models.evidence.details import DETAILS
-    from models.evidence.metrics import METRICS
-    from models.evidence.values import VALUE_METRICS
+    from models.evaluation.ablation import ALTERED
+    from models.evaluation.details import DETAILS
+    from models.evaluation.metrics import METRICS
+    from models.evaluation.values import VALUE_METRICS
+    from pipeline.config.settings import Settings
     from pipeline.serving.views import VIEWS
-    from pipeline.settings import Settings
     from pipeline.validation.night_rules import night_rules
     from pipeline.validation.rules import CONFLICT, row_rules
 
@@ -208,7 +209,7 @@ def _sections() -> Iterator[str]:
 def _commands() -> Iterator[list[str]]:
     from typer.main import get_command
 
-    from pipeline.command_line import app
+    from pipeline.cli.app import app
 
     def walk(command: Any, path: str) -> Iterator[list[str]]:
         for name, sub in sorted(getattr(command, "commands", {}).items()):

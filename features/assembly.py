@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.aggregates import definitions, named
-from features.calendar import WORDS as CALENDAR
-from features.calendar import calendar
-from features.comparisons import NUMBERS, compared
+from features.aggregates.calendar import WORDS as CALENDAR
+from features.aggregates.calendar import calendar
+from features.aggregates.comparisons import NUMBERS, compared
+from features.aggregates.definitions import definitions, named
+from features.aggregates.from_segments import Part
 from features.dataset import Dataset, Floats, Integers, Labels, Sequences, texts
-from features.from_segments import Part
 from features.question import Question
-from features.sequences import Histories, one_code, starts_of_runs
+from features.sequences.histories import Histories, one_code, starts_of_runs
 
 TIME = pa.timestamp("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -180,7 +180,7 @@ def without(part: Part, apart: pa.Table, cutoffs: Sequence[datetime]) -> Part:
 
 
 def with_comparisons(examples: pa.Table, question: Question) -> pa.Table:
-    """The table of `features.aggregates` with the columns that need no look at an event."""
+    """The table of `features.aggregates.definitions` with the columns that need no look at an event."""
     columns = compared({name: _floats(examples[name]) for name in NUMBERS})
     if question.calendar:
         days = [calendar(_in_utc(moment)) for moment in examples["cutoff"].to_pylist()]

@@ -17,16 +17,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.aggregates import WINDOWS, aggregates, named
+from features.aggregates.definitions import WINDOWS, aggregates, named
+from features.aggregates.from_segments import examples
+from features.aggregates.grid import Grid
+from features.aggregates.segments import before, values_by_segment
+from features.aggregates.sums import sums_by_segment
 from features.assembly import Apart, assembled, together, with_comparisons, without
 from features.dataset import Dataset
 from features.examples import eligible, history, included, labels, out_of_turn
-from features.from_segments import examples
-from features.grid import Grid
 from features.question import Question
-from features.segments import before, values_by_segment
-from features.sequences import ORDER, Histories, histories_columns, pointers, starts_of_runs, with_positions
-from features.sums import sums_by_segment
+from features.sequences.histories import (
+    ORDER,
+    Histories,
+    histories_columns,
+    pointers,
+    starts_of_runs,
+    with_positions,
+)
 
 KEYS = ["customer_id", "cutoff"]
 EVENTS_A_SHARD = 2_000_000

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
-from features.grid import SECONDS_A_DAY, Grid
+from features.aggregates.grid import SECONDS_A_DAY, Grid
 from features.question import Question
 
 MONEY = (

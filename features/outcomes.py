@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.aggregates.grid import SECONDS_A_DAY
+from features.aggregates.segment_sums import Segments
 from features.dataset import Integers, texts
-from features.grid import SECONDS_A_DAY
 from features.question import Question
-from features.segment_sums import Segments
 
 Column = NDArray[Any]
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.contract import Model
+    from models.base import Model
 
 MODELS: dict[str, str] = {
     "recency": "models.conventional.recency:Recency",

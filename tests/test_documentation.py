@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from docs.generate import README, reference, with_results
+from pipeline.config.settings import Settings, load_settings
 from pipeline.serving.views import VIEWS
-from pipeline.settings import Settings, load_settings
-from tests.plain_reading import ROOT
+from tests.support.plain_reading import ROOT
 
 TEXT = README.read_text("utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -48,7 +48,7 @@ def test_every_command_and_target_that_readme_names_exists() -> None:
     assert targets - {"it"} <= known
     commands = set(re.findall(r"recur (?:--config \S+ )?([a-z]+)\b", " ".join(re.findall(r"`([^`]+)`", TEXT))))
     help_text = subprocess.run(
-        [sys.executable, "-m", "pipeline.command_line", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pipeline.cli.app", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert commands
     assert all(re.search(rf"^\W*{command}\b", help_text, flags=re.MULTILINE) for command in commands)

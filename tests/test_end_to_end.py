@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from models import MODELS
-from tests.pipeline.trained_world import made_up_events
-from tests.plain_reading import disagreements, recur
+from tests.support.plain_reading import disagreements, recur
+from tests.support.worlds.trained_world import made_up_events
 
 TOML = """
 [source]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted([*(ROOT / "tests" / "checks").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
+FILES = sorted([*(ROOT / "tests" / "checks").glob("**/*.py"), *(ROOT / "benchmarks").glob("**/*.py")])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from features.question import Question
-from pipeline.by_hand import ingest
-from pipeline.settings import Settings, load_settings
-from pipeline.snapshot import read_snapshot, slice_of, snapshot
-from pipeline.train import train
-from tests.plain_reading import ROOT
+from pipeline.cli.single_steps import ingest
+from pipeline.config.settings import Settings, load_settings
+from pipeline.steps.train import train
+from pipeline.training.snapshot import read_snapshot, slice_of, snapshot
+from tests.support.plain_reading import ROOT
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 340
 CUTOFF = START + timedelta(days=DAYS - 1)

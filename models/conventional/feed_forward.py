@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Integers, Labels
-from models.contract import Family, View
-from models.network_model import NetworkModel
-from models.preparation import Preparation
+from models.base import Family, View
+from models.networks.network_model import NetworkModel
+from models.networks.preparation import Preparation
 
 if TYPE_CHECKING:
     import keras
@@ -62,7 +62,7 @@ class FeedForward(NetworkModel):
         import keras
         from keras import layers
 
-        from models.heads import heads
+        from models.networks.heads import heads
 
         rows = keras.Input((len(self.preparation.names),), name="aggregates")
         units, dropout = self.parameters["head_units"], self.parameters["dropout"]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from features.dataset import Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, Range, View
-from models.outcomes import held_out_labels, levelled_loss, logit, observed_labels, ordered_by_horizon
+from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.numerics import held_out_labels, levelled_loss, logit, observed_labels, ordered_by_horizon
 
 if TYPE_CHECKING:
     import lightgbm

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
-from models.bends import BENT, KNOTS, Bends
-from models.contract import Family, Model, OnEpoch, Predictions, Range, View
-from models.outcomes import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
-from models.preparation import Preparation
+from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.networks.hinge_basis import BENT, KNOTS, Bends
+from models.networks.preparation import Preparation
+from models.numerics import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
 

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, Range, View
-from models.outcomes import VALUES, logit, observed_labels, ordered_by_horizon
-from models.preparation import Preparation
+from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.networks.preparation import Preparation
+from models.numerics import VALUES, logit, observed_labels, ordered_by_horizon
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier

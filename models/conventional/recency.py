@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats
-from models.contract import Family, Model, OnEpoch, Predictions, View
-from models.outcomes import observed_labels, ordered_by_horizon
+from models.base import Family, Model, OnEpoch, Predictions, View
+from models.numerics import observed_labels, ordered_by_horizon
 
 OUTCOMES = ("churn", "purchases", "spend")
 

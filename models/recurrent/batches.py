@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.dataset import Integers, Labels, Sequences
-from features.encoding import EncodedSteps
-from features.gaps import Gaps
+from features.sequences.encoding import EncodedSteps
+from features.sequences.gaps import Gaps
 
 Floats32 = NDArray[np.float32]
 LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by noise, and slowly

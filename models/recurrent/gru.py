@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from models.contract import Range
+from models.base import Range
 from models.recurrent.sequence_model import SequenceModel
 
 

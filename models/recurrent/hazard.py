@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from features.gaps import Gaps
+from features.sequences.gaps import Gaps
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 SHORTEST = 0.5  # days of a stretch at the least: a shorter one could take any rate

@@ -8,7 +8,7 @@ equal weights (Genest and Zidek, 1986).
 
 from typing import Any, ClassVar
 
-from models.contract import Family, View
+from models.base import Family, View
 from models.recurrent.survival_gru import SurvivalGRU
 
 

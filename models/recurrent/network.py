@@ -10,12 +10,12 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from models.heads import StartAt, heads
+from models.networks.heads import StartAt, heads
 from models.recurrent.chrono import Chrono
-from models.recurrent.direct import Direct
 from models.recurrent.hazard import Hazard
 from models.recurrent.layers import GRU, LSTM, SimpleRNN
 from models.recurrent.truncated import truncated
+from models.recurrent.wide_head import Direct
 
 CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 EMBEDDING = 8  # numbers that stand for one category

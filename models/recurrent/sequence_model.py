@@ -8,12 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Labels, Sequences
-from features.encoding import Encoder, Standing
-from features.gaps import Gaps
-from models.bends import Bends
-from models.contract import Family, Predictions, Range, View
-from models.network_model import NetworkModel
-from models.preparation import Preparation
+from features.sequences.encoding import Encoder, Standing
+from features.sequences.gaps import Gaps
+from models.base import Family, Predictions, Range, View
+from models.networks.hinge_basis import Bends
+from models.networks.network_model import NetworkModel
+from models.networks.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class SequenceModel(NetworkModel):
         return bool(self.parameters.get("with_state", True))
 
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
-        from models.recurrent.direct import Direct
         from models.recurrent.network import Survival, Widths, build_network
+        from models.recurrent.wide_head import Direct
 
         widths = Widths(
             numeric=len(self.encoder.steps),

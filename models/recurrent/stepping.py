@@ -14,12 +14,12 @@ import pandas as pd
 import tensorflow as tf
 
 from features.dataset import Floats, Integers, Sequences
-from features.encoding import EncodedSteps, Standing
-from models.contract import Predictions
+from features.sequences.encoding import EncodedSteps, Standing
+from models.base import Predictions
+from models.networks.training import HEADS
 from models.recurrent.batches import Floats32, cut_batches, cut_chunks
 from models.recurrent.cells import CELLS, ShareOfInput
 from models.recurrent.sequence_model import SequenceModel
-from models.training import HEADS
 
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about

@@ -27,11 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import ConfigurationError, RecurError
-from pipeline.nights import Night
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import Night
 from pipeline.serving import tables
 from pipeline.serving.views import VIEWS, digest
-from pipeline.settings import Settings
 
 BUSY_SECONDS = 60
 _ADVISORY_LOCK = 7_261_378

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigurationError, RecurError
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.serving import database
 from pipeline.serving.pages import sign_in
 from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
 from pipeline.serving.views import VIEWS
-from pipeline.settings import Settings
 
 SETTINGS = {
     "default_page_size": 50,

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 
-from pipeline.paths import atomically
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.paths import atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.errors import ConfigurationError, RecurError
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.serving import database
 from pipeline.serving.views import VIEWS
-from pipeline.settings import Settings
 
 _DATABASE_OWN = {"sqlite_master", "sqlite_schema"}
 _FIXED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}

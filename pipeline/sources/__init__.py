@@ -2,9 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from pipeline.errors import ConfigurationError
-from pipeline.nights import midnight
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import ConfigurationError
+from pipeline.runtime.nights import midnight
 from pipeline.sources.contract import Source
 
 __all__ = ["Source", "first_night", "last_closed", "open_source"]

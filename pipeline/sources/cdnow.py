@@ -8,10 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.engine import literal, session
-from pipeline.errors import RecurError
-from pipeline.nights import DAY, Night
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.engine import literal, session
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import DAY, Night
 from pipeline.sources.contract import Kind
 from pipeline.sources.parts import sql_moment
 

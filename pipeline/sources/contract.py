@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pipeline.nights import Night
+from pipeline.runtime.nights import Night
 
 Kind = Literal["numeric", "categorical"]
 

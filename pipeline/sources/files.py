@@ -6,10 +6,10 @@ is taken from there.
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.engine import PARQUET, literal, session
-from pipeline.nights import Night
-from pipeline.settings import Settings
-from pipeline.source_settings import CORE_COLUMNS, LINES, Source
+from pipeline.config.settings import Settings
+from pipeline.config.source import CORE_COLUMNS, LINES, Source
+from pipeline.runtime.engine import PARQUET, literal, session
+from pipeline.runtime.nights import Night
 from pipeline.sources.contract import Kind
 from pipeline.sources.index import Contents, Index
 from pipeline.sources.inputs import Input, inputs_of

@@ -15,11 +15,11 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel
 
-from pipeline.engine import literal, session
-from pipeline.errors import RecurError
-from pipeline.nights import midnight
-from pipeline.paths import alone, atomically
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.engine import literal, session
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import midnight
+from pipeline.runtime.paths import alone, atomically
 from pipeline.sources.inputs import Input
 from pipeline.sources.parts import differences, plausible, usable, write_rows, write_strays
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.errors import RecurError
-from pipeline.settings import Settings
-from pipeline.source_settings import SourceFile
+from pipeline.config.settings import Settings
+from pipeline.config.source import SourceFile
+from pipeline.runtime.errors import RecurError
 
 STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 """What file systems call the moment of a file's last change, or the digest of what it holds."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.engine import quoted
-from pipeline.errors import RecurError
-from pipeline.nights import Night
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.engine import quoted
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import Night
 from pipeline.sources.index import Contents, Part, rows_of
 from pipeline.sources.parts import NOTHING, UNIT, sql_moment
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.engine import PARQUET, literal, quoted
-from pipeline.errors import ConfigurationError, RecurError
+from pipeline.runtime.engine import PARQUET, literal, quoted
+from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.sources.inputs import Input
 from pipeline.sources.reader import columns_of, relation, row_number, unreadable_lines
 from pipeline.sources.times import reading

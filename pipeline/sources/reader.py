@@ -7,8 +7,8 @@ from typing import Any
 
 import duckdb
 
-from pipeline.engine import literal, quoted
-from pipeline.errors import ConfigurationError, RecurError
+from pipeline.runtime.engine import literal, quoted
+from pipeline.runtime.errors import ConfigurationError, RecurError
 
 DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000

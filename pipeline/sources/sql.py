@@ -19,10 +19,10 @@ from sqlalchemy import URL, Engine, column, create_engine, inspect, make_url, or
 from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import ConfigurationError, RecurError
-from pipeline.nights import Night
-from pipeline.paths import alone, atomically
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import Night
+from pipeline.runtime.paths import alone, atomically
 from pipeline.sources.contract import Kind
 from pipeline.sources.files import Files, attributes_of
 from pipeline.sources.inputs import Input, name_of

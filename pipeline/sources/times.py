@@ -6,8 +6,8 @@ from typing import Any
 
 import duckdb
 
-from pipeline.engine import literal
-from pipeline.errors import ConfigurationError, RecurError
+from pipeline.runtime.engine import literal
+from pipeline.runtime.errors import ConfigurationError, RecurError
 
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _DATES = {

@@ -11,9 +11,9 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
-from pipeline.nights import Night
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.runtime import paths
+from pipeline.runtime.nights import Night
 from pipeline.validation.night_rules import NightRule
 
 NAME = "night"

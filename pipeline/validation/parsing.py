@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.engine import literal, quoted
-from pipeline.nights import Night
-from pipeline.source_settings import LINES, Source
+from pipeline.config.source import LINES, Source
+from pipeline.runtime.engine import literal, quoted
+from pipeline.runtime.nights import Night
 from pipeline.sources.contract import Kind
 from pipeline.validation.rules import CONFLICT, RowRule
 

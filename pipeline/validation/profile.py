@@ -5,12 +5,12 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.engine import literal, quoted
-from pipeline.nights import DAY, Night
-from pipeline.settings import Validation
-from pipeline.store.event_store import EventStore
+from pipeline.config.settings import Validation
+from pipeline.event_store.store import EventStore
+from pipeline.runtime.engine import literal, quoted
+from pipeline.runtime.nights import DAY, Night
+from pipeline.validation.baseline import Usual, nullable, usual_before
 from pipeline.validation.rules import FUTURE, RowRule
-from pipeline.validation.usual import Usual, nullable, usual_before
 
 SAMPLED_IDS = 1_000_000
 """Repeats are counted among about so many event ids; each is looked at with all its rows or not at all."""

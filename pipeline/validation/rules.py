@@ -8,7 +8,7 @@ that is absent.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pipeline.engine import quoted
+from pipeline.runtime.engine import quoted
 from pipeline.sources.contract import Kind
 
 LINE, ATTRIBUTES = "line", "attributes"

@@ -6,14 +6,15 @@ from pathlib import Path
 
 
 def main(names: list[str]) -> int:
-    known = sorted(file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py"))
+    files = {file.stem.replace("_", "-"): file for file in Path(__file__).parent.glob("*/[a-z]*.py")}
+    known = sorted(files)
     if unknown := [name for name in names if name not in known]:
         print(f"check: there is no check {unknown[0]}: choose among {', '.join(known)}", file=sys.stderr)
         return 2
     held = True
     for name in names or known:
         print(f"== {name}", flush=True)
-        holds = import_module(f"tests.checks.{name.replace('-', '_')}").main()
+        holds = import_module(f"tests.checks.{files[name].parent.name}.{files[name].stem}").main()
         print(f"== {name}: {'holds' if holds else 'FALLS SHORT'}", flush=True)
         held = held and holds
     return 0 if held else 1

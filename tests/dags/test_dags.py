@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigurationError, NothingToDo, RecurError
+from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ("tensorflow", "keras", "pandas", "great_expectations", "mlflow", "sklearn", "lightgbm", "duckdb", "ibis")
@@ -135,7 +135,7 @@ class _Task:
 def test_callbacks_tell_of_failures_and_of_reviews_that_ask_for_something(
     nightly: Any, training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.listening import listening
+    from tests.support.listening import listening
 
     for dag in (nightly, training):
         assert all(task.has_on_failure_callback for task in dag.tasks if not task.is_mapped)

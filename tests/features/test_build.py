@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregates import definitions
+from features.aggregates.definitions import definitions
+from features.aggregates.grid import Grid
+from features.aggregates.segment_sums import floats, integers
+from features.aggregates.segments import before, by_segment
+from features.aggregates.sums import money_units, sums_by_segment
 from features.build import build_dataset
 from features.dataset import Dataset
 from features.examples import MONEY
-from features.grid import Grid
 from features.question import Question
-from features.segment_sums import floats, integers
-from features.segments import before, by_segment
-from features.sequences import ORDER, starts_of_runs
-from features.sums import money_units, sums_by_segment
-from tests.features.oracle import hold_against_the_plain_reading
-from tests.features.worlds import ATTRIBUTES, END, START, revisions, table
+from features.sequences.histories import ORDER, starts_of_runs
+from tests.support.oracle import hold_against_the_plain_reading
+from tests.support.worlds.event_worlds import ATTRIBUTES, END, START, revisions, table
 
 QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
 QUESTIONS = {

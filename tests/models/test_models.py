@@ -8,11 +8,11 @@ import pytest
 
 from features.dataset import Dataset, Labels
 from models import MODELS, model_class
-from models.contract import Model
-from models.evidence.attributions import attributions
-from models.evidence.metrics import clip_probabilities
-from models.outcomes import base_rates, log_loss, logit
-from tests.models.worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
+from models.base import Model
+from models.evaluation.metrics import clip_probabilities
+from models.explanation.attributions import attributions
+from models.numerics import base_rates, log_loss, logit
+from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
     "max_epochs": 3,

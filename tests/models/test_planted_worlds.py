@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.models.planted_worlds import CUTOFF, WORLDS, planted, share_of_gain
+from tests.support.worlds.planted_worlds import CUTOFF, WORLDS, planted, share_of_gain
 
 QUICK = [name for name in WORLDS if name not in ("signal-100-back", "signal-1000-back")]
 

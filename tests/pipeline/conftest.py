@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class World:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database without a run: making it takes seconds, copying it none."""
-    from pipeline import tracking
+    from pipeline.training import tracking
 
     settings = Settings(root=tmp_path_factory.mktemp("mlflow"))
     tracking.client(settings)
@@ -31,7 +31,7 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_world(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> World:
     """The made-up world, trained as of its first night."""
-    from tests.pipeline.trained_world import FIRST, run_training
+    from tests.support.worlds.trained_world import FIRST, run_training
 
     world = _untrained(tmp_path_factory.mktemp("trained"), empty_mlflow)
     run_training(world.settings, FIRST)
@@ -47,7 +47,7 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 @pytest.fixture
 def own_world(tmp_path: Path, trained_world: World) -> World:
     """A copy of the trained world, for a test that changes something."""
-    from pipeline.settings import load_settings
+    from pipeline.config.settings import load_settings
 
     folder = tmp_path / "copy"
     shutil.copytree(trained_world.settings.root, folder)
@@ -55,7 +55,7 @@ def own_world(tmp_path: Path, trained_world: World) -> World:
 
 
 def _untrained(folder: Path, empty_mlflow: Path) -> World:
-    from tests.pipeline.trained_world import made_up_events, make_world
+    from tests.support.worlds.trained_world import made_up_events, make_world
 
     events = made_up_events()
     settings = make_world(folder, events)

@@ -1,0 +1,94 @@
+"""What else churn probabilities are worth: the Brier score's parts, lift and gain at several depths, and what acting on
+them would earn. All follow from a model's examples in ten bins and in order of their probability.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.evaluation.intervals import CustomerWeights, Interval, interval_of
+from models.evaluation.metrics import BINS, Floats, calibration_bins, checked
+
+DEPTHS = (0.05, 0.1, 0.2)
+DETAILS: dict[str, str] = {
+    "brier_reliability": "mean squared distance of predicted and observed churn over ten bins of equal size; lower is "
+    "better (Murphy 1973)",
+    "brier_resolution": "mean squared distance of the bins' observed churn from the overall; higher is better",
+    "brier_uncertainty": "the Brier score of the base rate, the same for every model",
+    **{
+        f"lift_at_{depth:.0%}".replace("%", "_percent"): f"churn among the {depth:.0%} most at risk, divided by churn "
+        "among all"
+        for depth in DEPTHS
+    },
+    **{
+        f"gain_at_{depth:.0%}".replace("%", "_percent"): f"the share of all churners among the {depth:.0%} most at risk"
+        for depth in DEPTHS
+    },
+    "expected_profit": "a customer's mean profit when those are approached whose probability exceeds the cost of an "
+    "approach (`evidence.contact_cost`, as a share of what a churner found is worth): 1 - cost for a churner, - cost "
+    "for another, 0 for who is left alone",
+}
+
+
+def details(
+    labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights, contact_cost: float
+) -> dict[str, Interval]:
+    """Each of `DETAILS` with its 95 % interval, customers resampled as for the metrics. Raises as `checked` does."""
+    truth, probability = checked(labels, probabilities)
+    if not len(truth):
+        return dict.fromkeys(DETAILS, Interval(None, None, None))
+    totals = _totals(truth, probability, weights, contact_cost)
+    order = np.argsort(-probability, kind="stable")
+    ranked = _Ranked(truth[order], probability[order], weights.unit[order])
+
+    def values(counts: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.column_stack([*_of_totals(counts @ totals), *ranked.lifts(counts)])
+
+    point = values(np.ones((1, weights.customers)))[0]
+    draws = np.concatenate([values(counts) for counts in weights.chunks()] or [np.zeros((0, len(point)))])
+    names = [*[name for name in DETAILS if name.startswith("brier")], "expected_profit"]
+    names += [name for name in DETAILS if name.startswith("lift")]
+    names += [name for name in DETAILS if name.startswith("gain")]
+    found = {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(names)}
+    return {name: found[name] for name in DETAILS}
+
+
+def _totals(truth: Floats, probability: Floats, weights: CustomerWeights, contact_cost: float) -> Floats:
+    """`[customers, 2 + 3 bins]`: examples and profit, then by bin examples, churners and predicted churners."""
+    bins = calibration_bins(probability)
+    profit = np.where(probability > contact_cost, truth - contact_cost, 0.0)
+    columns = [np.ones_like(truth), profit]
+    for each in (np.ones_like(truth), truth, probability):
+        columns += [np.where(bins == number, each, 0.0) for number in range(BINS)]
+    return np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in columns])
+
+
+def _of_totals(totals: Floats) -> list[Floats]:
+    every, profit = totals[:, :1], totals[:, 1:2]
+    sizes, churners, predicted = (totals[:, 2 + BINS * part : 2 + BINS * (part + 1)] for part in range(3))
+    rate = churners.sum(axis=1, keepdims=True) / every
+    held = np.maximum(sizes, 1e-12)  # an empty bin adds nothing to either sum
+    reliability = (sizes * ((predicted - churners) / held) ** 2).sum(axis=1, keepdims=True) / every
+    resolution = (sizes * np.where(sizes > 0, churners / held - rate, 0.0) ** 2).sum(axis=1, keepdims=True) / every
+    return [reliability, resolution, rate * (1 - rate), profit / every]
+
+
+class _Ranked:
+    """Examples from the most at risk down. Ties that the boundary of a depth cuts count in proportion."""
+
+    def __init__(self, truth: Floats, probability: Floats, unit: NDArray[np.int64]) -> None:
+        self.truth, self.unit = truth, unit
+        self.starts = np.flatnonzero(np.r_[True, probability[1:] != probability[:-1]])
+
+    def lifts(self, counts: Floats) -> list[Floats]:
+        """The lift at each depth, then the gain at each: `[weightings, 1]` each."""
+        weight = counts[:, self.unit]
+        churn = np.add.reduceat(weight * self.truth, self.starts, axis=1)
+        weight = np.add.reduceat(weight, self.starts, axis=1)
+        above = np.cumsum(weight, axis=1) - weight
+        every, churners = weight.sum(axis=1, keepdims=True), churn.sum(axis=1, keepdims=True)
+        gains = []
+        for depth in DEPTHS:
+            included = np.where(weight > 0, np.clip((depth * every - above) / weight, 0, 1), 0)
+            gains.append((churn * included).sum(axis=1, keepdims=True) / churners)
+        return [*(gain / depth for gain, depth in zip(gains, DEPTHS, strict=True)), *gains]

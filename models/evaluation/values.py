@@ -1,0 +1,66 @@
+"""What expected purchases and expected spend are worth on the test: error, order and bias, with intervals."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from models.evaluation.intervals import CustomerWeights, Interval, interval_of
+from models.evaluation.metrics import Floats
+
+VALUE_METRICS: dict[str, str] = {
+    "mae": "mean absolute difference between what was expected and what came",
+    "rmse": "root of the mean squared difference",
+    "normalised_gini": "how well customers are ordered by value: 1 as they came, 0 at random (Gini's coefficient by "
+    "the expectation, divided by that by what came)",
+    "bias": "the total expected, divided by the total that came, minus 1",
+}
+
+
+def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeights) -> dict[str, Interval]:
+    """Each of `VALUE_METRICS` for `expected [examples]` against `actual [examples]`, both of one outcome within the
+    primary horizon, refunds counted as 0; with 95 % intervals from resampling customers.
+
+    Raises ValueError for values that are not finite or do not match the weights.
+    """
+    came, said = np.maximum(np.asarray(actual, np.float64), 0), np.asarray(expected, np.float64)
+    if came.shape != (len(weights),) or said.shape != came.shape:
+        raise ValueError(f"values {came.shape} and {said.shape} do not match weights for {len(weights)} examples")
+    if not (np.isfinite(came).all() and np.isfinite(said).all()):
+        raise ValueError("values that are NaN or infinite cannot be scored: leave unobserved horizons out first")
+    if not len(came):
+        return dict.fromkeys(VALUE_METRICS, Interval(None, None, None))
+    error = said - came
+    sums = [np.ones_like(came), np.abs(error), error**2, said, came]
+    totals = np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in sums])
+    by_said, by_came = _Concentration(came, said, weights), _Concentration(came, came, weights)
+
+    def values(counts: Floats) -> Floats:
+        total = counts @ totals
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = total[:, 1:3] / total[:, :1]
+            gini = by_said(counts) / by_came(counts)
+            return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
+
+    point = values(np.ones((1, weights.customers)))[0]
+    point[~np.isfinite(point)] = np.nan
+    draws = np.concatenate([values(counts) for counts in weights.chunks()] or [np.zeros((0, len(point)))])
+    draws[~np.isfinite(draws)] = np.nan
+    return {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(VALUE_METRICS)}
+
+
+class _Concentration:
+    """Gini's coefficient of `came` when examples are ordered by `by`, from the least up: twice the area between the
+    line of equal shares and the share of the total that the lowest hold. Ties share theirs equally.
+    """
+
+    def __init__(self, came: Floats, by: Floats, weights: CustomerWeights) -> None:
+        order = np.argsort(by, kind="stable")
+        self.came, self.unit = came[order], weights.unit[order]
+        self.starts = np.flatnonzero(np.r_[True, by[order][1:] != by[order][:-1]])
+
+    def __call__(self, counts: Floats) -> Floats:
+        weight = counts[:, self.unit]
+        value = np.add.reduceat(weight * self.came, self.starts, axis=1)
+        weight = np.add.reduceat(weight, self.starts, axis=1)
+        held = np.cumsum(value, axis=1)
+        area = (weight * (2 * held - value)).sum(axis=1) / (weight.sum(axis=1) * held[:, -1])
+        return np.asarray(1 - area)

@@ -1,0 +1,150 @@
+"""Reasons in plain words: the groups of inputs that raise a customer's risk, told with the customer's own figures."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from features.dataset import Dataset
+from models.explanation.feature_groups import AMOUNT, EVENTS, FIRST_EVENT, LAST_EVENT
+
+LEAST = 0.05
+"""Logits. A group that moves the odds by less than five per cent is no reason."""
+WEEKS_FROM = 21
+RHYTHM, GAPS = 21, 6
+"""A customer's rhythm is told by the last 21 events; from six gaps, the later half is held against the earlier."""
+GROWN = 1.5
+"""By so much the mean gap must have grown to be told."""
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:
+    """For each example up to `top` reasons, the strongest first: the groups of `contributions [examples, groups]` that
+    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). A group of which the
+    figures say nothing that a person could check is passed over, so the list may be short, or empty.
+    """
+    if len(contributions) != len(aggregates):
+        raise ValueError(f"{len(contributions)} contributions do not match {len(aggregates)} rows of aggregates")
+    rows = aggregates.to_dict(orient="records")
+    return [
+        _of_one(dict(zip(contributions.columns, values, strict=True)), row, top)
+        for values, row in zip(contributions.to_numpy(), rows, strict=True)
+    ]
+
+
+def figures(data: Dataset) -> pd.DataFrame:
+    """What `reasons` quotes of each example: its aggregates, and of its last `RHYTHM` events the mean gap of the later
+    half of the gaps and of the earlier (`gap_lately`, `gap_before`, in days; NaN below `GAPS` gaps).
+    """
+    sequences, rows = data.sequences, np.full((len(data), 2), np.nan)
+    for example, (last, seen) in enumerate(zip(sequences.last_step, sequences.length, strict=True)):
+        if (gaps := min(int(seen), RHYTHM) - 1) >= GAPS:
+            first, middle = last - gaps, last - gaps // 2
+            times = sequences.event_time[[first, middle, last]] / MICROSECONDS_A_DAY
+            rows[example] = (times[2] - times[1]) / (last - middle), (times[1] - times[0]) / (middle - first)
+    return data.aggregates.assign(gap_lately=rows[:, 0], gap_before=rows[:, 1])
+
+
+def _of_one(contributions: Mapping[str, float], row: Mapping[str, float], top: int) -> list[str]:
+    raising = [(value, group) for group, value in contributions.items() if value >= LEAST]
+    words = (in_words(group, row) for _, group in sorted(raising, key=lambda entry: (-entry[0], entry[1])))
+    return list(dict.fromkeys(word for word in words if word))[:top]
+
+
+def in_words(group: str, row: Mapping[str, float]) -> str | None:
+    """What a group's figures say of one customer, or None where they say nothing. `row` is the aggregates' row."""
+    figure = {column: value for column, value in row.items() if not math.isnan(value)}
+    if group == LAST_EVENT:
+        return _silence(figure)
+    if group == FIRST_EVENT:
+        days = figure.get("days_since_first_event")
+        return None if days is None else f"first event {_length(days)} ago"
+    if group in (EVENTS, AMOUNT):
+        return (_slower(figure) if group == EVENTS else None) or _fall(group, figure)
+    if f"distinct_{group}_91" in figure:
+        return _variety(group, figure[f"distinct_{group}_91"])
+    if f"days_since_{group}" in row and (absence := _absence(group, figure)):
+        return absence
+    return _below_usual(group, figure)
+
+
+def _silence(figure: Mapping[str, float]) -> str | None:
+    days, gap = figure.get("days_since_last_event", 0.0), figure.get("gap_mean")
+    if days < 1:
+        return None
+    usual = f", usually every {_number(gap)}" if gap is not None and 0.05 <= gap < math.floor(days) else ""
+    return f"no event for {_days(days)}{usual}"
+
+
+def _slower(figure: Mapping[str, float]) -> str | None:
+    before, lately = figure.get("gap_before"), figure.get("gap_lately")
+    if before is None or lately is None or lately < 1 or lately < GROWN * before:
+        return None
+    return f"gaps between events grew from {_number(before)} to {_days_of(lately)}"
+
+
+def _absence(group: str, figure: Mapping[str, float]) -> str | None:
+    """An attribute that the customer has not had for at least a fortnight, and for longer than the silence itself."""
+    since = figure.get(f"days_since_{group}")
+    if since is None:
+        return f"never any {_label(group)}"
+    longer = since >= 14 and since - figure.get("days_since_last_event", 0.0) >= 1
+    return f"no {_label(group)} for {_length(since)}" if longer else None
+
+
+def _fall(group: str, figure: Mapping[str, float]) -> str | None:
+    """Events or spend of the last four weeks, beside the four before."""
+    now, both = figure.get(f"{group}_28"), figure.get(f"{group}_56")
+    if now is None or both is None:
+        return None
+    what = "spend" if group == AMOUNT else "events"
+    if both - now > now and _number(both - now) != _number(now):
+        return f"{what} fell from {_number(both - now)} to {_number(now)} in four weeks"
+    if now <= 0:
+        return None
+    return f"spend of {_number(now)} in four weeks" if group == AMOUNT else f"{_count(now)} in four weeks"
+
+
+def _below_usual(group: str, figure: Mapping[str, float]) -> str | None:
+    """A sum over the last four weeks, beside an average four of the nine before, if the customer was there for them."""
+    now, thirteen_weeks = figure.get(f"{group}_28"), figure.get(f"{group}_91")
+    if now is None or thirteen_weeks is None:
+        return None
+    before = (thirteen_weeks - now) / 63 * 28
+    if figure.get("days_since_first_event", 0.0) >= 91 and before > now and _number(before) != _number(now):
+        return f"{_label(group)} fell to {_number(now)} in four weeks, from {_number(before)} in an average four before"
+    return f"{_label(group)} of {_number(now)} in four weeks" if now > 0 else None
+
+
+def _variety(group: str, different: float) -> str | None:
+    if different <= 1:
+        return f"one {_label(group)} only in 13 weeks" if different == 1 else None
+    return f"{_label(group)}: {_number(different)} different in 13 weeks"
+
+
+def _count(events: float) -> str:
+    return "1 event" if events == 1 else f"{_number(events)} events"
+
+
+def _label(group: str) -> str:
+    return group.removeprefix("event_type=").removeprefix("spend_").replace("_", " ")
+
+
+def _length(days: float) -> str:
+    return f"{math.floor(days / 7)} weeks" if days >= WEEKS_FROM else _days(days)
+
+
+def _days(days: float) -> str:
+    whole = math.floor(days)
+    return "1 day" if whole == 1 else f"{whole} days"
+
+
+def _days_of(days: float) -> str:
+    """A mean number of days."""
+    return "1 day" if _number(days) == "1" else f"{_number(days)} days"
+
+
+def _number(value: float) -> str:
+    """Whole from 10 up, else with one digit unless it is 0: 1,234 and 6 and 2.5."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}".removesuffix(".0")

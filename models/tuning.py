@@ -1,0 +1,90 @@
+"""Tuning: the same number of trials for every model, each a whole fit, judged on validation alone.
+
+The first trial is the defaults, and they give way only to what is better beyond doubt: the best of many trials is good
+by luck too, and a model that was chosen by its luck was worse on later slices (docs/LOG.md, 2026-11-24). What is spent
+is counted in trials and epochs, never in seconds.
+
+Optuna is imported here, and this module only where something is tuned.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from features.dataset import Dataset, Floats
+from models.base import Model, Range
+from models.numerics import beyond_doubt, levelled, log_losses, logit, sigmoid
+
+BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be given up
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: what was tried, the validation log loss at the primary horizon, None where it was given up."""
+
+    number: int
+    parameters: dict[str, Any]
+    log_loss: float | None
+
+
+def tune(
+    make: Callable[[Mapping[str, Any]], Model],
+    space: Mapping[str, Range],
+    defaults: Mapping[str, Any],
+    trials: int,
+    train: Dataset,
+    valid: Dataset,
+    horizon: int,
+    seed: int,
+    on_trial: Callable[[Trial], None],
+) -> dict[str, Any]:
+    """The parameters of the best of `trials` fits of `make(parameters)` on `train`, by the log loss on `valid` at
+    `horizon`, levelled as that which stops a training, or the defaults where it is not better beyond doubt; trials that
+    fall behind the median of those before are given up. `on_trial` is told of each.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed % 2**32),
+        pruner=optuna.pruners.MedianPruner(BEFORE_PRUNING, BEFORE_PRUNING),
+    )
+    study.enqueue_trial({name: defaults[name] for name in space})
+    assert valid.labels is not None
+    place = valid.horizons.index(horizon)
+    churn, losses = valid.labels.churn[:, [place]], dict[int, Floats]()
+
+    def fit(trial: optuna.Trial) -> float:
+        reports = itertools.count()  # and not epochs, which begin again with each network of several
+
+        def on_epoch(_: int, measures: dict[str, float]) -> None:
+            if "valid_log_loss" in measures:
+                trial.report(measures["valid_log_loss"], next(reports))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        model = make({name: _suggest(trial, name, values) for name, values in space.items()})
+        model.fit(train, valid, on_epoch)
+        said = logit(model.predict(valid).churn_probability[:, [place]])
+        losses[trial.number] = log_losses(churn, sigmoid(levelled(churn, said)))
+        return float(losses[trial.number].mean())
+
+    def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        finished = trial.state == optuna.trial.TrialState.COMPLETE
+        on_trial(Trial(trial.number, trial.params, trial.value if finished else None))
+
+    study.optimize(fit, n_trials=trials, callbacks=[tell])
+    best = study.best_trial
+    chosen = best if beyond_doubt(losses[0] - losses[best.number]) else study.trials[0]
+    return dict(chosen.params)
+
+
+def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:
+    if isinstance(values, list):
+        return trial.suggest_categorical(name, values)
+    low, high = values
+    logarithmic = low > 0 and high / low >= 8
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=logarithmic)
+    return trial.suggest_float(name, float(low), float(high), log=logarithmic)

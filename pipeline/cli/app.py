@@ -1,0 +1,309 @@
+"""The command `recur`. Each command loads the configuration, then what it needs, then calls one function.
+
+Nothing heavy is imported here, so that `recur --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.quarantine_commands import quarantine_app
+from pipeline.cli.session import at_work, date_of, settings_of
+from pipeline.runtime.errors import NothingToDo, RecurError
+
+app = typer.Typer(
+    name="recur",
+    help="What will each customer do next? Predictions from the sequence of what they did, every night.",
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(quarantine_app, name="quarantine")
+
+
+class QueryFormat(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+
+
+Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="The last cutoff, as 2017-12-04.")]
+Cutoff = Annotated[
+    str | None,
+    typer.Option("--cutoff", metavar="DATE", help="The cutoff, as 2017-12-04; else the last loaded night's."),
+]
+CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER_ID", help="The customer, as the source calls them.")]
+
+
+@app.callback()
+def recur(
+    context: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="The configuration; else RECUR_CONFIG, else recur.toml here."),
+    ] = None,
+) -> None:
+    context.obj = config
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def run(context: typer.Context, until: Until = None) -> None:
+    """Run the DAGs in process for every night not yet done.
+
+    In order, up to the source's last closed day; ends with the report. A second run does only what is new.
+    """
+    from pipeline.cli.main_job import run as run_nights
+
+    settings = settings_of(context)
+    moment = date_of(until)
+    run_nights(settings, moment.date() if moment else None)
+
+
+@app.command()
+def ingest(context: typer.Context, until: Until = None) -> None:
+    """Extract, validate and load the nights not yet loaded."""
+    from pipeline.cli import single_steps as by_hand
+
+    with at_work(context) as (settings, screen):
+        by_hand.ingest(settings, screen, date_of(until))
+
+
+@app.command()
+def train(context: typer.Context, cutoff: Cutoff = None) -> None:
+    """Train every model as of a cutoff, compare and promote.
+
+    The best on validation becomes champion if the gate allows.
+    """
+    from pipeline.cli import single_steps as by_hand
+
+    with at_work(context) as (settings, screen):
+        by_hand.train(settings, screen, date_of(cutoff))
+
+
+@app.command()
+def score(context: typer.Context, cutoff: Cutoff = None) -> None:
+    """Score a night with the champion, and publish it."""
+    from pipeline.cli import single_steps as by_hand
+
+    with at_work(context) as (settings, screen):
+        by_hand.score(settings, screen, date_of(cutoff))
+
+
+@app.command()
+def review(context: typer.Context, cutoff: Cutoff = None) -> None:
+    """Hold predictions whose horizon has closed against reality."""
+    from pipeline.cli import single_steps as by_hand
+
+    with at_work(context) as (settings, screen):
+        by_hand.review(settings, screen, date_of(cutoff))
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    sql: Annotated[
+        str | None, typer.Argument(metavar="SQL", help="One SELECT; without it, the views are listed.")
+    ] = None,
+    form: Annotated[QueryFormat, typer.Option("--format", help="How to print the rows.")] = QueryFormat.table,
+) -> None:
+    """Ask the predictions in SQL.
+
+    Only the views can be read, and nothing can be written. In CSV, a text that a spreadsheet would run as a formula
+    begins with '; JSON has it as it is. Without SQL, the views and their columns are listed.
+    """
+    from pipeline.cli import console as screens
+    from pipeline.cli.output import write_csv, write_json
+    from pipeline.serving.query import query as ask
+    from pipeline.serving.views import VIEWS
+
+    settings = settings_of(context)
+    if sql is None:
+        columns = ["view", "column", "meaning"]
+        rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
+    else:
+        columns, rows = ask(settings, sql)
+    if form is QueryFormat.csv:
+        write_csv(sys.stdout, columns, rows)
+    elif form is QueryFormat.json:
+        write_json(sys.stdout, columns, rows)
+    elif sql is None:
+        screens.views(screens.console(), VIEWS)
+    else:
+        screens.table(screens.console(), columns, rows)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    form: Annotated[Format, typer.Option("--format", help="How to print the comparison.")] = Format.table,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="FILE", help="Also write every test row to FILE, as Parquet."),
+    ] = None,
+) -> None:
+    """Show the last comparison of the models and its verdict."""
+    import json
+
+    from pipeline.cli.closing_report import print_comparison
+    from pipeline.cli.console import console
+    from pipeline.cli.output import copy_to
+    from pipeline.steps.compare import last_comparison, last_predictions
+
+    settings = settings_of(context)
+    if predictions is not None:
+        copy_to(last_predictions(settings), predictions)
+    if form is Format.json:
+        print(json.dumps(last_comparison(settings), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_comparison(settings, console())
+
+
+@app.command()
+def explain(context: typer.Context, customer_id: CustomerId) -> None:
+    """Show one customer's score, history and reasons."""
+    from pipeline.cli.closing_report import print_explanation
+    from pipeline.cli.console import working
+    from pipeline.scoring.explain import explain as explain_one
+
+    with at_work(context) as (settings, screen):
+        with working(screen, f"asking the champion about {customer_id}"):
+            explanation = explain_one(settings, customer_id)
+        print_explanation(screen, explanation)
+
+
+@app.command()
+def forget(context: typer.Context, customer_id: CustomerId) -> None:
+    """Erase one customer from all that the pipeline holds."""
+    from pipeline.cli.forget import forget as forget_one
+
+    with at_work(context) as (settings, screen):
+        erased = forget_one(settings, customer_id)
+        if not any(erased.values()):
+            raise RecurError(f"customer {customer_id} is nowhere in what the pipeline holds: check the id")
+        told = ", ".join(f"{rows:,} from {place}" for place, rows in erased.items() if rows)
+        screen.print(f"customer {customer_id} is forgotten: {told}. Models already trained keep what they learned.")
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    version: Annotated[
+        int | None,
+        typer.Argument(metavar="[VERSION]", help="A registered version; else the newest.", show_default=False),
+    ] = None,
+) -> None:
+    """Make a registered version the champion by hand."""
+    from pipeline.steps.promote import promote_version
+    from pipeline.training.registry import versions
+
+    with at_work(context) as (settings, screen):
+        if version is None:
+            known = versions(settings)
+            if not known:
+                raise RecurError("no model is registered yet: run `recur train` first")
+            version = known[-1].number
+        outcome = promote_version(settings, version)
+        screen.print(f"the champion is {outcome['champion']}; `recur score` publishes its scores")
+
+
+@app.command()
+def rollback(context: typer.Context) -> None:
+    """Make the champion before the present one champion again."""
+    from pipeline.steps.promote import rollback as go_back
+
+    with at_work(context) as (settings, screen):
+        outcome = go_back(settings)
+        screen.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    leaks: Annotated[bool, typer.Option("--leaks", help="Also look for the future in the loaded events.")] = False,
+) -> None:
+    """Check configuration, connections, permissions and leaks.
+
+    Says what is wrong and how to mend it; exits with 1 where something is.
+    """
+    from pipeline.cli.checks import check as check_all
+    from pipeline.cli.checks import print_findings
+
+    with at_work(context) as (settings, screen):
+        findings = check_all(settings, leaks)
+        print_findings(screen, findings)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    airflow_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Airflow's port; else 8080, or a free one.")
+    ] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="MLflow's port; else 5000, or a free one.")
+    ] = None,
+    datasette_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="The analysts' page's port; else 8001, or a free one.")
+    ] = None,
+) -> None:
+    """Serve Airflow, MLflow and the analysts' page on loopback."""
+    from pipeline.cli.services import up as serve
+
+    serve(settings_of(context), {"airflow": airflow_port, "mlflow": mlflow_port, "datasette": datasette_port})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command and exits with 0, with 1 for a failed job, with 2 for unusable arguments or
+    configuration. What went wrong is one line on standard error.
+    """
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        status = app(args=arguments, prog_name="recur", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except NothingToDo as reason:
+        print(reason)
+        return 0
+    except RecurError as error:
+        _complain(str(error))
+        return error.status
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "recur")
+        message = error.format_message().rstrip(".").replace("Value error, ", "")
+        _complain(f"{message}: see `{command} --help`")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("stopped; what was finished is kept, and the next run goes on from there")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _complain(f"{error.strerror or error}: {error.filename or 'no file named'}: check that it exists and is yours")
+        return 1
+
+
+def _complain(line: str) -> None:
+    print("recur: " + " ".join(line.split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Erases one customer from everything that recur keeps. The source is not recur's: what it still holds of the customer
+comes back with the next night that holds it, or when a night is taken from it again.
+"""
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.config.settings import Settings
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime.paths import alone, atomically
+from pipeline.runtime.stale_files import sweep_below
+
+Eraser = Callable[[Settings, str], int]
+
+
+def _by(module: str) -> Eraser:
+    """`<module>.erase(settings, customer_id)`, imported when it is called."""
+    return lambda settings, customer_id: int(import_module(module).erase(settings, customer_id))
+
+
+def _from_files(folder: str) -> Eraser:
+    """The Parquet files under `paths.var`'s `folder`."""
+    return lambda settings, customer_id: sum(
+        _erase_from(file, customer_id) for file in sorted((settings.var / folder).glob("**/*.parquet"))
+    )
+
+
+ERASERS: dict[str, Eraser] = {
+    "source": _from_files("source"),
+    "pulled": _from_files("pulled"),
+    "staged": _from_files("staged"),
+    "accepted": _from_files("accepted"),
+    "quarantine": _from_files("quarantine"),
+    "events": _by("pipeline.event_store.erasure"),
+    "scored": _from_files("scored"),
+    "carried": _by("pipeline.scoring.erasure"),  # once the events are gone
+    "snapshots": _by("pipeline.training.snapshot"),
+    "predictions": _by("pipeline.serving.database"),
+    "published": _by("pipeline.serving.exports"),
+}
+"""Every place that holds something of a customer, in the way of the data, with what erases one from it and returns how
+many rows went. Whatever else comes to keep something of customers is a line here.
+"""
+
+
+def forget(settings: Settings, customer_id: str) -> dict[str, int]:
+    """Removes `customer_id` and returns how many rows went, by place. Quarantined lines that could not be taken apart
+    go where they contain the customer's id. `pipeline_runs` keeps that it was done and of how many rows, not of whom.
+    Doing it again removes nothing; after a kill, doing it again removes what is left.
+    """
+    with recorded(settings, "forget", None) as figures, alone(settings, "night"):
+        for folder in {settings.var, settings.events}:
+            sweep_below(folder)
+        removed = {place: erase(settings, customer_id) for place, erase in ERASERS.items()}
+        figures["message"] = f"{sum(removed.values())} rows of one customer erased"
+        return removed
+
+
+def _erase_from(path: Path, customer_id: str) -> int:
+    """Rewrites one file without the customer, a row group at a time, if it holds any row of theirs."""
+    with pq.ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        removed = sum(pc.sum(_concerned(file.read_row_group(group), customer_id)).as_py() or 0 for group in groups)
+        if removed:
+            schema, codec = file.schema_arrow, file.metadata.row_group(0).column(0).compression
+            with atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression=codec) as writer:
+                for group in groups:
+                    table = file.read_row_group(group)
+                    writer.write_table(table.filter(pc.invert(_concerned(table, customer_id))))
+    return int(removed)
+
+
+def _concerned(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:
+    """For each row, whether it is about the customer."""
+    if "row" in table.schema.names and table.schema.field("row").type == pa.string():  # a quarantined row, as JSON
+        return pa.array([_names(json.loads(row), customer_id) for row in table["row"].to_pylist()], pa.bool_())
+    own = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id), False)
+    if "unreadable" not in table.schema.names:
+        return own
+    return pc.or_(own, pc.fill_null(pc.match_substring(table["unreadable"], customer_id), False))
+
+
+def _names(row: dict[str, str | None], customer_id: str) -> bool:
+    return (row.get("customer_id") or "").strip() == customer_id or customer_id in (row.get("unreadable") or "")

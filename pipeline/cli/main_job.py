@@ -1,0 +1,197 @@
+"""The main job: the DAGs, in process and in order, for every night not yet done.
+
+A night is its `nightly_predictions`, then, where a training is due, its `train_and_compare`. A night that could not be
+scored before that training, as the first one, is worked through once more after it.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.log_redirect import chatter_into
+from pipeline.cli.progress import Progress
+from pipeline.config.settings import Settings
+from pipeline.runtime.airflow import environment, load_dags, prepare, run_in_process
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import DAY, midnight
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
+NIGHTLY, TRAINING = "nightly_predictions", "train_and_compare"
+
+
+def run(settings: Settings, until: date | None = None) -> None:
+    """Every night not yet done, up to the source's last closed day or `until`, and the closing report.
+
+    Raises the first failed task's RecurError, which names the night and the task; the next run begins there.
+    """
+    from pipeline.cli.closing_report import print_report
+    from pipeline.monitoring.step_record import record_job
+
+    began, clock = datetime.now(UTC), time.monotonic()
+    nights = pending_nights(settings, until)
+    last = nights[-1].date() if nights else None
+    try:
+        if nights:
+            _work_through(settings, nights)
+    except BaseException as error:
+        message = str(error) or type(error).__name__
+        with suppress(Exception):  # the job's own failure is the one to tell
+            record_job(settings, began, time.monotonic() - clock, "failed", message, last)
+        raise
+    record_job(settings, began, time.monotonic() - clock, "done", None, last)
+    print_report(settings)
+
+
+def pending_nights(settings: Settings, until: date | None = None) -> list[datetime]:
+    """The cutoffs not yet done, ascending: those after the last loaded night, and before them that night itself where
+    it was not published or a training is due as of it (a run that stopped half-way; a question that changed).
+    """
+    from pipeline.event_store.store import open_store
+    from pipeline.serving.database import published_nights
+    from pipeline.sources import first_night, last_closed
+
+    first, end = first_night(settings), last_closed(settings)
+    if until is not None:
+        if midnight(until) < first:
+            raise ConfigurationError(f"--until {until} lies before the first night: choose {first.date()} or later")
+        end = min(end, midnight(until))
+    loaded = [midnight(night) for night in open_store(settings).nights() if midnight(night) <= end]
+    if not loaded:
+        return _days(first, end)
+    last = max(loaded)
+    return [last] * _unfinished(settings, last, published_nights(settings)) + _days(max(last + DAY, first), end)
+
+
+def _unfinished(settings: Settings, cutoff: datetime, published: list[date]) -> bool:
+    if cutoff.date() not in published:
+        return True
+    from pipeline.training.snapshot import training_due
+
+    return training_due(settings, cutoff)
+
+
+def _days(first: datetime, last: datetime) -> list[datetime]:
+    return [first + DAY * number for number in range((last - first).days + 1)]
+
+
+def _work_through(settings: Settings, nights: list[datetime]) -> None:
+    log = settings.var / "logs" / "run.log"
+    with chatter_into(log) as screen, Progress(screen, len(nights)) as progress:
+        progress.say(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
+        progress.doing("starting Airflow")
+        os.environ.update(environment(settings))
+        prepare()
+        runner = _Runner(load_dags(), log, progress)
+        before = {number: signal.getsignal(number) for number in STOPS}
+        try:
+            for cutoff in nights:
+                _one_night(settings, cutoff, runner)
+                progress.night_done(cutoff)
+        except KeyboardInterrupt:
+            progress.say("stopped; what was finished is kept, and the next run goes on from there")
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
+    from pipeline.event_store.store import open_store
+    from pipeline.serving.database import published_nights
+
+    again = cutoff.date() in open_store(settings).nights()
+    if not again:
+        runner.run(NIGHTLY, cutoff)
+
+    from pipeline.training.snapshot import training_due
+
+    if training_due(settings, cutoff):
+        runner.run(TRAINING, cutoff)
+        again = again or cutoff.date() not in published_nights(settings)
+    if again:
+        runner.run(NIGHTLY, cutoff)
+
+
+@dataclass
+class _Runner:
+    """Runs DAGs in process, tells the screen of their tasks, and turns a failed task into one line."""
+
+    dags: "Mapping[str, DAG]"
+    log: Path
+    progress: Progress
+    failed: list[tuple[str, BaseException]] = field(default_factory=list)
+    began: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        for dag in self.dags.values():
+            for task in dag.tasks:
+                # A person watches: what fails is told at once, and tried again by the next run.
+                options: dict[str, Any] = {
+                    "retries": 0,
+                    "on_execute_callback": [self._on_start],
+                    "on_success_callback": [self._on_end("")],
+                    "on_skipped_callback": [self._on_end("skipped")],
+                    "on_failure_callback": [self._on_failure],
+                }
+                if hasattr(task, "partial_kwargs"):
+                    task.partial_kwargs.update(options)
+                else:
+                    for name, value in options.items():
+                        setattr(task, name, value)
+
+    def run(self, dag: str, cutoff: datetime) -> None:
+        self.failed.clear()
+        state = run_in_process(self.dags[dag], cutoff)
+        if state == "success":
+            return
+        if self.stopped:  # whatever the library that was at work made of it
+            raise KeyboardInterrupt
+        if not self.failed:
+            raise RecurError(f"night {cutoff.date()}: {dag} ended as {state}: see {self.log}")
+        name, error = self.failed[0]
+        where = f"night {cutoff.date()}, {name}"
+        if type(error).__name__ == "AirflowFailException":
+            raise RecurError(f"{where}: {error}")
+        cause = " ".join(str(error).split())[:200]
+        raise RecurError(f"{where}: {type(error).__name__}: {cause}: unexpected; the full account is in {self.log}")
+
+    def _on_start(self, context: Any) -> None:
+        # Airflow's own handler, set just before, would leave the task and the job running.
+        for number in STOPS:
+            signal.signal(number, self._on_stop)
+        if self.stopped:  # the other mapped tasks of a training are not begun
+            raise KeyboardInterrupt
+        name = _name(context)
+        self.began[name] = time.monotonic()
+        self.progress.doing(name)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        raise KeyboardInterrupt
+
+    def _on_end(self, outcome: str) -> Callable[[Any], None]:
+        def on_end(context: Any) -> None:
+            name = _name(context)
+            self.progress.task_done(name, time.monotonic() - self.began.pop(name, time.monotonic()), outcome)
+
+        return on_end
+
+    def _on_failure(self, context: Any) -> None:
+        self.failed.append((_name(context), context["exception"]))
+
+
+def _name(context: Any) -> str:
+    """A task in words: `extract`, or `train gru` for a mapped one."""
+    task = context["ti"].task
+    return " ".join([task.task_id, *getattr(task, "op_kwargs", {}).values()])

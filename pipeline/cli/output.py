@@ -1,0 +1,69 @@
+"""What the command line writes for other programs: CSV, JSON and Parquet."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.runtime.errors import ConfigurationError, RecurError
+
+Rows = Sequence[Sequence[Any]]
+_CALLS = {"(", "|", "!"}
+
+
+def write_csv(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
+    """A header and the rows; null is empty, dates are ISO, floats keep every digit. A text that a spreadsheet would run
+    as a formula gets a ' before it, since customers' ids are other people's words; JSON has every text as it is.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_harmless(_plain(value)) for value in row] for row in rows)
+
+
+def write_json(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
+    """A list of objects, a line each. Raises ConfigurationError where two columns share a name."""
+    twice = sorted({column for column in columns if list(columns).count(column) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"two columns are called {', '.join(twice)}: give one another name, as in `... as other`"
+        )
+    lines = (json.dumps(dict(zip(columns, map(_plain, row), strict=True)), ensure_ascii=False) for row in rows)
+    file.write("[" + ",\n ".join(lines) + "]\n")
+
+
+def copy_to(source: Path, target: Path) -> None:
+    """A copy of `source` in the place of `target`, whole or not at all. Raises RecurError where that cannot be."""
+    from pipeline.runtime.paths import atomically
+
+    try:
+        with atomically(target.resolve()) as file:
+            file.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise RecurError(f"{target} cannot be written: {error.strerror}: name another file") from None
+
+
+def _harmless(value: Any) -> Any:
+    """+49 151, -5 and @anna are left: only calls, pipes and references to other sheets do something."""
+    if isinstance(value, str) and (
+        value[:1] in ("=", "\t", "\r") or (value[:1] in ("+", "-", "@") and _CALLS & {*value})
+    ):
+        return f"'{value}"
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bytes):
+        return value.hex()
+    return value

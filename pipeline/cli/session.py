@@ -1,0 +1,39 @@
+"""What every command begins with: its configuration, its dates, and a screen that libraries leave alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.runtime.nights import parse_cutoff
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config.settings import Settings
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """The configuration that `--config` names. Raises ConfigurationError."""
+    from pipeline.config.settings import load_settings
+
+    return load_settings(context.find_root().obj)
+
+
+def date_of(text: str | None) -> datetime | None:
+    """A cutoff as it was written on the command line. Raises ConfigurationError."""
+    return None if text is None else parse_cutoff(text)
+
+
+@contextmanager
+def at_work(context: typer.Context) -> Iterator[tuple["Settings", "Console"]]:
+    """The settings and the screen, while what libraries print goes into a log."""
+    settings = settings_of(context)
+
+    from pipeline.cli.console import console
+    from pipeline.cli.log_redirect import chatter_into
+
+    with chatter_into(settings.var / "logs" / "recur.log") as stream:
+        yield settings, console(stream)

@@ -1,0 +1,166 @@
+"""The event store: Parquet, one atomic object a night, keyed by known time. Any Parquet reader reads it without recur.
+
+A correction is a new row with the same event id and a later known time, a deletion likewise with `deleted` true;
+nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.backends.sql import SQLBackend
+
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import Night, midnight
+from pipeline.runtime.paths import atomically
+from pipeline.sources import open_source
+from pipeline.sources.contract import Kind
+
+TIME = pa.timestamp("us", "UTC")
+ROWS_A_GROUP = 1 << 15  # few, since a customer's history is read by the row groups that hold it
+CORRECTIONS = b"recur.corrections"
+ORDER = ("customer_id", "event_time", "event_id", "known_time")
+
+
+def event_schema(attributes: Mapping[str, Kind]) -> pa.Schema:
+    """The columns of an event as the store keeps them."""
+    own = [
+        ("event_id", pa.string()),
+        ("customer_id", pa.string()),
+        ("event_time", TIME),
+        ("known_time", TIME),
+        ("event_type", pa.string()),
+        ("amount", pa.float64()),
+        ("quantity", pa.float64()),
+        ("deleted", pa.bool_()),
+    ]
+    return pa.schema(
+        [*own, *((name, pa.float64() if kind == "numeric" else pa.string()) for name, kind in attributes.items())]
+    )
+
+
+class EventStore:
+    """The objects `<folder>/<score date>.parquet`, their rows in the order of `ORDER`."""
+
+    def __init__(self, folder: Path, attributes: Mapping[str, Kind]) -> None:
+        self.folder, self.attributes, self.schema = folder, dict(attributes), event_schema(attributes)
+
+    def nights(self) -> list[date]:
+        """The score dates of the loaded nights, ascending."""
+        return sorted(date.fromisoformat(file.stem) for file in self.folder.glob("????-??-??.parquet"))
+
+    def path(self, night: date) -> Path:
+        return self.folder / f"{night.isoformat()}.parquet"
+
+    def write(self, night: date, events: pa.Table | pa.RecordBatchReader, corrections: int | None = None) -> int:
+        """Writes the object of `night`, all or nothing, in the place of an earlier one; returns its rows.
+
+        `events` have the store's columns and come in the order of `ORDER`. `corrections` is how many of them replace an
+        earlier row of their event id (None: not known); where no object has any, `as_of` need not look for them.
+        """
+        known = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
+        rows = 0
+        with (
+            atomically(self.path(night)) as file,
+            pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer,
+        ):
+            for group in _groups(events, self.schema):
+                writer.write_table(group)
+                rows += group.num_rows
+        return rows
+
+    def files(self, cutoff: datetime) -> list[Path]:
+        """The objects that can hold rows known by `cutoff`: those of nights up to it, and the next, whose night may
+        have begun before it.
+        """
+        nights = self.nights()
+        upto = [night for night in nights if midnight(night) <= cutoff]
+        return [self.path(night) for night in [*upto, *nights[len(upto) : len(upto) + (upto[-1:] != [cutoff.date()])]]]
+
+    def as_of(self, backend: SQLBackend, cutoff: datetime, since: datetime | None = None) -> ir.Table:
+        """Every row with known_time <= cutoff, and `superseded_time`: the known time (<= cutoff) of the next row of its
+        event id, or null. With `since` only those with event_time >= since, for which no earlier night is read. Raises
+        RecurError where no night is loaded.
+        """
+        files = self.files(cutoff)
+        if since is not None:
+            # No event is known before it happened, so neither it nor what replaces it lies in a night that ended by it.
+            files = [file for file in files if midnight(date.fromisoformat(file.stem)) > since] or files[-1:]
+        if not files:
+            raise RecurError(f"the event store {self.folder} holds no night: run recur run, or recur ingest")
+        for file in files:
+            self.require_columns(file)
+        rows = backend.read_parquet([str(file) for file in files])
+        rows = rows.filter(rows.known_time <= ibis.literal(cutoff, "timestamp('UTC', 6)"))
+        superseded = ibis.null("timestamp('UTC', 6)")
+        if any(corrections(file) != 0 for file in files):
+            in_order = ibis.window(group_by="event_id", order_by=["known_time", "deleted"])
+            superseded = rows.known_time.lead().over(in_order)
+        rows = rows.mutate(superseded_time=superseded)
+        return rows if since is None else rows.filter(rows.event_time >= ibis.literal(since, "timestamp('UTC', 6)"))
+
+    def require_columns(self, file: Path) -> None:
+        """Raises RecurError where an object cannot be read, or has not the columns of the configuration."""
+        try:
+            there = pq.read_schema(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RecurError(f"{file} cannot be read: {error}: remove it and load its night again") from None
+        if not there.remove_metadata().equals(self.schema):
+            raise RecurError(
+                f"{file} has the columns {', '.join(there.names)}, but the configuration asks for "
+                f"{', '.join(self.schema.names)}: set [source.columns] back, or set paths.var to a new folder"
+            )
+
+
+def _form(schema: pa.Schema) -> dict[str, Any]:
+    """How an object is written: ids, which hardly anything reads, small, and all else quick to read.
+    Times of one customer ascend, so that their differences are kept; neither they nor ids repeat.
+    """
+    return {
+        "compression": dict.fromkeys(schema.names, "lz4") | {"event_id": "zstd"},
+        "use_dictionary": [name for name in schema.names if name not in ("event_id", "event_time")],
+        "column_encoding": {"event_time": "DELTA_BINARY_PACKED"},
+    }
+
+
+def open_store(settings: Settings) -> EventStore:
+    """The event store that the configuration names, with the attributes of its source."""
+    return EventStore(settings.events, open_source(settings).attributes())
+
+
+def night_ending_at(settings: Settings, cutoff: datetime) -> Night:
+    """The night whose end is `cutoff`: it starts at the latest loaded cutoff before it, or, where there is none, holds
+    all history. So a night after a failed one takes both intervals.
+    """
+    earlier = [night for night in loaded_nights(settings) if midnight(night) < cutoff]
+    return Night(midnight(earlier[-1]) if earlier else None, cutoff)
+
+
+def loaded_nights(settings: Settings) -> list[date]:
+    """The score dates of the loaded nights, ascending."""
+    return EventStore(settings.events, {}).nights()
+
+
+def corrections(file: Path) -> int | None:
+    """How many rows of an object replace an earlier row of their event id; None where it is not known."""
+    text = (pq.read_metadata(file).metadata or {}).get(CORRECTIONS)
+    return None if text is None else int(text)
+
+
+def _groups(events: pa.Table | pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
+    """`events` in row groups of one size, so that the same rows make the same bytes however they came."""
+    batches = events.to_batches() if isinstance(events, pa.Table) else events
+    waiting = schema.empty_table()
+    for batch in batches:
+        table = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+        waiting = pa.concat_tables([waiting, table])
+        while waiting.num_rows >= ROWS_A_GROUP:
+            yield waiting.slice(0, ROWS_A_GROUP).combine_chunks()
+            waiting = waiting.slice(ROWS_A_GROUP)
+    yield waiting.combine_chunks()

@@ -1,0 +1,100 @@
+"""Airflow as this project runs it by itself: its home under `var/`, SQLite, loopback, few processes at once.
+
+`docker/` holds the production shape, which sets the same things for its own services.
+"""
+
+import os
+import secrets
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG, DagRunState
+
+PROJECT = Path(__file__).resolve().parents[2]
+DAGS = PROJECT / "dags"
+TRAINING_POOL = "training"
+
+
+def environment(settings: Settings, port: int = 8080) -> dict[str, str]:
+    """The variables under which Airflow must be imported or started; `port` is that of its web page and API.
+
+    Two tasks run at once, a night and a training, since each may hold TensorFlow in memory. Everything is set, so that
+    an environment left over from another Airflow changes nothing here.
+    """
+    home = settings.var / "airflow"
+    logs = settings.var / "logs" / "airflow"
+    secret = _secret(home / "secret")
+    named = {"RECUR_CONFIG": str(settings.file)} if settings.file else {}
+    return named | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONFIG": str(home / "airflow.cfg"),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__SECRET_KEY": secret,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret,
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # Networks train and blocks are scored side by side: splitting their small products too would cost more.
+        "TF_NUM_INTRAOP_THREADS": "1",
+        # Services run in var/, whose folder of served models would else stand before the package of that name.
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def prepare() -> None:
+    """Airflow's database and the training pool, made or migrated where missing. The environment must be set."""
+    from airflow.models.pool import Pool
+    from airflow.utils.db import initdb
+
+    initdb()
+    Pool.create_or_update_pool(TRAINING_POOL, 1, "networks train one at a time", include_deferred=False)
+
+
+def load_dags() -> "dict[str, DAG]":
+    """The project's DAGs by name, read from the very files that the scheduler reads. The environment must be set."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(DAGS))
+    if bag.import_errors:
+        raise RuntimeError(f"a DAG cannot be imported: {bag.import_errors}")
+    return bag.dags
+
+
+def run_in_process(dag: "DAG", cutoff: datetime) -> "DagRunState":
+    """One run of `dag` in this process, task by task, for the night that ends at `cutoff`. It bears the logical date of
+    the scheduled run for that night, the interval's start, so that a later backfill sees it as done; run again, it
+    takes the place of the run before it.
+    """
+    run = dag.test(logical_date=cutoff - timedelta(days=1), run_conf={"cutoff": cutoff.date().isoformat()})
+    state: DagRunState = run.state
+    return state
+
+
+def _secret(path: Path) -> str:
+    """What Airflow's services sign with among themselves: made once, readable by this user alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+if __name__ == "__main__":
+    prepare()

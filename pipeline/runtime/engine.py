@@ -1,0 +1,95 @@
+"""The engines. DuckDB, embedded: in memory, in UTC, with bounded memory and a place to spill to; it never goes to the
+network. Feature work runs on Spark instead where `run.engine` says so.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+from ibis.backends.sql import SQLBackend
+
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.stale_files import owner, sweep
+
+MINIMUM_MEMORY = 1 << 30
+NIGHT_MEMORY = 2 << 30
+"""What the steps written in SQL take at most, since a night is a stream: past it they spill."""
+
+PARQUET = "format parquet, dictionary_size_limit 1000"
+"""How a night's Parquet on its way to the store is written: no dictionaries of what hardly repeats, ids and texts of
+numbers, which cost a third of the writing.
+"""
+
+
+def connect(settings: Settings | None = None) -> SQLBackend:
+    """The engine that `run.engine` names as an Ibis backend, for work that is written as Ibis expressions. Raises
+    RecurError where Spark is asked for and lacks something.
+    """
+    if settings and settings.run.engine == "spark":
+        try:
+            from pipeline.runtime.spark import connect as connect_spark
+        except ModuleNotFoundError as error:
+            if error.name not in ("pyspark", "py4j"):
+                raise
+            raise RecurError(
+                'run.engine is "spark", and pyspark is not installed: .venv/bin/pip install "pyspark>=4.0.5,<4.1", or '
+                'set it to "duckdb"'
+            ) from None
+        return connect_spark(settings)
+    backend = ibis.duckdb.connect(**_configuration(settings))
+    backend.raw_sql("set TimeZone = 'UTC'")
+    return backend
+
+
+@contextmanager
+def session(settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB itself, for the steps that are written in SQL, closed at the end of the block."""
+    limit = f"{min(memory_limit(), NIGHT_MEMORY) >> 20}MiB"
+    connection = duckdb.connect(config=_configuration(settings) | {"memory_limit": limit})
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")
+        yield connection
+    finally:
+        connection.close()
+
+
+def quoted(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """`text` as an SQL string, for the places (COPY, views) where the engine takes no bound parameter."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def spill_folder(settings: Settings | None) -> Path:
+    """Where this process may spill to; what processes that are no more left there is removed."""
+    folder = settings.var if settings else Path(tempfile.gettempdir()) / "recur"
+    spill = folder / "spill" / owner()  # processes that share a folder would overwrite each other's files
+    spill.parent.mkdir(parents=True, exist_ok=True)
+    sweep(spill.parent)
+    return spill
+
+
+def memory_limit() -> int:
+    """Bytes that an engine may take of this machine: a quarter, and no less than it needs."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(MINIMUM_MEMORY, physical // 4)
+
+
+def _configuration(settings: Settings | None) -> dict[str, Any]:
+    return {
+        "threads": os.cpu_count() or 1,
+        "memory_limit": f"{memory_limit() >> 20}MiB",
+        "temp_directory": str(spill_folder(settings)),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }

@@ -1,0 +1,97 @@
+"""Where local state lies under `paths.var`: one name for each file, used by the steps that write it and read it."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.config.settings import Settings
+from pipeline.runtime.nights import Night
+from pipeline.runtime.stale_files import owner, sweep
+
+
+def staged(settings: Settings, night: Night) -> Path:
+    """What a source gave for one night, as text and numbers, before validation."""
+    return settings.var / "staged" / f"{night.name}.parquet"
+
+
+def accepted(settings: Settings, night: Night) -> Path:
+    """The events of one night that validation accepted, before they are loaded."""
+    return settings.var / "accepted" / f"{night.name}.parquet"
+
+
+def quarantine(settings: Settings, night: Night) -> Path:
+    """The rows of one night that were set aside, each with its reason."""
+    return settings.var / "quarantine" / f"{night.name}.parquet"
+
+
+def data_docs(settings: Settings) -> Path:
+    """The Great Expectations project, whose Data Docs begin at `uncommitted/data_docs/local_site/index.html`."""
+    return settings.var / "great_expectations"
+
+
+def snapshot(settings: Settings, cutoff: datetime) -> Path:
+    """The folder of one training: examples, both views, splits, and every model's predictions on them."""
+    return settings.var / "snapshots" / cutoff.date().isoformat()
+
+
+def scored(settings: Settings, night: Night) -> Path:
+    """The scores of one night, before they are published."""
+    return settings.var / "scored" / f"{night.name}.parquet"
+
+
+def not_scored(settings: Settings, night: Night) -> Path:
+    """The customers that were known on a night and not eligible, each with the reason."""
+    return settings.var / "not_scored" / f"{night.name}.parquet"
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place, durably, when the block ends without an error. What a killed
+    process left of such a file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, f".{path.name}.", ".tmp")
+    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(settings: Settings, what: str) -> Iterator[None]:
+    """Only one process, or thread, at a time does `what`; others wait here. A killed one holds nothing up."""
+    path = settings.var / "locks" / what
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` that becomes it when the block ends without an error, unless another process was
+    first. What a killed process left of such a folder is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, f".{path.name}.", ".tmp")
+    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not path.exists():
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""A disk that is full, or that turned read-only, told in one line, whichever library it was that ran into it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.config.settings import Settings
+from pipeline.runtime.errors import NothingToDo, RecurError
+
+NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+CLEAR = [*map(os.strerror, sorted(NUMBERS)), "disk is full", "attempt to write a readonly database"]
+UNCLEAR = ("disk I/O error", "unable to open database file")  # what SQLite says of such a disk, and of others
+LITTLE = 1 << 20
+
+
+@contextmanager
+def disk_in_words(settings: Settings, what: str) -> Iterator[None]:
+    """Raises RecurError, which says that `what` stopped and why, where the block fails for want of space or of leave to
+    write; other errors pass.
+    """
+    try:
+        yield
+    except NothingToDo:
+        raise
+    except Exception as error:
+        fault = _fault(settings, error)
+        if fault is None:
+            raise
+        mend = "make room there" if "space" in fault or "full" in fault else "let it be written to"
+        raise RecurError(
+            f"{what} stopped: {fault} under {settings.var}: {mend} and run again; what was finished is kept"
+        ) from error
+
+
+def _fault(settings: Settings, error: Exception) -> str | None:
+    told = f"{error} {error.__cause__ or error.__context__ or ''}"
+    fault = next((words for words in CLEAR if words in told), None)
+    if isinstance(error, OSError) and error.errno in NUMBERS:
+        fault = os.strerror(error.errno)
+    if fault is None and any(words in told for words in UNCLEAR):
+        fault = _state_of(settings.var)
+    return fault and fault[0].lower() + fault[1:]
+
+
+def _state_of(folder: Path) -> str | None:
+    """What is wrong with the disk of `folder`, asked of it; None where nothing is."""
+    disk = os.statvfs(folder)
+    if disk.f_flag & os.ST_RDONLY:
+        return os.strerror(errno.EROFS)
+    return os.strerror(errno.ENOSPC) if disk.f_bavail * disk.f_frsize < LITTLE else None

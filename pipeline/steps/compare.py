@@ -1,0 +1,185 @@
+"""Compare the trained models on the test examples, and put the outcome where people look: the verdict, the comparison's
+files, `model_comparison`, and MLflow's parent run.
+"""
+
+import io
+import json
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.evaluation.comparison import compare as compare_results
+from models.evaluation.metrics import clip_probabilities
+from pipeline.config.settings import Settings
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime import paths
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import Night
+from pipeline.serving.database import write_comparison
+from pipeline.training import tracking
+from pipeline.training.ablations import with_changes
+from pipeline.training.evidence import Evidence, read_evidence, windows
+from pipeline.training.report import comparison_report
+from pipeline.training.snapshot import read_snapshot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("recur.compare")
+COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
+PLOTS = "plots"
+
+
+def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
+    """Score every model of `models.names` on the shared test examples as of `cutoff`; gives the verdict.
+
+    Raises RecurError where a model's result is missing or is of other test examples.
+    """
+    with recorded(settings, "compare", Night(None, cutoff)) as figures:
+        data, meta = read_snapshot(settings, cutoff)
+        evidence = read_evidence(settings, cutoff)
+        try:
+            compared = compare_results(
+                evidence.results,
+                evidence.labels,
+                evidence.customer_id,
+                question_digest=meta["question_digest"],
+                test_digest=meta["test_digest"],
+                windows=windows(settings, meta, evidence),
+                margin=settings.models.margin,
+                seed=settings.run.seed,
+                seeds=evidence.seed,
+                values=evidence.values,
+                contact_cost=settings.evidence.contact_cost,
+            ).to_json()
+        except ValueError as error:
+            raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
+        comparison = with_changes(compared, evidence, settings.run.seed)
+        folder = paths.snapshot(settings, cutoff)
+        _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
+        with paths.atomically(folder / COMPARISON) as file:
+            file.write_text(json.dumps(comparison, indent=2), "utf-8")
+        write_comparison(settings, cutoff, comparison)
+        pictures = {name: _drawn(figure) for name, figure in _figures(comparison, evidence).items()}
+        page = comparison_report(settings, data, meta, comparison, evidence, pictures)
+        with paths.atomically(folder / REPORT) as file:
+            file.write_text(page, "utf-8")
+        for name, picture in pictures.items():
+            with paths.atomically(folder / PLOTS / f"{name}.png") as file:
+                file.write_bytes(picture)
+        _log(settings, meta["run_id"], comparison, evidence, folder / PLOTS, page)
+        verdict = comparison["verdict"]
+        figures["rows_read"] = len(evidence.labels)
+        figures["message"] = verdict["sentence"]
+        log.info("%s", verdict["sentence"])
+    return {key: verdict[key] for key in ("decision", "sentence", "best_recurrent", "best_conventional")}
+
+
+def last_comparison(settings: Settings) -> dict[str, Any]:
+    """The object that `recur compare --format json` prints, of the latest cutoff. Raises RecurError if none."""
+    content: dict[str, Any] = json.loads((_last_folder(settings) / COMPARISON).read_text("utf-8"))
+    return content
+
+
+def last_predictions(settings: Settings) -> Path:
+    """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`, and `seed`
+    where every recipe was fitted with several.
+    """
+    return _last_folder(settings) / TEST_PREDICTIONS
+
+
+def last_report(settings: Settings) -> Path:
+    """The page of the latest cutoff."""
+    return _last_folder(settings) / REPORT
+
+
+def _write_test_predictions(path: Path, evidence: Evidence) -> None:
+    """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
+    rows = len(evidence.labels)
+    several = {"seed": pa.array(evidence.seed)} if evidence.seeds > 1 else {}
+    tables = [
+        pa.table(
+            {
+                "customer_id": pa.array(evidence.customer_id.tolist(), pa.string()),
+                "cutoff": pa.array(evidence.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
+                "window": pa.array(evidence.window),
+                "label": pa.array(evidence.labels),
+                "model": pa.array([result.name] * rows),
+                "probability": pa.array(clip_probabilities(result.test_probability)),
+            }
+            | several
+        )
+        for result in evidence.results
+    ]
+    with paths.atomically(path) as file:
+        pq.write_table(pa.concat_tables(tables), file)
+
+
+def _log(
+    settings: Settings,
+    run_id: str,
+    comparison: dict[str, Any],
+    evidence: Evidence,
+    pictures: Path,
+    page: str,
+) -> None:
+    from models.evaluation import plots
+
+    parent = tracking.existing_run(settings, run_id)
+    verdict = comparison["verdict"]
+    parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
+    parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
+    parent.text(json.dumps(comparison, indent=2), COMPARISON)
+    parent.text(page, REPORT)
+    said = {result.name: result.test_probability for result in evidence.results}
+    parent.folder(pictures, PLOTS)
+    for model in comparison["models"]:
+        child = tracking.existing_run(settings, model["run_id"])
+        figures = model["metrics"] | model["details"]
+        for kind, values in [*model["values"].items(), ("change when", model["log_loss_change"])]:
+            figures |= {f"{kind} {metric}".replace(" ", "_"): interval for metric, interval in values.items()}
+        child.metrics(
+            {
+                f"test_{metric}{suffix}": interval[end]
+                for metric, interval in figures.items()
+                for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
+            }
+        )
+        name = model["name"]
+        child.figure(plots.calibration(evidence.labels, {name: said[name]}), f"{PLOTS}/calibration.png")
+        if evidence.curves[name]:
+            child.figure(plots.training_curves({name: evidence.curves[name]}), f"{PLOTS}/training_curves.png")
+
+
+def _figures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figure]":
+    from models.evaluation import plots
+
+    said = {result.name: result.test_probability for result in evidence.results}
+    return {
+        "comparison": plots.comparison(comparison),
+        "training_curves": plots.training_curves(evidence.curves),
+        "altered": plots.altered(comparison),
+        "horizons": plots.horizons(evidence.observed, evidence.predicted),
+        **{
+            name: getattr(plots, name)(evidence.labels, said)
+            for name in ("roc", "precision_recall", "calibration", "gain")
+        },
+    }
+
+
+def _drawn(figure: "Figure") -> bytes:
+    """As PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _last_folder(settings: Settings) -> Path:
+    found = sorted((settings.var / "snapshots").glob(f"*/{COMPARISON}"))
+    if not found:
+        raise RecurError("no comparison was made yet: run `recur run`, or `recur train`")
+    return found[-1].parent

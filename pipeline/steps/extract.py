@@ -1,0 +1,40 @@
+"""The first step of a night: its rows, as the source has them, into one staged file."""
+
+import pyarrow.parquet as pq
+
+from pipeline.config.settings import Settings
+from pipeline.event_store.store import loaded_nights
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime import paths
+from pipeline.runtime.errors import NothingToDo
+from pipeline.runtime.nights import Night
+from pipeline.sources import open_source
+
+
+def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str, int]:
+    """Stages `night` and returns `rows_read`. Raises NothingToDo for a night past the source's last closed day, and for
+    one whose days were loaded with a later night.
+
+    A night that was loaded before is the night as it was then: the staged file, while it is kept (`run.keep_staged`),
+    else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is what the source
+    holds of it today.
+    """
+    with recorded(settings, "extract", night) as figures, paths.alone(settings, "night"):
+        source = open_source(settings)
+        closed = source.span()[1]
+        if night.end > closed:
+            raise NothingToDo(
+                f"the source's last closed day ends at {closed.date()}: nothing to extract for the night {night.name}"
+            )
+        later = [loaded for loaded in loaded_nights(settings) if loaded >= night.score_date]
+        if later and later[0] != night.score_date:
+            raise NothingToDo(
+                f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
+            )
+        again, staged = bool(later) and not afresh, paths.staged(settings, night)
+        if again and staged.exists():
+            figures["rows_read"] = pq.read_metadata(staged).num_rows
+        else:
+            with paths.atomically(staged) as file:
+                figures["rows_read"] = source.extract(night, file, again)
+        return {"rows_read": figures["rows_read"]}

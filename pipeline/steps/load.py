@@ -1,0 +1,103 @@
+"""The third step of a night: its accepted events into the event store, less what is already known."""
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipeline.config.settings import Settings
+from pipeline.event_store.id_index import objects_with
+from pipeline.event_store.store import ORDER, EventStore, open_store
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime import paths
+from pipeline.runtime.engine import literal, quoted, session
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import DAY, Night
+
+KNOWN_BY_THE_SOURCE = """
+    case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
+    then known_time end
+"""
+"""SQL: when an event of the store arrived by the source's account; null where it bears the end of its night, as what
+came late does.
+"""
+
+
+def load(settings: Settings, night: Night) -> dict[str, int]:
+    """Writes the night's object and the counts of its quarantine, and returns `rows_read, rows_accepted,
+    rows_quarantined, rows_already_known`. An event is already known where the row of its event id that was known before
+    it says the same. Loading a night twice makes the same bytes. Raises RecurError where the night was not validated,
+    and where a row would be lost or gained.
+    """
+    from pipeline.serving.database import write_quarantine
+
+    with recorded(settings, "load", night) as figures, paths.alone(settings, "night"):
+        accepted, quarantine = paths.accepted(settings, night), paths.quarantine(settings, night)
+        for file in (accepted, quarantine, paths.staged(settings, night)):
+            if not file.exists():
+                raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
+        store = open_store(settings)
+        read = pq.read_metadata(paths.staged(settings, night)).num_rows
+        with session(settings) as connection:
+            reasons = f"select reason, count(*) from read_parquet({literal(quarantine)}) group by reason"
+            by_reason: dict[str, int] = dict(connection.execute(reasons).fetchall())
+            connection.execute(_versions(connection, store, night, settings))
+            kinds = ("not repeated", "repeated", "corrects and not repeated")
+            counts = ", ".join(f"coalesce(sum(source_rows) filter ({kind}), 0)" for kind in kinds)
+            # Fetched to the end: the engine takes no other query while a result is open.
+            [(added, already_known, corrections)] = connection.execute(f"select {counts} from versions").fetchall()
+            aside = sum(by_reason.values())
+            if read != added + aside + already_known:
+                raise RecurError(
+                    f"the night {night.name} does not add up: {read} rows read, but {added} accepted, "
+                    f"{aside} quarantined and {already_known} already known; nothing was loaded: run recur ingest again"
+                )
+            columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
+            events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
+            store.write(night.score_date, events.to_arrow_reader(), int(corrections))
+        write_quarantine(settings, night, by_reason)
+        _forget_old_nights(settings, store)
+        outcome = {
+            "rows_read": read,
+            "rows_accepted": int(added),
+            "rows_quarantined": aside,
+            "rows_already_known": int(already_known),
+        }
+        figures.update(outcome)
+        return outcome
+
+
+def _forget_old_nights(settings: Settings, store: EventStore) -> None:
+    """Removes the staged and accepted rows of loaded nights past `run.keep_staged` days before the last loaded one."""
+    oldest = (store.nights()[-1] - settings.run.keep_staged * DAY).isoformat()
+    loaded = {night.isoformat() for night in store.nights()}
+    for folder in ("staged", "accepted"):
+        for file in (settings.var / folder).glob("????-??-??.parquet"):
+            if file.stem < oldest and file.stem in loaded:
+                file.unlink(missing_ok=True)
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
+    """A statement that makes `versions`: the night's accepted events, each with `source_rows`, `corrects` (its event id
+    was known before) and `repeated` (and said the same, or the source itself has it that a later version was known).
+    """
+    file = paths.accepted(settings, night)
+    accepted, columns = f"read_parquet({literal(file)})", ", ".join(quoted(name) for name in store.schema.names)
+    said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
+    own_account = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
+    rows = f"select {columns}, source_rows, true as is_new, {own_account} as said_time from {accepted}"
+    if earlier := objects_with(settings, store, connection, accepted, night.score_date):
+        objects = f"read_parquet([{', '.join(literal(file) for file in earlier)}], filename = true)"
+        same_id = f"event_id in (select event_id from {accepted})"
+        rows += f" union all select {columns}, 0, false, {KNOWN_BY_THE_SOURCE} from {objects} where {same_id}"
+    # By their digests, which costs a fraction: where no two are alike, no id comes twice.
+    repeats = connection.execute(f"select count(*) > count(distinct hash(event_id)) from ({rows})").fetchone()
+    if repeats is None or not repeats[0]:
+        return f"create temp view versions as select *, false as corrects, false as repeated from {accepted}"
+    # What comes late and is older than what is known was never the latest: it replaces nothing.
+    outdated = "coalesce(said_time < known_time and said_time < max(said_time) over (partition by event_id), false)"
+    before = "over (partition by event_id, outdated order by known_time, is_new, deleted)"
+    marked = f"""
+        select * exclude (said_time), lag(event_id) {before} is not null and not outdated as corrects,
+            outdated or coalesce(lag(row({said})) {before} = row({said}), false) as repeated
+        from (select *, is_new and {outdated} as outdated from ({rows}))
+    """
+    return f"create temp table versions as select * exclude (is_new, outdated) from ({marked}) where is_new"

@@ -1,0 +1,216 @@
+"""The gate, and what follows it: the best recipe is fitted once more on every example whose horizon has closed,
+registered, and made champion where the evidence allows it. Also the champion by hand.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from features.dataset import Dataset
+from models import model_class
+from models.calibration import Calibration
+from models.evaluation.gate import Candidate, decide
+from models.evaluation.intervals import customer_weights
+from models.evaluation.subgroups import members
+from models.evaluation.verdict import best_of
+from pipeline.config.settings import Settings
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.nights import DAY, Night
+from pipeline.runtime.paths import snapshot as folder_of
+from pipeline.steps.compare import COMPARISON
+from pipeline.training import registry, tracking
+from pipeline.training.evidence import Evidence, read_evidence, test_rows
+from pipeline.training.fits import fit_windows, recipe, timed_fit
+from pipeline.training.global_importance import what_moves_risk
+from pipeline.training.snapshot import microseconds, read_snapshot, seen_in_training, slice_of, test_of, write_outcome
+
+log = logging.getLogger("recur.promote")
+REPLICATES = 1000
+FALLBACK = "recency"
+"""What serves where no model beats a constant and nothing reigns: barely more than the base rate."""
+
+
+@dataclass(frozen=True)
+class Reigning:
+    """How the champion enters the gate: as a candidate, or not at all, and in either case why."""
+
+    candidate: Candidate | None
+    words: str
+
+
+def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
+    """Take the recipe with the lowest log loss on validation, fit it on every closed example as of `cutoff`, register
+    it as challenger, and make it champion if the gate passes it on the test examples. The reigning recipe competes too,
+    fitted on the same splits. Where the gate refuses, and nothing reigns that answers the question, the fallback is
+    fitted and serves.
+
+    Epochs, rounds and the calibration are those that the splits found. Gives `promoted, version, recipe, reasons`.
+    """
+    with recorded(settings, "promote", Night(None, cutoff)) as figures:
+        data, meta = read_snapshot(settings, cutoff)
+        if not (folder_of(settings, cutoff) / COMPARISON).exists():
+            raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
+        evidence = read_evidence(settings, cutoff)
+        winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
+        if winner is None:
+            raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
+        reigning = _reigning(settings, evidence, data, meta, identity(winner.name, evidence.fitted[winner.name]))
+        decision = decide(
+            Candidate(winner.name, identity(winner.name, evidence.fitted[winner.name]), winner.test_probability),
+            reigning.candidate,
+            _base_rate(slice_of(data, meta, "train"), settings.question.primary),
+            evidence.labels,
+            customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
+            margin=settings.models.margin,
+            slices=_slices(data, meta, evidence),
+            may_change=_may_change(settings, cutoff),
+        )
+        version = _refit(
+            settings,
+            cutoff,
+            winner.name,
+            evidence.fitted[winner.name],
+            evidence.calibration[winner.name],
+            data,
+            meta["run_id"],
+        )
+        reasons = [reigning.words, *decision.reasons]
+        if decision.promote:
+            registry.crown(settings, version.number)
+        elif not _answered(settings):
+            version = _refit(settings, cutoff, FALLBACK, {}, None, data, meta["run_id"])
+            registry.crown(settings, version.number)
+            reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
+        outcome = {
+            "promoted": decision.promote,
+            "version": version.number,
+            "recipe": version.recipe,
+            "reasons": reasons,
+        }
+        parent = tracking.existing_run(settings, meta["run_id"])
+        parent.tags({"promoted": str(decision.promote).lower(), "winner": winner.name})
+        parent.text("\n".join(reasons) + "\n", "gate.txt")
+        tracking.finish(parent)
+        write_outcome(settings, cutoff, outcome)
+        figures["rows_read"] = len(data)
+        verb = "is the champion" if registry.champion(settings) == version else "was refused and stays challenger"
+        figures["message"] = f"{version.label} {verb}: {'; '.join(reasons)}"
+        log.info("%s", figures["message"])
+    return outcome
+
+
+def promote_version(settings: Settings, version: int) -> dict[str, Any]:
+    """Make a registered version the champion by hand. Raises RecurError where there is none such, or it answers
+    another question.
+    """
+    chosen = registry.version(settings, version)
+    if chosen.question_digest != settings.question.digest:
+        raise RecurError(
+            f"{chosen.label} answers question {chosen.question_digest}, and [question] asks "
+            f"{settings.question.digest}: promote a version of the same question, or run `recur train`"
+        )
+    registry.crown(settings, version)
+    return {"version": chosen.number, "recipe": chosen.recipe, "champion": chosen.label}
+
+
+def rollback(settings: Settings) -> dict[str, Any]:
+    """Make the champion before the present one champion again. Raises RecurError where there was none."""
+    chosen = registry.version(settings, registry.uncrown(settings))
+    return {"version": chosen.number, "recipe": chosen.recipe, "champion": chosen.label}
+
+
+def identity(name: str, parameters: Mapping[str, Any]) -> str:
+    """A recipe as text: its name and all parameters but those that fitting finds."""
+    return f"{name} {json.dumps(model_class(name).recipe_of(parameters), sort_keys=True)}"
+
+
+def _reigning(settings: Settings, evidence: Evidence, data: Dataset, meta: dict[str, Any], challenger: str) -> Reigning:
+    """The champion's predictions of the test examples.
+
+    Recipes compete: the champion's stands for it, as fitted beside the others or, where it is none of them, fitted now
+    on the same splits. Where it is the challenger's own recipe, the artefact itself is asked, if it knew nothing past
+    the first test cutoff: a fresh fit must then not be worse than it.
+    """
+    champion = registry.champion(settings)
+    if champion is None:
+        return Reigning(None, "no champion reigns")
+    if champion.question_digest != settings.question.digest:
+        return Reigning(None, f"the champion, {champion.label}, answers another question")
+    own = identity(champion.recipe, champion.parameters)
+    test = test_of(data, meta)
+    if own == challenger and microseconds(champion.trained_until) <= test.cutoff.min():
+        place = test.horizons.index(settings.question.primary)
+        probability = registry.load(settings, champion).predict(test).churn_probability[:, place]
+        return Reigning(Candidate(champion.label, own, evidence.of_examples(probability)), f"{champion.label} reigns")
+    for result in evidence.results:
+        if identity(result.name, evidence.fitted[result.name]) == own:
+            candidate = Candidate(champion.label, own, result.test_probability)
+            return Reigning(candidate, f"{champion.label} reigns, and its recipe on the same examples stands for it")
+    parameters = model_class(champion.recipe).recipe_of(champion.parameters)
+    fits = fit_windows(settings, data, meta, champion.recipe, parameters, lambda epoch, measures: None)
+    said = test_rows(fits.predictions, settings)["churn_probability"].to_numpy()
+    words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
+    return Reigning(Candidate(champion.label, own, said), words)
+
+
+def _may_change(settings: Settings, cutoff: datetime) -> bool:
+    """Whether the recipe that reigns has reigned for a primary horizon: by the cutoff as of which its first version in
+    an unbroken row was trained.
+    """
+    reigned = [registry.version(settings, number) for number in registry.reigns(settings)]
+    if not reigned:
+        return True
+    since = reigned[-1]
+    for earlier in reversed(reigned):
+        if identity(earlier.recipe, earlier.parameters) != identity(since.recipe, since.parameters):
+            break
+        since = earlier
+    return cutoff - since.trained_until >= settings.question.primary * DAY
+
+
+def _slices(data: Dataset, meta: dict[str, Any], evidence: Evidence) -> dict[str, np.ndarray]:
+    seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
+    named = members(test_of(data, meta).aggregates, np.concatenate(seen))
+    return {
+        f"{dimension}: {name}": evidence.of_examples(mask)
+        for dimension, masks in named.items()
+        for name, mask in masks.items()
+    }
+
+
+def _answered(settings: Settings) -> bool:
+    """Whether a champion reigns that answers today's question."""
+    champion = registry.champion(settings)
+    return champion is not None and champion.question_digest == settings.question.digest
+
+
+def _base_rate(train: Dataset, horizon: int) -> float:
+    """The share of training examples that churned: what a model that knows no customer would say."""
+    assert train.labels is not None
+    return float(np.nanmean(train.labels.churn[:, train.horizons.index(horizon)]))
+
+
+def _refit(
+    settings: Settings,
+    cutoff: datetime,
+    name: str,
+    parameters: dict[str, Any],
+    calibration: dict[str, Any] | None,
+    data: Dataset,
+    parent: str,
+) -> registry.Version:
+    model = recipe(settings, name, parameters)
+    with tracking.child_run(settings, f"{name} on all examples", parent, {"family": model.family}) as run:
+        seconds = timed_fit(model, data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures))
+        model.calibration = Calibration.from_json(calibration) if calibration else None
+        run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
+        run.metrics({"fit_seconds": seconds, "examples": len(data)})
+        run.curves(model.curves)
+        what_moves_risk(settings, cutoff, name, model, data, run)
+        return registry.register(settings, run, model, name, cutoff)

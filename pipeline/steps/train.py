@@ -1,0 +1,128 @@
+"""Train one recipe on the snapshot's examples, and keep what it says about the validation and the test examples."""
+
+import json
+import logging
+import time
+from datetime import datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features.dataset import Dataset
+from models.base import Model
+from pipeline.config.settings import Settings
+from pipeline.monitoring.step_record import recorded
+from pipeline.runtime import paths
+from pipeline.runtime.nights import Night
+from pipeline.training import tracking
+from pipeline.training.fits import default_parameters, fit_windows, recipe
+from pipeline.training.snapshot import digest, read_snapshot, slice_of
+
+log = logging.getLogger("recur.train")
+
+
+def train(settings: Settings, cutoff: datetime, name: str) -> str:
+    """Tune the recipe `name` where `models.trials` asks for it, fit it on every window with every seed, predict the
+    later slices; log all of it to a child run, and give that run's id. Parameters, curves and calibration are those of
+    the latest window and the first seed.
+    """
+    with recorded(settings, f"train {name}", Night(None, cutoff)) as figures:
+        data, meta = read_snapshot(settings, cutoff)
+        folder = paths.snapshot(settings, cutoff)
+        kind = type(recipe(settings, name))
+        with tracking.child_run(settings, name, meta["run_id"], {"family": kind.family, "recipe": name}) as run:
+            parameters = default_parameters(settings, kind) | _tuned(settings, data, meta, name, kind, run)
+            fits = fit_windows(settings, data, meta, name, parameters, _on_epoch(name))
+            model, loss = fits.model, fits.valid_log_loss
+            for room, table in (("predictions", fits.predictions), ("altered", fits.altered)):
+                with paths.atomically(folder / room / f"{name}.parquet") as file:
+                    pq.write_table(table, file)
+            measures = {
+                "fit_seconds": fits.fit_seconds,
+                "predict_customers_per_second": _customers_per_second(model, fits.test),
+                "valid_log_loss": loss,
+            }
+            calibration = model.calibration.to_json() if model.calibration else None
+            run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
+            run.parameters({"calibration": calibration, "budget": budget(settings, meta)})
+            run.metrics(measures)
+            run.curves(model.curves)
+            run.dataset("train", digest(fits.train), len(fits.train), folder)
+            run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
+            result = {
+                "name": name,
+                "family": model.family,
+                "run_id": run.run_id,
+                "test_digest": meta["test_digest"],
+                "information": fits.known,
+                "budget": budget(settings, meta),
+                "parameters": model.parameters,
+                "calibration": calibration,
+                "curves": model.curves,
+                **measures,
+            }
+            with paths.atomically(folder / "results" / f"{name}.json") as file:
+                file.write_text(json.dumps(result, indent=2), "utf-8")
+        figures["rows_read"] = len(fits.train)
+        shown = "unknown" if loss is None else f"{loss:.4f}"
+        figures["message"] = f"log loss {shown} on validation"
+        log.info(
+            "%s trained on %s examples in %.1f s: %s",
+            name,
+            f"{len(fits.train):,}",
+            fits.fit_seconds,
+            figures["message"],
+        )
+    return run.run_id
+
+
+def budget(settings: Settings, meta: dict[str, Any]) -> str:
+    """What every model of a comparison may spend, in words: two runs that differ in it are not comparable."""
+    return (
+        f"{settings.models.trials} trials, {settings.models.max_epochs} epochs, {settings.evidence.seeds} seeds, "
+        f"{len(meta['windows'])} windows, calibration {settings.evidence.calibration}"
+    )
+
+
+def _tuned(
+    settings: Settings, data: Dataset, meta: dict[str, Any], name: str, kind: type[Model], run: tracking.Run
+) -> dict[str, Any]:
+    """What `models.trials` trials on the oldest window choose, so that what is tuned has seen no test. A model that has
+    nothing to tune spends none.
+    """
+    if settings.models.trials < 2 or not kind.space:
+        return {}
+    from models.tuning import Trial, tune
+
+    def on_trial(trial: Trial) -> None:
+        tags = {"recipe": name, "state": "given up" if trial.log_loss is None else "finished"}
+        with tracking.child_run(settings, f"{name} trial {trial.number}", run.run_id, tags) as child:
+            child.parameters(trial.parameters)
+            child.metrics({"valid_log_loss": trial.log_loss})
+        log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
+
+    fixed = default_parameters(settings, kind)
+    space = {key: values for key, values in kind.space.items() if key not in fixed}
+    return tune(
+        lambda tried: recipe(settings, name, fixed | dict(tried)),
+        space,
+        kind.defaults,
+        settings.models.trials,
+        slice_of(data, meta, "train", 0),
+        slice_of(data, meta, "valid", 0),
+        settings.question.primary,
+        settings.run.seed,
+        on_trial,
+    )
+
+
+def _on_epoch(name: str) -> Any:
+    return lambda epoch, measures: log.debug("%s epoch %d: %s", name, epoch, measures)
+
+
+def _customers_per_second(model: Model, test: Dataset) -> float:
+    """How fast a night would be scored: the customers of the last test cutoff, each asked once."""
+    night = test.select(test.cutoff == test.cutoff.max())
+    started = time.perf_counter()
+    model.predict(night)
+    return len(night) / (time.perf_counter() - started)

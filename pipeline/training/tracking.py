@@ -1,0 +1,197 @@
+"""Experiment tracking: the only file that imports mlflow. One parent run a comparison, one child run a model.
+
+Everything goes through an `MlflowClient` for the configured address, never through mlflow's global state, so that two
+configurations can live in one process.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from pipeline.config.settings import Settings
+from pipeline.runtime import paths
+from pipeline.runtime.errors import RecurError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+EXPERIMENT = "recur"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default tries for minutes before it says that nobody answers
+    "GIT_PYTHON_REFRESH": "quiet",  # git may be absent
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run, and what can be written to it."""
+
+    client: "MlflowClient"
+    run_id: str
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Each value as text; what is no text or number, as JSON."""
+        from mlflow.entities import Param
+
+        def text(value: Any) -> str:
+            return (value if isinstance(value, str) else json.dumps(value, default=str))[:6000]
+
+        self.client.log_batch(self.run_id, params=[Param(key, text(value)) for key, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float | None]) -> None:
+        """One value each; those that are absent or not finite are left out."""
+        self.curves({key: [value] for key, value in values.items() if value is not None})
+
+    def curves(self, values: Mapping[str, list[float]]) -> None:
+        """A value a step (an epoch or a round) for each measure."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [
+            Metric(key, float(value), now, step)
+            for key, curve in values.items()
+            for step, value in enumerate(curve)
+            if isfinite(value)
+        ]
+        for first in range(0, len(points), 1000):  # the most that mlflow takes at once
+            self.client.log_batch(self.run_id, metrics=points[first : first + 1000])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+
+    def dataset(self, context: str, digest: str, rows: int, folder: Path) -> None:
+        """The examples that the run saw as `context` (train, valid or test), by their digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entity = Dataset(
+            name=f"{folder.name} {context}",
+            digest=digest,
+            source_type="local",
+            source=json.dumps({"uri": folder.as_uri()}),
+            profile=json.dumps({"examples": rows}),
+        )
+        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def text(self, content: str, name: str) -> None:
+        self.client.log_text(self.run_id, content, name)
+
+    def figure(self, figure: "Figure", name: str) -> None:
+        self.client.log_figure(self.run_id, figure, name)
+
+    def folder(self, folder: Path, name: str) -> None:
+        """The files of `folder` as artifacts under `name`."""
+        self.client.log_artifacts(self.run_id, str(folder), name)
+
+
+def client(settings: Settings) -> "MlflowClient":
+    """The client for the configured address. Its database and its experiment exist on return.
+
+    Raises RecurError, which names the address without its password, where it cannot be reached.
+    """
+    with paths.alone(settings, "mlflow"):  # two that make its database at once would both fail
+        return _client(settings.mlflow, settings.var)
+
+
+def open_run(settings: Settings, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+    """A new run, a child of the run `parent` where one is given. It stays open until `finish`."""
+    mlflow = client(settings)
+    lineage = {"mlflow.parentRunId": parent} if parent else {}
+    run = mlflow.create_run(_experiment(mlflow), run_name=name, tags={**lineage, **(tags or {})})
+    return Run(mlflow, run.info.run_id)
+
+
+def existing_run(settings: Settings, run_id: str) -> Run:
+    return Run(client(settings), run_id)
+
+
+def finish(run: Run, status: str = "FINISHED") -> None:
+    run.client.set_terminated(run.run_id, status)
+
+
+def discard(settings: Settings, run_id: str) -> None:
+    """Delete a parent run and its children, if they exist, as MLflow does: out of sight until `mlflow gc`."""
+    mlflow = client(settings)
+    for run in mlflow.search_runs([_experiment(mlflow)], f"tags.`mlflow.parentRunId` = '{run_id}'"):
+        mlflow.delete_run(run.info.run_id)
+    for run in mlflow.search_runs([_experiment(mlflow)], f"attributes.run_id = '{run_id}'"):
+        mlflow.delete_run(run.info.run_id)
+
+
+@contextmanager
+def child_run(settings: Settings, name: str, parent: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """A child run for the length of a block, failed if the block fails. It takes the place of an earlier child of the
+    same parent and name, which a task that is tried again leaves behind.
+    """
+    mlflow = client(settings)
+    quoted = name.replace("'", "")
+    same = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.run_name = '{quoted}'"
+    for earlier in mlflow.search_runs([_experiment(mlflow)], same):
+        mlflow.delete_run(earlier.info.run_id)
+    run = open_run(settings, name, parent, tags)
+    try:
+        yield run
+    except BaseException:
+        finish(run, "FAILED")
+        raise
+    finish(run)
+
+
+def without_password(address: str, text: str | None = None) -> str:
+    """`text` (by default the address itself) with the password of `address` hidden wherever it stands."""
+    text = address if text is None else text
+    try:
+        password = make_url(address).password
+    except ArgumentError:
+        return text
+    for form in {str(password), quote(str(password), safe="")} if password else ():
+        text = text.replace(form, "***")
+    return text
+
+
+def _experiment(mlflow: "MlflowClient") -> str:
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # made with the client
+    return str(experiment.experiment_id)
+
+
+@lru_cache(maxsize=4)
+def _client(address: str, var: Path) -> "MlflowClient":
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    for chatty in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    served = address.startswith(("http://", "https://"))
+    try:
+        if address.startswith("sqlite:///"):
+            Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow = MlflowClient(address, registry_uri=address)
+        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            # A server keeps artifacts where it was told to; without one they lie beside the other state. The kind
+            # makes the page open on runs and not on traces of language models.
+            location = None if served else (var / "mlartifacts").as_uri()
+            mlflow.create_experiment(EXPERIMENT, location, {"mlflow.experimentKind": "custom_model_development"})
+    except Exception as error:  # whatever the driver raises: mlflow wraps some of it and passes the rest on
+        reason = without_password(address, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise RecurError(
+            f"MLflow at {without_password(address)} cannot be reached ({reason}): start it, or correct addresses.mlflow"
+        ) from None
+    return mlflow

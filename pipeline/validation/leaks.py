@@ -1,0 +1,77 @@
+"""Leaks in the user's own data: signs that an event holds what could not be known when it happened.
+
+What is certain is `wrong`; what only looks like the future is `doubtful`, and a person decides.
+"""
+
+import re
+from typing import Any
+
+from pipeline.cli.check_result import Finding
+from pipeline.config.settings import Settings
+from pipeline.event_store.store import EventStore, open_store
+from pipeline.runtime.engine import literal, quoted, session
+
+FUTURE_WORDS = frozenset(
+    {"churn", "churned", "label", "target", "outcome", "status", "cancelled", "canceled", "lifetime", "ltv", "clv"}
+    | {"next", "future", "last_login", "last_seen", "last_purchase", "final", "end_date", "closed"}
+)
+CONSTANT_SHARE = 0.99
+FEWEST_CUSTOMERS = 20
+
+
+def leaks(settings: Settings) -> list[Finding]:
+    """What the loaded events and their attributes give away. Raises RecurError where no night is loaded."""
+    store = open_store(settings)
+    if not store.nights():
+        return [Finding("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")]
+    with session(settings) as connection:
+        objects = ", ".join(literal(store.path(night)) for night in store.nights())
+        events = f"read_parquet([{objects}], filename = true)"
+        found = [_clocks(connection, events), *_names(store), *_as_of_today(connection, events, store)]
+    return found
+
+
+def _clocks(connection: Any, events: str) -> Finding:
+    """Events known before they happened, or that happened after the end of the night that brought them."""
+    early, late, rows = connection.execute(
+        "select count(*) filter (where known_time < event_time and not deleted), "
+        "count(*) filter (where event_time >= parse_filename(filename, true)::date::timestamp at time zone 'UTC'), "
+        f"count(*) from {events}"
+    ).fetchone()
+    if early or late:
+        words = (
+            f"{early:,} events were known before they happened and {late:,} lie past the end of their night: check "
+            "source.columns.event_time, source.columns.known_time and source.timezone"
+        )
+        return Finding("wrong", "two clocks", words)
+    return Finding("right", "two clocks", f"none of {rows:,} events was known before it happened")
+
+
+def _names(store: EventStore) -> list[Finding]:
+    """Attributes that are called like something known only later."""
+    found = []
+    for name in store.attributes:
+        words = set(re.split(r"_", name)) | {name}
+        if hits := sorted(FUTURE_WORDS & words or {word for word in FUTURE_WORDS if "_" in word and word in name}):
+            meaning = f"is called like the future ({', '.join(hits)}): make sure that it was known at the event's time"
+            found.append(Finding("doubtful", f"attribute {name}", meaning))
+    return found or [Finding("right", "names", "no attribute is called like something that is known only later")]
+
+
+def _as_of_today(connection: Any, events: str, store: EventStore) -> list[Finding]:
+    """Attributes with one value a customer throughout, and different ones across customers: often read as of today."""
+    found = []
+    for name in store.attributes:
+        column = quoted(name)
+        constant, customers, values = connection.execute(
+            f"select count(*) filter (where kinds = 1), count(*), count(distinct anyone) from (select count(distinct "
+            f"{column}) as kinds, min({column}) as anyone from {events} where {column} is not null "
+            "group by customer_id having count(*) > 1)"
+        ).fetchone()
+        if customers >= FEWEST_CUSTOMERS and values > 1 and constant >= CONSTANT_SHARE * customers:
+            meaning = (
+                f"never changes for {constant:,} of {customers:,} customers: if it is the customer's state as of today "
+                "(lifetime value, status, last login), it is the future for most of their events: leave it out"
+            )
+            found.append(Finding("doubtful", f"attribute {name}", meaning))
+    return found or [Finding("right", "as of today", "no attribute stands still for each customer")]

@@ -1,0 +1,146 @@
+"""The quarantine: the rows that validation set aside, each with its reason, and another try at them after a fix."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from pipeline.config.settings import Settings
+from pipeline.event_store.store import loaded_nights, night_ending_at
+from pipeline.runtime.engine import literal, session
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import midnight
+from pipeline.sources.index import Contents
+from pipeline.steps.extract import extract
+from pipeline.steps.load import load
+from pipeline.steps.validate import validate
+
+
+class SetAside(NamedTuple):
+    """Rows of one night and one file or table of the source, set aside for one reason, and some of them as the source
+    gave them (JSON).
+    """
+
+    night: str
+    source: str
+    reason: str
+    rows: int
+    examples: list[str]
+
+
+class Change(NamedTuple):
+    """A customer's churn probability at the primary horizon as of the last loaded night; None where not eligible."""
+
+    customer_id: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """How many rows each night's quarantine lost, and whose scores changed with that (None: no champion may score)."""
+
+    brought_back: dict[str, int]
+    changes: list[Change] | None
+
+
+def summary(
+    settings: Settings, reason: str | None = None, night: str | None = None, examples: int = 1
+) -> list[SetAside]:
+    """What was set aside by night, source and reason, refused nights included; of one reason or night alone where it is
+    given.
+    """
+    if not any((settings.var / "quarantine").glob("*.parquet")):
+        return []
+    files = f"read_parquet({literal(settings.var / 'quarantine' / '*.parquet')}, union_by_name = true)"
+    nowhere = (0, -1, "")
+    values = [f"({first}, {last}, {literal(file)})" for first, last, file in [nowhere, *_row_ranges(settings)]]
+    places = f"(values {', '.join(values)}) as places(first, last, address)"
+    with session(settings) as connection:
+        held = {name for name, *_ in connection.execute(f"describe from {files}").fetchall()}
+        place = "source_row" if "source_row" in held else "null::bigint"  # an earlier recur kept no row numbers
+        wanted = " and ".join(
+            [*(["reason = $reason"] if reason else []), *(["night = $night"] if night else []), "true"]
+        )
+        grouped = f"""
+            select night, coalesce(address, {literal(_source_in_words(settings))}), reason, count(*),
+                list(row order by source_row, row)[:$examples]
+            from (select night, reason, row, {place} as source_row from {files})
+            left join {places} on source_row between first and last
+            where {wanted} group by all order by all
+        """
+        given = {"reason": reason, "night": night, "examples": examples}
+        used = {name: value for name, value in given.items() if value is not None}
+        return [SetAside(*row) for row in connection.execute(grouped, used).fetchall()]
+
+
+def replay(settings: Settings) -> Replayed:
+    """Takes every loaded night that has rows in quarantine from the source again, as it is and is mapped today. What
+    now passes counts as known since its own night. Refused nights are not loaded by this: they are due with the next
+    run.
+
+    Where a champion may score the last loaded night, every customer is scored before and after, and those whose score
+    changed are given; nothing is published.
+    """
+    loaded = {night.isoformat(): night for night in loaded_nights(settings)}
+    rows: dict[str, int] = {}
+    for one in summary(settings):
+        rows[one.night] = rows.get(one.night, 0) + one.rows
+    due = sorted(rows.keys() & loaded.keys())
+    if not due:
+        return Replayed({}, [])
+    before, brought_back = _scores(settings), {}
+    for name in due:
+        night = night_ending_at(settings, midnight(loaded[name]))
+        extract(settings, night, afresh=True)
+        validate(settings, night)
+        outcome = load(settings, night)
+        brought_back[name] = rows[name] - outcome["rows_quarantined"]
+    if before is None:
+        return Replayed(brought_back, None)
+    after = (_scores(settings) or {}) if any(brought_back.values()) else before
+    customers = sorted(before.keys() | after.keys())
+    changes = [Change(customer, before.get(customer), after.get(customer)) for customer in customers]
+    return Replayed(brought_back, [one for one in changes if one.before != one.after])
+
+
+def _scores(settings: Settings) -> dict[str, float] | None:
+    """Each eligible customer's churn probability at the primary horizon, as of the last loaded night; None where no
+    champion may say.
+    """
+    from pipeline.steps.score import answered, guarded_champion
+    from pipeline.training import registry
+
+    cutoff = midnight(loaded_nights(settings)[-1])
+    try:
+        champion = guarded_champion(settings, cutoff)
+    except RecurError:  # there is none, or it may not
+        return None
+    said = answered(settings, champion, registry.load(settings, champion), cutoff)
+    primary = settings.question.horizons.index(settings.question.primary)
+    return dict(zip(said.customers.to_pylist(), said.predictions.churn_probability[:, primary].tolist(), strict=True))
+
+
+def _row_ranges(settings: Settings) -> list[tuple[int, int, str]]:
+    """Which of the source's files holds the rows of which numbers: first, last, address."""
+    ranges = []
+    for file in sorted((settings.var / "source").glob("*/contents.json")):
+        for part in Contents.model_validate_json(file.read_text("utf-8")).parts:
+            meta = pq.read_metadata(file.parent / part.name)
+            place = meta.schema.names.index("row")
+            groups = [meta.row_group(number).column(place).statistics for number in range(meta.num_row_groups)]
+            found = [(one.min, one.max) for one in groups if one is not None and one.has_min_max]
+            if found and settings.source.kind != "sql":
+                ranges.append(
+                    (min(low for low, _ in found), max(high for _, high in found), _whole(settings, part.address))
+                )
+    return ranges
+
+
+def _whole(settings: Settings, name: str) -> str:
+    return name if "://" in name else str(settings.root / name)
+
+
+def _source_in_words(settings: Settings) -> str:
+    source = settings.source
+    return source.table or source.path or source.kind

@@ -1,0 +1,63 @@
+"""Gaps: every one a label, the last censored where knowledge ends, nothing learnt from beyond."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.dataset import Dataset, Labels, Sequences
+from features.sequences.encoding import Standing
+from features.sequences.gaps import MICROSECONDS_A_DAY as DAY
+from features.sequences.gaps import Gaps
+
+
+def dataset(days: list[list[int]], examples: list[tuple[int, int, int]], churn: list[float]) -> Dataset:
+    """Histories of `days`; an example is (cutoff day, history, visible steps), asked about 10 days."""
+    cutoff, history, length = (np.array(column, np.int64) for column in zip(*examples, strict=True))
+    label = np.array(churn)[:, None]
+    return Dataset(
+        horizons=(10,),
+        customer_id=np.array([f"c{number}" for number in history], dtype=object),
+        cutoff=cutoff * DAY,
+        aggregates=pd.DataFrame(index=range(len(examples))),
+        sequences=Sequences(
+            offsets=np.concatenate([[0], np.cumsum([len(own) for own in days])]).astype(np.int64),
+            event_time=np.concatenate(days).astype(np.int64) * DAY,
+            numeric={},
+            categorical={},
+            history=history,
+            length=length,
+        ),
+        labels=Labels(label, 1 - label, 1 - label),
+    )
+
+
+def test_every_gap_is_a_label_and_the_last_is_censored_at_the_end_of_knowledge():
+    gaps = Gaps.of(dataset([[0, 3, 25, 40], [5]], [(20, 0, 2), (20, 1, 1)], [0, 1]))  # known up to day 30
+    assert gaps.days == pytest.approx([3, 22, 5, np.nan, 25], nan_ok=True)
+    assert gaps.ended == pytest.approx([1, 1, 0, np.nan, 0], nan_ok=True)
+    assert gaps.readable.tolist() == [3, 1]
+
+
+def test_what_happens_at_or_after_the_end_of_knowledge_changes_nothing():
+    examples, churn = [(20, 0, 2), (20, 1, 1)], [0.0, 1.0]
+    first = Gaps.of(dataset([[0, 3, 25, 30, 90], [5, 31]], examples, churn))
+    other = Gaps.of(dataset([[0, 3, 25, 44, 45], [5, 60]], examples, churn))
+    assert np.array_equal(first.days, other.days, equal_nan=True)
+    assert np.array_equal(first.ended, other.ended, equal_nan=True)
+
+
+def test_labels_that_were_not_observed_do_not_extend_knowledge():
+    gaps = Gaps.of(dataset([[0, 3, 25]], [(5, 0, 2), (20, 0, 2)], [0.0, np.nan]))  # known up to day 15
+    assert gaps.days == pytest.approx([3, 12, np.nan], nan_ok=True)
+    assert gaps.ended == pytest.approx([1, 0, np.nan], nan_ok=True)
+
+
+def test_a_history_of_an_examples_own_ends_at_its_cutoff():
+    """It holds what was visible then; the label says that an event came which it does not hold."""
+    gaps = Gaps.of(dataset([[0, 3]], [(20, 0, 2)], [0.0]))
+    assert gaps.days.tolist() == [3, 17]
+    assert gaps.ended.tolist() == [1, 0]
+
+
+def test_silence_is_counted_from_the_last_visible_event():
+    assert Standing.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss as oracle
+
+from models.numerics import ValueScale, base_rates, levelled, levelled_loss, log_loss, ordered_by_horizon, sigmoid
+
+NAN = np.nan
+
+
+def test_log_loss_is_that_of_scikit_learn_over_the_observed():
+    churn, probability = np.array([[1.0], [0.0], [NAN], [1.0]]), np.array([[0.8], [0.3], [0.5], [0.4]])
+    assert log_loss(churn, probability) == pytest.approx(oracle([1, 0, 1], [0.8, 0.3, 0.4]))
+    assert log_loss(np.array([[1.0]]), np.array([[0.0]])) == pytest.approx(-np.log(1e-7))
+
+
+def test_base_rates_leave_out_what_was_not_observed_and_are_never_certain():
+    churn = np.array([[1.0, 0.0], [0.0, 0.0], [NAN, 0.0]])
+    assert base_rates(churn) == pytest.approx([1.5 / 3, 0.5 / 4])
+
+
+def test_levelled_logits_have_the_base_rate_and_keep_their_order_whatever_level_they_came_at():
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (500, 2))
+    churn = (random.random((500, 2)) < sigmoid(logits)).astype(float)
+    churn[::7, 1] = NAN
+    for away in (-30.0, 0.0, 4.0):
+        told = levelled(churn, logits + away)
+        known = np.isfinite(churn[:, 1])
+        assert sigmoid(told[:, 0]).mean() == pytest.approx(base_rates(churn)[0])
+        assert sigmoid(told[known, 1]).mean() == pytest.approx(base_rates(churn)[1])
+        assert np.diff(told - logits, axis=0) == pytest.approx(0, abs=1e-9)
+        assert levelled_loss(churn, logits + away) == pytest.approx(levelled_loss(churn, logits))
+    assert levelled_loss(churn, logits) < log_loss(churn, sigmoid(logits + 1))
+
+
+def test_where_nothing_or_but_one_outcome_was_observed_levelling_stays_finite():
+    logits = np.array([[1.0, 50.0], [2.0, -50.0]])
+    assert levelled(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)[:, 0].tolist() == [1.0, 2.0]
+    assert np.isfinite(levelled(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)).all()
+
+
+def test_sigmoid_does_not_overflow():
+    assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_longer_horizon_never_has_the_higher_probability():
+    assert ordered_by_horizon(np.array([[0.4, 0.3, 0.2]]), (90, 7, 28)).tolist() == [[0.2, 0.3, 0.2]]
+    assert ordered_by_horizon(np.array([[0.1, 0.3, 0.2]]), (90, 7, 28)).tolist() == [[0.1, 0.3, 0.2]]
+
+
+def test_values_go_to_multiples_of_their_mean_and_back():
+    values = np.array([[0.0], [10.0], [200.0], [NAN]])
+    scale = ValueScale.fit(values)
+    scaled = scale.to_scale(values)
+    assert np.nanmean(scaled) == pytest.approx(1)
+    assert scale.from_scale(np.log(scaled[1:3])) == pytest.approx(values[1:3])
+
+
+def test_calibrated_values_have_the_total_of_the_labels():
+    values = np.array([[0.0], [10.0], [200.0], [NAN]])
+    scale = ValueScale.fit(values)
+    answers = np.zeros((4, 1))
+    assert scale.calibrated(values, answers).from_scale(answers)[:3].sum() == pytest.approx(210)
+
+
+def test_refunds_count_as_no_spend():
+    assert ValueScale.fit(np.array([[-5.0], [5.0]])) == ValueScale.fit(np.array([[0.0], [5.0]]))

@@ -1,0 +1,87 @@
+"""Tuning: the defaults first, no more trials than were allowed, the best taken where it is so beyond doubt."""
+
+import warnings
+
+import pytest
+
+from models import MODELS, model_class
+from models.tuning import tune
+from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
+
+
+def test_the_defaults_stay_where_the_best_may_be_so_by_luck_and_each_trial_is_told():
+    kind, told = model_class("random_forest"), []
+    fixed = {"trees": 8}
+    chosen = tune(
+        lambda tried: kind((HORIZON,), 5, **fixed | dict(tried)),
+        {"share_of_rows": (0.45, 0.55)},
+        kind.defaults,
+        4,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert [trial.number for trial in told] == [0, 1, 2, 3]
+    assert told[0].parameters == {"share_of_rows": kind.defaults["share_of_rows"]}
+    assert min(trial.log_loss for trial in told) < told[0].log_loss
+    assert chosen == told[0].parameters
+
+
+def test_defaults_that_are_worse_beyond_doubt_give_way_to_the_best():
+    kind, told = model_class("feed_forward"), []
+    chosen = tune(
+        lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
+        {"learning_rate": [0.01, 1e-7]},
+        {"learning_rate": 1e-7},
+        8,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert told[0].parameters == {"learning_rate": 1e-7}
+    assert chosen == min(told, key=lambda trial: trial.log_loss or 9.0).parameters == {"learning_rate": 0.01}
+
+
+def test_a_trial_that_falls_behind_is_given_up():
+    kind, told = model_class("feed_forward"), []
+    tune(
+        lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
+        {"learning_rate": [0.01, 1e-7]},
+        {"learning_rate": 0.01},
+        8,
+        *halves(steady_world()),
+        HORIZON,
+        5,
+        told.append,
+    )
+    assert len(told) == 8
+    assert any(trial.log_loss is None for trial in told)
+    assert all(trial.log_loss is not None for trial in told if trial.parameters["learning_rate"] == 0.01)
+
+
+def test_every_epoch_of_every_network_is_reported_once():
+    """A report of an epoch already told would be ignored, and Optuna says so."""
+    kind = model_class("feed_forward")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(
+            lambda tried: kind((HORIZON,), 5, max_epochs=2, seeds=2, head_units=8, **tried),
+            {"learning_rate": [0.01]},
+            {"learning_rate": 0.01},
+            2,
+            *halves(steady_world()),
+            HORIZON,
+            5,
+            lambda trial: None,
+        )
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_what_is_tuned_are_parameters_that_fitting_does_not_find(name):
+    kind = model_class(name)
+    assert set(kind.space) <= set(kind.defaults) - set(kind.found)
+    assert kind.recipe_of(dict.fromkeys(kind.found, 3)) == {
+        k: v for k, v in kind.defaults.items() if k not in kind.found
+    }

@@ -1,0 +1,156 @@
+"""The command `recur`: every command of the design, one-line errors, exit statuses, and what it writes for programs."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.cli.app import main
+from tests.pipeline.conftest import World
+
+DESIGNED = (
+    "run ingest train score review query compare explain quarantine forget promote rollback check".split()  # noqa: SIM905
+)
+
+
+def recur(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return int(str(exit_.value.code))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The configuration of a small CSV: one customer who comes every ten days, one who came once."""
+    days = pd.date_range("2020-01-01", "2020-04-30", freq="10D")
+    rows = [f"ann,{day:%Y-%m-%d},10.5" for day in days] + ["bob,2020-01-05,7", "bob,2020-04-30,8"]
+    (tmp_path / "events.csv").write_text("\n".join(["who,when,eur", *rows]) + "\n", "utf-8")
+    columns = '[source.columns]\ncustomer_id = "who"\nevent_time = "when"\namount = "eur"\n'
+    toml = tmp_path / "recur.toml"
+    toml.write_text(f'[source]\nkind = "csv"\npath = "events.csv"\n{columns}[run]\nfirst_night = 2020-04-01\n', "utf-8")
+    return toml
+
+
+@pytest.mark.parametrize("command", DESIGNED)
+def test_every_command_of_the_design_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recur(command, "--help") == 0
+    assert f"Usage: recur {command}" in capsys.readouterr().out
+
+
+def test_help_needs_nothing_heavy() -> None:
+    program = (
+        "import sys; from pipeline.cli.app import _status; _status(['--help']); heavy = "
+        "{'pandas', 'duckdb', 'ibis', 'mlflow', 'tensorflow', 'airflow', 'sqlalchemy', 'pyarrow'}; "
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["query", "select 1", "--format", "xml"], 2, "'xml' is not one of"),
+        (["explain"], 2, "Missing argument"),
+        (["quarantine"], 2, "Missing command"),
+        (["run", "--until", "tomorrow"], 2, "'tomorrow' is not a date"),
+        (["--config", "/nowhere.toml", "check"], 2, "/nowhere.toml does not exist"),
+        (["query", "select 1"], 1, "there are no predictions yet"),
+        (["compare"], 1, "recur train"),
+        (["score"], 1, "recur ingest"),
+        (["explain", "ann"], 1, "recur run"),
+        (["promote"], 1, "no model is registered"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status(
+    file: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], status: int, words: str
+) -> None:
+    config = [] if arguments[0] == "--config" else ["--config", str(file)]
+    assert recur(*config, *arguments) == status
+    complaint = capfd.readouterr().err
+    assert complaint.startswith("recur: ")
+    assert words in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_an_unknown_key_is_a_mistake_of_configuration(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text("utf-8") + "nights = 3\n", "utf-8")
+    assert recur("--config", file, "query", "select 1") == 2
+    assert "run.nights: unknown key" in capfd.readouterr().err
+
+
+def test_ingest_loads_what_is_new_and_then_says_that_there_is_nothing(
+    file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert recur("--config", file, "ingest", "--until", "2020-04-02") == 0
+    printed = capfd.readouterr().out
+    assert "2020-04-01: 11 read, 11 accepted, 0 quarantined, 0 already known" in printed
+    assert "2020-04-02: 0 read" in printed
+    assert recur("--config", file, "ingest", "--until", "2020-04-02") == 0
+    assert "every night up to 2020-04-02 is loaded" in capfd.readouterr().out
+
+
+def test_query_writes_csv_json_and_tables(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
+    sql = "select step, rows_read, message from pipeline_runs order by started_at"
+    capfd.readouterr()
+    recur("--config", file, "query", sql, "--format", "csv")
+    assert list(csv.reader(capfd.readouterr().out.splitlines()))[:2] == [
+        ["step", "rows_read", "message"],
+        ["extract", "11", ""],
+    ]
+    recur("--config", file, "query", sql, "--format", "json")
+    assert json.loads(capfd.readouterr().out)[0] == {"step": "extract", "rows_read": 11, "message": None}
+    recur("--config", file, "query", sql)
+    assert capfd.readouterr().out.splitlines()[0].split() == ["step", "rows_read", "message"]
+    recur("--config", file, "query")
+    assert "churn_probability" in capfd.readouterr().out
+
+
+def test_compare_prints_the_promised_object_and_every_test_row(
+    trained_world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config, rows = ["--config", trained_world.settings.file], tmp_path / "rows.parquet"
+    assert recur(*config, "compare", "--format", "json", "--predictions", rows) == 0
+    comparison = json.loads(capfd.readouterr().out)
+    assert set(comparison) == {"question_digest", "test_digest", "windows", "budget", "models", "verdict"}
+    assert list(pd.read_parquet(rows).columns) == ["customer_id", "cutoff", "window", "label", "model", "probability"]
+    assert recur(*config, "compare") == 0
+    printed = capfd.readouterr().out
+    assert "logistic_regression" in printed
+    assert comparison["verdict"]["sentence"].split()[0] in printed
+    assert recur(*config, "compare", "--predictions", tmp_path / "none" / "\0") != 0
+
+
+def test_check_tells_what_is_right_and_what_is_not(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert recur("--config", file, "check") == 0
+    assert "0 wrong" in capfd.readouterr().out
+    (file.parent / "events.csv").unlink()
+    assert recur("--config", file, "check") == 1
+    assert "events.csv" in capfd.readouterr().out
+
+
+def test_quarantine_is_listed_and_replayed(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    events = file.parent / "events.csv"
+    events.write_text(events.read_text("utf-8") + "ann,2020-03-30,none\n", "utf-8")
+    toml = "[validation]\nmax_quarantined_share = 0.5\n" + file.read_text("utf-8")
+    file.write_text(toml, "utf-8")
+    assert recur("--config", file, "quarantine", "list") == 0
+    assert "Nothing is in quarantine" in capfd.readouterr().out
+    assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
+    capfd.readouterr()
+    assert recur("--config", file, "quarantine", "list") == 0
+    assert "2020-04-01" in capfd.readouterr().out
+    assert recur("--config", file, "quarantine", "replay") == 0
+    assert "0 rows brought back" in capfd.readouterr().out
+
+
+def test_a_customer_is_forgotten_once(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
+    assert recur("--config", file, "forget", "bob") == 0
+    assert "customer bob is forgotten: 2 from source, 1 from staged" in capfd.readouterr().out

@@ -1,0 +1,106 @@
+"""What is read of the store row by row is what a plain reading of all of it finds, and in its order."""
+
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config.settings import Settings
+from pipeline.event_store import store as event_store
+from pipeline.event_store.night_events import Events
+from pipeline.event_store.store import open_store
+from tests.support.worlds.carried_world import START, made_up_revisions, make_world, write_night
+
+DAYS = 40
+
+
+@pytest.fixture(scope="module")
+def revisions() -> pd.DataFrame:
+    """Revisions in three objects, many of one instant, of which some come late, so that objects share instants."""
+    made = made_up_revisions(DAYS, 12, 400, seed=9, unusual=0.2)
+    made["event_time"] = made["event_time"].dt.floor("12h")
+    # Ids say nothing of when an event came.
+    made["event_id"] = [f"{int(text[1:]) * 7919 % 10007:05d}" for text in made["event_id"]]
+    return made
+
+
+@pytest.fixture(scope="module")
+def settings(revisions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    made = make_world(tmp_path_factory.mktemp("rows"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_store, "ROWS_A_GROUP", 50)
+        ends = [START + timedelta(days=days) for days in (20, 30, 60)]
+        for start, end in zip([None, *ends], ends, strict=False):
+            write_night(made, revisions, start, end)
+    return made
+
+
+def expected(revisions: pd.DataFrame, cutoff: datetime) -> pd.DataFrame:
+    known = revisions[revisions["known_time"] <= cutoff].sort_values(["known_time", "deleted"], kind="stable")
+    current = known.drop_duplicates("event_id", keep="last")
+    return current[~current["deleted"]].sort_values(["customer_id", "event_time", "event_id"])
+
+
+def nones(values: pd.Series) -> list[str | None]:
+    return [None if pd.isna(value) else value for value in values]
+
+
+@pytest.mark.parametrize("days", [20, 25, 60])
+def test_current_events_are_those_of_a_plain_reading(settings: Settings, revisions: pd.DataFrame, days: int) -> None:
+    cutoff = START + timedelta(days=days)
+    events, plain = Events(settings, open_store(settings), cutoff), expected(revisions, cutoff)
+    some = pa.array(["c0003", "c0001", "c0099"])
+    theirs = plain[plain["customer_id"].isin(some.to_pylist())]
+    within = plain[(plain["customer_id"] >= "c0002") & (plain["customer_id"] < "c0005")]
+    assert len(theirs) > 0
+    assert events.of_customers(some, with_ids=True)["event_id"].to_pylist() == theirs["event_id"].tolist()
+    for found, wanted in ((events.of_customers(some), theirs), (events.between("c0002", "c0005"), within)):
+        later = wanted["event_time"] >= cutoff
+        assert found["event_id"].to_pylist() == nones(wanted["event_id"].where(later))
+        for name in ("customer_id", "event_type", "shop"):
+            assert found[name].cast(pa.string()).to_pylist() == nones(wanted[name])
+        amounts = found["amount"].to_numpy()
+        np.testing.assert_array_equal(amounts, wanted["amount"].to_numpy(float))
+    assert len(events.between()) == len(plain)
+    assert len(events.of_customers(pa.array(["c0099"]))) == 0
+
+
+def test_values_that_the_question_excludes_are_left_out(settings: Settings, revisions: pd.DataFrame) -> None:
+    asked = {"exclude_values": {"shop": ("a",), "items": ("2",)}, "exclude_types": ("visit",)}
+    question = settings.question.model_copy(update={**asked, "exclude_customers": ("c0000",)})
+    cutoff = START + timedelta(days=60)
+    plain = expected(revisions, cutoff)
+    kept = plain[
+        (plain["shop"] != "a")
+        & (plain["items"] != 2)
+        & (plain["event_type"] != "visit")
+        & (plain["customer_id"] != "c0000")
+    ]
+    own = settings.model_copy(update={"question": question})
+    found = Events(own, open_store(own), cutoff).between()
+    assert found["customer_id"].cast(pa.string()).to_pylist() == kept["customer_id"].tolist()
+    np.testing.assert_array_equal(found["amount"].to_numpy(), kept["amount"].to_numpy(float))
+
+
+def test_what_cannot_hold_a_customer_is_not_read(settings: Settings, tmp_path: Path) -> None:
+    store = open_store(settings)
+    file = store.path((START + timedelta(days=20)).date())
+    shutil.copy(file, tmp_path / "whole")
+    first = pq.read_metadata(file).row_group(1)  # which holds the busiest customer alone
+    assert first.column(1).statistics.max == "c0000"
+    held, content = first.column(1), bytearray(file.read_bytes())
+    begin, size = held.dictionary_page_offset, held.total_compressed_size
+    content[begin : begin + size] = bytes(size)
+    file.write_bytes(content)
+    events = Events(settings, store, START + timedelta(days=20))
+    try:
+        assert len(events.of_customers(pa.array(["c0003"]))) > 0
+        with pytest.raises(OSError, match="header"):
+            events.between()
+    finally:
+        shutil.copy(tmp_path / "whole", file)

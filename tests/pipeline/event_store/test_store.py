@@ -1,0 +1,123 @@
+"""The event store: atomic objects, and exactly what was known at a time."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pipeline.event_store.store import EventStore, event_schema
+from pipeline.runtime.engine import connect
+from pipeline.runtime.errors import RecurError
+from tests.support.worlds.nights_by_hand import day
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def table(rows: list[tuple[str, int, float]]) -> pa.Table:
+    """Events of `(event_id, known hours after START, amount)`."""
+    known = [START + timedelta(hours=hours) for _, hours, _ in rows]
+    columns = {
+        "event_id": [identity for identity, _, _ in rows],
+        "customer_id": ["a"] * len(rows),
+        "event_time": [START] * len(rows),
+        "known_time": known,
+        "event_type": ["event"] * len(rows),
+        "amount": [amount for _, _, amount in rows],
+        "quantity": [None] * len(rows),
+        "deleted": [False] * len(rows),
+    }
+    return pa.table(columns, schema=event_schema({}))
+
+
+versions = st.lists(
+    st.tuples(st.sampled_from("xyz"), st.integers(1, 95), st.sampled_from([1.0, 2.0])),
+    unique_by=lambda row: row[:2],
+    max_size=12,
+)
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(rows=versions, asked=st.integers(0, 4))
+def test_as_of_agrees_with_pandas(tmp_path_factory, rows, asked):
+    store = EventStore(tmp_path_factory.mktemp("events"), {})
+    rows = sorted(rows, key=lambda row: (row[0], row[1]))
+    for night in range(1, 5):
+        within = [row for row in rows if 24 * (night - 1) < row[1] <= 24 * night]
+        store.write(date(2020, 1, 1 + night), table(within))
+    cutoff = START + timedelta(days=asked)
+    backend = connect()
+    found = store.as_of(backend, cutoff).order_by(["event_id", "known_time"]).execute()
+    backend.disconnect()
+    known = pd.DataFrame(rows, columns=["event_id", "hours", "amount"]).query("hours <= 24 * @asked")
+    following = known.groupby("event_id").hours.shift(-1)
+    assert found.event_id.tolist() == known.event_id.tolist()
+    assert found.amount.tolist() == known.amount.tolist()
+    hours = (found.superseded_time - pd.Timestamp(START)).dt.total_seconds() / 3600
+    assert hours.fillna(-1).tolist() == following.fillna(-1).tolist()
+
+
+def test_later_nights_change_nothing_of_what_was_known(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 24, 1.0)]))
+    backend = connect()
+    before = store.as_of(backend, day("2020-01-02")).execute()
+    store.write(date(2020, 1, 3), table([("x", 48, 2.0), ("y", 48, 1.0)]), corrections=1)
+    pd.testing.assert_frame_equal(store.as_of(backend, day("2020-01-02")).execute(), before)
+    backend.disconnect()
+
+
+def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 24, 1.0)]))
+    later = table([("x", 72, 2.0), ("y", 72, 1.0)])
+    moments = pa.array([START, START + timedelta(days=2)], later.schema.field("event_time").type)
+    store.write(date(2020, 1, 4), later.set_column(2, later.schema.field("event_time"), moments), corrections=1)
+    backend = connect()
+    found = store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()
+    assert found.event_id.tolist() == ["y"]
+    store.path(date(2020, 1, 2)).write_bytes(b"half a file")
+    assert len(store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()) == 1
+    assert store.as_of(backend, day("2020-01-04"), since=day("2020-01-09")).execute().empty
+    backend.disconnect()
+
+
+def test_the_same_rows_make_the_same_bytes_however_they_come(tmp_path):
+    store = EventStore(tmp_path, {})
+    events = table([(f"{place:06d}", 1, 1.0) for place in range(300_000)])
+    assert store.write(date(2020, 1, 2), events) == 300_000
+    whole = store.path(date(2020, 1, 2)).read_bytes()
+    reader = pa.RecordBatchReader.from_batches(events.schema, events.to_batches(max_chunksize=777))
+    store.write(date(2020, 1, 2), reader)
+    assert store.path(date(2020, 1, 2)).read_bytes() == whole
+    assert pq.read_table(store.path(date(2020, 1, 2))).num_rows == 300_000
+
+
+def test_a_write_that_fails_leaves_the_object_as_it_was(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 1, 1.0)]))
+    before = store.path(date(2020, 1, 2)).read_bytes()
+
+    def breaks_off():
+        yield from table([("y", 1, 1.0)]).to_batches()
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        store.write(date(2020, 1, 2), pa.RecordBatchReader.from_batches(event_schema({}), breaks_off()))
+    assert store.path(date(2020, 1, 2)).read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["2020-01-02.parquet"]
+
+
+def test_an_empty_store_and_a_damaged_object_are_named(tmp_path):
+    store = EventStore(tmp_path, {})
+    backend = connect()
+    with pytest.raises(RecurError, match="holds no night"):
+        store.as_of(backend, day("2020-01-02"))
+    store.path(date(2020, 1, 2)).write_bytes(b"half a file")
+    with pytest.raises(RecurError, match=r"2020-01-02.parquet cannot be read"):
+        store.as_of(backend, day("2020-01-02"))
+    backend.disconnect()

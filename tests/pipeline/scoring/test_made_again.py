@@ -1,0 +1,91 @@
+"""An earlier night's features and scores can be made again after later nights, whatever these brought of its past."""
+
+import shutil
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import select
+
+from pipeline.event_store.store import corrections, night_ending_at
+from pipeline.runtime import paths
+from pipeline.runtime.nights import DAY
+from pipeline.scoring import checkpoints as generations
+from pipeline.serving.database import reading
+from pipeline.serving.tables import prediction
+from pipeline.steps.extract import extract
+from pipeline.steps.load import load
+from pipeline.steps.publish import publish
+from pipeline.steps.score import asked, score
+from pipeline.steps.validate import validate
+from tests.pipeline.conftest import World
+from tests.support.worlds.trained_world import LATER
+
+NIGHT, AFTER = LATER + DAY, [LATER + 2 * DAY, LATER + 3 * DAY]
+
+
+def write_source(world: World, events: pd.DataFrame) -> None:
+    heading = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur"}
+    events.rename(columns=heading).to_csv(world.settings.source_path, index=False)
+
+
+def work_through(world: World, cutoff: datetime) -> None:
+    night = night_ending_at(world.settings, cutoff)
+    for step in (extract, validate, load, score, publish):
+        step(world.settings, night)
+
+
+def published(world: World, cutoff: datetime) -> pd.DataFrame:
+    with reading(world.settings) as connection:
+        rows = connection.execute(select(prediction).where(prediction.c.score_date == cutoff.date())).mappings().all()
+    return pd.DataFrame(rows).sort_values(["customer_id", "horizon_days"], ignore_index=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> None:
+    settings, events = own_world.settings, own_world.events.astype({"event_time": "datetime64[us, UTC]"})
+    customers = sorted(events["customer_id"].unique())
+    new = pd.DataFrame(
+        {
+            "event_id": [f"new{number:03d}" for number in range(100)],
+            "customer_id": [customers[number % 40] for number in range(100)],
+            "event_time": [pd.Timestamp(LATER) + pd.Timedelta(hours=number) for number in range(100)],
+            "amount": 12.5,
+            "shop": "a",
+        }
+    )
+    told = pd.concat([events[events["event_time"] < LATER], new], ignore_index=True)
+    write_source(own_world, told)
+    work_through(own_world, NIGHT)
+    night = night_ending_at(settings, NIGHT)
+    features, scored = asked(settings, NIGHT), paths.scored(settings, night).read_bytes()
+    seen = published(own_world, NIGHT)
+
+    past = np.flatnonzero((told["event_time"] < NIGHT) & (told["event_time"] >= NIGHT - 20 * DAY))
+    corrected = told.copy()
+    corrected.loc[past[::7][:25], "amount"] = 999.0
+    corrected.loc[past[3::11][:10], "customer_id"] = customers[0]
+    late = told.iloc[past[1::5][:20]].assign(event_id=lambda rows: "late-" + rows["event_id"], amount=77.0)
+    for cutoff, rows in zip(AFTER, (corrected, pd.concat([corrected, late])), strict=True):
+        write_source(own_world, rows)
+        work_through(own_world, cutoff)
+    assert (corrections(settings.events / f"{AFTER[0].date()}.parquet") or 0) > 10
+    changed = asked(settings, AFTER[1])
+    assert (changed.aggregates["amount_max"] == 999).any()
+
+    again = asked(settings, NIGHT)
+    assert again.customer_id.tolist() == features.customer_id.tolist()
+    pd.testing.assert_frame_equal(again.aggregates, features.aggregates.definitions, check_exact=True)
+    np.testing.assert_array_equal(again.sequences.event_time, features.sequences.histories.event_time)
+    for anew in (False, True):
+        if anew:
+            shutil.rmtree(generations.room(settings))
+        score(settings, night)
+        assert paths.scored(settings, night).read_bytes() == scored
+    publish(settings, night)
+    apart = ["run_id", "scored_at"]
+    found = published(own_world, NIGHT)
+    pd.testing.assert_frame_equal(
+        found.drop(columns=apart, errors="ignore"), seen.drop(columns=apart, errors="ignore"), check_exact=True
+    )

@@ -1,0 +1,91 @@
+"""Many rows at once: what goes in comes out, to the last digit and character, on SQLite and on PostgreSQL."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import delete, select
+
+from pipeline.config.settings import Addresses, Settings
+from pipeline.runtime.errors import RecurError
+from pipeline.serving import database, tables
+from pipeline.serving.bulk import append, read
+
+DAY = date(2017, 12, 4)
+POSTGRESQL = os.environ.get("RECUR_TEST_POSTGRESQL", "")
+AWKWARD = ['a,"b"', "line\nend", "", "ü\\N", "NULL", "\t"]
+needs_postgresql = pytest.mark.skipif(not POSTGRESQL, reason="no PostgreSQL: name one by RECUR_TEST_POSTGRESQL")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "sqlite":
+        return Settings(root=tmp_path)
+    return Settings(root=tmp_path, addresses=Addresses(predictions=POSTGRESQL))
+
+
+def frame(customers: list[str]) -> pd.DataFrame:
+    rows = len(customers)
+    return pd.DataFrame(
+        {
+            "reasons": [None, *customers[1:]],
+            "customer_id": customers,
+            "horizon_days": 28,
+            "churn_probability": np.random.default_rng(3).random(rows),
+            "risk_percentile": 100 / 3,
+            "risk_band": "high",
+            "risk_change": [np.nan, *[1e-300] * (rows - 1)],
+            "expected_purchases": np.nan,
+            "expected_spend": 0.1 + 0.2,
+            "days_since_last_event": 5e-324,
+            "not_a_column": 1,
+        }
+    )
+
+
+def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.serving.bulk.CHUNK", 4)
+    given = frame(AWKWARD)
+    with database.writing(settings) as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+        append(connection, tables.prediction, DAY, given)
+        rows = select(tables.prediction).where(tables.prediction.c.score_date == DAY)
+        kept = connection.execute(rows).mappings().all()
+    by_customer = {row["customer_id"]: row for row in kept}
+    assert len(kept) == len(AWKWARD)
+    for expected in given.drop(columns="not_a_column").to_dict("records"):
+        row = by_customer[expected["customer_id"]]
+        assert row["score_date"] == DAY
+        for name, value in expected.items():
+            assert row[name] == (None if value is None or value != value else value), name
+
+
+def test_columns_come_out_as_they_are(settings: Settings) -> None:
+    with database.writing(settings) as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+        append(connection, tables.prediction, DAY, frame(AWKWARD))
+        columns = tables.prediction.c
+        asked = select(columns.customer_id, columns.churn_probability).where(columns.score_date == DAY)
+        found = read(connection, asked).sort_values("customer_id", ignore_index=True)
+        assert read(connection, asked.where(columns.horizon_days == 1)).empty
+    expected = frame(AWKWARD).sort_values("customer_id", ignore_index=True)
+    assert list(found.columns) == ["customer_id", "churn_probability"]
+    assert found["customer_id"].tolist() == expected["customer_id"].tolist()
+    assert found["churn_probability"].tolist() == expected["churn_probability"].tolist()
+
+
+def test_what_the_driver_refuses_is_one_line_and_nothing_is_kept(settings: Settings) -> None:
+    twice = pd.concat([frame(["a"]), frame(["a"])])
+    with database.writing(settings) as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+    with (
+        pytest.raises(RecurError, match=r"^the predictions database .* cannot be used: .*(UNIQUE|unique)[^\n]*$"),
+        database.writing(settings) as connection,
+    ):
+        append(connection, tables.prediction, DAY, twice)
+    with database.reading(settings) as connection:
+        kept = select(tables.prediction.c.customer_id).where(tables.prediction.c.score_date == DAY)
+        assert read(connection, kept).empty

@@ -1,0 +1,226 @@
+"""The predictions store and its read-only ways in: schema, views, `query`, Datasette."""
+
+import re
+import sqlite3
+import subprocess
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from pipeline.config.settings import Addresses, Settings
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import Night
+from pipeline.serving import database, datasette
+from pipeline.serving.query import query
+from pipeline.serving.tables import metadata
+from pipeline.serving.views import VIEWS
+
+NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
+PROMISED = (
+    "customer_id score_date horizon_days churn_probability risk_percentile risk_band risk_change expected_purchases "
+    "expected_spend reasons days_since_last_event model_name model_version run_id question_digest scored_at"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = Settings(root=tmp_path)
+    database.write_quarantine(made, NIGHT, {"no customer": 3, "amount is no number": 1, "none of these": 0})
+    return made
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_each_view_has_the_columns_that_are_described(settings: Settings, name: str) -> None:
+    assert query(settings, f"select * from {name}")[0] == list(VIEWS[name].columns)
+
+
+@pytest.mark.parametrize("name", ["churn_predictions", "prediction_history"])
+def test_predictions_have_the_promised_columns(name: str) -> None:
+    assert list(VIEWS[name].columns)[: len(PROMISED.split())] == PROMISED.split()
+
+
+def test_a_night_set_aside_again_replaces_its_counts(settings: Settings) -> None:
+    database.write_quarantine(settings, NIGHT, {"no customer": 2})
+    assert query(settings, "select * from quarantine_summary")[1] == [("2017-12-04", "no customer", 2)]
+
+
+def test_a_comparison_made_again_replaces_the_first(settings: Settings) -> None:
+    interval = {"value": 0.3, "low": 0.25, "high": None}
+    comparison: dict[str, Any] = {
+        "question_digest": "0123",
+        "test_digest": "4567",
+        "verdict": {"decision": "equivalent", "sentence": "They predict alike."},
+        "models": [
+            {
+                "name": name,
+                "family": "recurrent",
+                "run_id": "abc",
+                "fit_seconds": 1.5,
+                "predict_customers_per_second": 1000.0,
+                "metrics": {"log_loss": interval, "brier": interval},
+            }
+            for name in ("gru", "lstm")
+        ],
+    }
+    for _ in range(2):
+        database.write_comparison(settings, NIGHT.cutoff, comparison)
+    columns = "cutoff, model_name, metric, value, low, high, decision, test_digest"
+    rows = query(settings, f"select {columns} from model_comparison order by model_name, metric")[1]
+    assert len(rows) == 4
+    assert rows[1] == ("2017-12-04", "gru", "log_loss", 0.3, 0.25, None, "equivalent", "4567")
+
+
+def test_a_view_of_an_earlier_recur_is_made_anew(settings: Settings) -> None:
+    with database.writing(settings) as connection:
+        connection.exec_driver_sql("drop view survival_curve")
+        connection.exec_driver_sql("create view survival_curve as select 1 as old")
+        connection.exec_driver_sql("update schema_version set digest = 'old'")
+    database._make_schema(database.engine(settings))
+    assert query(settings, "select * from survival_curve")[0] == list(VIEWS["survival_curve"].columns)
+    assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
+
+
+def test_a_failed_block_writes_nothing(settings: Settings) -> None:
+    def fail_half_way() -> None:
+        with database.writing(settings) as connection:
+            connection.exec_driver_sql("delete from quarantine")
+            connection.exec_driver_sql("delete from nowhere")
+
+    with pytest.raises(RecurError, match="no such table: nowhere"):
+        fail_half_way()
+    assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
+
+
+def test_readers_neither_wait_nor_see_what_is_not_committed(settings: Settings) -> None:
+    with database.writing(settings) as connection:
+        connection.exec_driver_sql("delete from quarantine")
+        assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
+
+
+def test_two_writers_take_turns(settings: Settings) -> None:
+    def write(number: int) -> None:
+        database.write_quarantine(settings, Night(None, datetime(2018, 1, number, tzinfo=UTC)), {"no customer": number})
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert query(settings, "select count(*) from quarantine_summary where score_date > '2018'")[1] == [(8,)]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense", "no database address"),
+        ("mysql://somebody:hidden@host/x", "cannot hold predictions"),
+        ("postgresql://somebody:hidden@host:port/x", "no database address"),
+        ("sqlite://", "cannot hold predictions"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_a_mistake_of_configuration(tmp_path: Path, address: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as raised:
+        database.engine(Settings(root=tmp_path, addresses=Addresses(predictions=address)))
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_relative_address_is_read_against_the_configuration(tmp_path: Path) -> None:
+    database.engine(Settings(root=tmp_path, addresses=Addresses(predictions="sqlite:///mine/here.db")))
+    assert (tmp_path / "mine" / "here.db").exists()
+
+
+WRITES = [
+    "delete from quarantine",
+    "insert into quarantine values ('2017-12-04', 'x', 1)",
+    "update quarantine set row_count = 0",
+    "insert into quarantine_summary values ('2017-12-04', 'x', 1)",
+    "drop view churn_predictions",
+    "drop table prediction",
+    "create table mine (x)",
+    "create temp table mine (x)",
+    "attach 'mine.db' as mine",
+    "vacuum into 'mine.db'",
+    "pragma journal_mode = delete",
+    "pragma query_only = off",
+    "pragma writable_schema = on",
+    "begin immediate",
+    "reindex",
+    "select 1; delete from quarantine",
+]
+
+
+@pytest.mark.parametrize("sql", WRITES)
+def test_writing_is_impossible(settings: Settings, sql: str) -> None:
+    before = query(settings, "select * from quarantine_summary order by reason"), sorted(settings.var.iterdir())
+    with pytest.raises(ConfigurationError, match="the SQL cannot be run"):
+        query(settings, sql)
+    after = query(settings, "select * from quarantine_summary order by reason"), sorted(settings.var.iterdir())
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "sql", ["select * from quarantine", "select max(score_date) from night", "select n.* from night n"]
+)
+def test_tables_are_not_read(settings: Settings, sql: str) -> None:
+    with pytest.raises(ConfigurationError, match="only reading the views is allowed"):
+        query(settings, sql)
+
+
+@pytest.mark.parametrize(
+    "sql", ["", " ; ", "-- nothing", "select", "select * from nowhere", "select nothing from pipeline_runs"]
+)
+def test_sql_that_is_none_is_one_line(settings: Settings, sql: str) -> None:
+    with pytest.raises(ConfigurationError, match="recur query") as raised:
+        query(settings, sql)
+    assert "\n" not in str(raised.value)
+
+
+def test_common_table_expressions_over_views_are_read(settings: Settings) -> None:
+    sql = "with r as (select reason, rows from quarantine_summary) select count(*), sum(rows) from r"
+    assert query(settings, sql) == (["count(*)", "sum(rows)"], [(2, 4)])
+
+
+def test_without_predictions_the_mend_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecurError, match="recur run"):
+        query(Settings(root=tmp_path), "select 1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", datasette.QUERIES)
+def test_the_queries_at_hand_run(settings: Settings, name: str) -> None:
+    with database.reading(settings) as connection:
+        sql = datasette.QUERIES[name][2]
+        connection.execute(text(sql), dict.fromkeys(re.findall(r":(\w+)", sql), "x")).all()
+
+
+def test_the_pages_show_the_views_and_hide_the_tables() -> None:
+    shown = datasette.metadata("predictions")["databases"]["predictions"]["tables"]
+    assert set(shown) == set(VIEWS) | set(metadata.tables)
+    assert {name for name, table in shown.items() if table.get("hidden")} == set(metadata.tables)
+
+
+def test_datasette_reads_what_was_committed_last_and_no_table(settings: Settings) -> None:
+    page = "/predictions/quarantine_summary.json?_shape=array"
+    command = [*datasette.command(settings, 0)]
+    with database.reading(settings) as open_reader:  # keeps the write-ahead log from being folded into the file
+        open_reader.execute(text("select count(*) from quarantine")).all()
+        database.write_quarantine(settings, NIGHT, {"newest": 9})
+        served = subprocess.run([*command, "--get", page], capture_output=True, text=True, check=True)
+        assert '"newest"' in served.stdout
+    refused = subprocess.run(
+        [*command, "--get", "/predictions/quarantine"], capture_output=True, text=True, check=False
+    )
+    assert "Forbidden" in refused.stdout
+    with sqlite3.connect(settings.var / "predictions.db") as connection:
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+def test_datasette_says_that_it_reads_sqlite_alone(tmp_path: Path) -> None:
+    address = "postgresql://somebody:hidden@127.0.0.1:1/none"
+    with pytest.raises(RecurError) as raised:
+        datasette.command(Settings(root=tmp_path, addresses=Addresses(predictions=address)), 8001)
+    assert "hidden" not in str(raised.value)

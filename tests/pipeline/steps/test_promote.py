@@ -1,0 +1,195 @@
+"""The gate is read: who reigns, what the challenger must show, and how a person overrules it."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.calibration import KINDS
+from models.evaluation.verdict import best_of
+from pipeline.config.settings import Settings
+from pipeline.runtime import paths
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.nights import DAY
+from pipeline.steps.compare import compare
+from pipeline.steps.promote import _may_change, promote, promote_version, rollback
+from pipeline.training import registry, tracking
+from pipeline.training.evidence import read_evidence
+from pipeline.training.snapshot import read_snapshot
+from tests.pipeline.conftest import World
+from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training
+
+FAMILIES = ("recurrent", "hybrid", "neural", "conventional")
+
+
+def with_models(settings: Settings, *names: str) -> Settings:
+    return settings.model_copy(update={"models": settings.models.model_copy(update={"names": names})})
+
+
+def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
+    outcome: dict[str, Any] = json.loads((paths.snapshot(world.settings, cutoff) / "promotion.json").read_text())
+    return outcome
+
+
+def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_world: World) -> None:
+    settings = trained_world.settings
+    winner = best_of(read_evidence(settings, FIRST).results, FAMILIES)
+    champion = registry.champion(settings)
+    assert winner is not None
+    assert champion is not None
+    assert champion.recipe == winner.name
+    assert champion.trained_until == FIRST
+    assert champion.question_digest == settings.question.digest
+    run = tracking.client(settings).get_run(champion.run_id)
+    assert run.data.metrics["examples"] == len(read_snapshot(settings, FIRST)[0])
+    assert run.data.tags["mlflow.parentRunId"] == read_snapshot(settings, FIRST)[1]["run_id"]
+
+
+def test_the_refit_keeps_what_validation_found(trained_world: World) -> None:
+    champion = registry.champion(trained_world.settings)
+    assert champion is not None
+    assert champion.parameters == read_evidence(trained_world.settings, FIRST).fitted[champion.recipe]
+
+
+def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: World) -> None:
+    settings = trained_world.settings
+    champion = registry.champion(settings)
+    assert champion is not None
+    data, _ = read_snapshot(settings, FIRST)
+    loaded = registry.load(settings, champion)
+    again = type(loaded)(loaded.horizons, loaded.seed, **champion.parameters)
+    again.fit(data, None)
+    again.calibration = loaded.calibration
+    np.testing.assert_array_equal(loaded.predict(data).churn_probability, again.predict(data).churn_probability)
+
+
+def make_worthless(settings: Settings) -> None:
+    """Shuffle the predictions among the customers: calibrated on the whole, and worth nothing."""
+    for name in NAMES:
+        file = paths.snapshot(settings, FIRST) / "predictions" / f"{name}.parquet"
+        rows = pd.read_parquet(file)
+        test = rows["slice"] == "test"
+        shuffled = np.random.default_rng(1).permutation(rows.loc[test, "churn_probability"])
+        rows.loc[test, "churn_probability"] = shuffled
+        rows.to_parquet(file, index=False)
+    compare(settings, FIRST)
+
+
+def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: World) -> None:
+    settings = own_world.settings
+    crowned = registry.reigns(settings)
+    make_worthless(settings)
+    outcome = promote(settings, FIRST)
+    assert outcome["promoted"] is False
+    assert any(reason.startswith("failed") and "constant prediction" in reason for reason in outcome["reasons"])
+    assert registry.reigns(settings) == crowned
+    assert [version.number for version in registry.versions(settings)] == [*crowned, outcome["version"]]
+
+
+def test_where_nothing_reigns_and_nothing_passes_the_recency_rule_serves(own_world: World) -> None:
+    settings = own_world.settings
+    tracking.client(settings).delete_registered_model_alias(registry.registered_name(settings), registry.CHAMPION)
+    make_worthless(settings)
+    outcome = promote(settings, FIRST)
+    champion = registry.champion(settings)
+    assert champion is not None
+    assert (outcome["promoted"], outcome["version"], champion.recipe) == (False, champion.number, "recency")
+    assert "recency rule serves" in outcome["reasons"][-1]
+
+
+def test_the_same_recipe_is_renewed_and_the_artefact_that_knows_no_test_is_the_measure(own_world: World) -> None:
+    settings = own_world.settings
+    outcome = promote(settings, FIRST)
+    assert "its recipe on the same examples stands for it" in outcome["reasons"][0]
+    assert outcome["promoted"], "the same recipe on the same examples is not worse than itself"
+    champion = registry.champion(settings)
+    assert champion is not None
+    run_training(with_models(settings, champion.recipe), LATER)
+    later = outcome_of(own_world, LATER)
+    assert later["reasons"][0].endswith("reigns")
+    assert any("against the champion of the same recipe" in reason for reason in later["reasons"])
+
+
+def test_a_reigning_recipe_that_is_not_among_the_models_is_fitted_on_the_same_splits(own_world: World) -> None:
+    settings = own_world.settings
+    champion = registry.champion(settings)
+    assert champion is not None
+    (other,) = set(NAMES) - {champion.recipe}
+    run_training(with_models(settings, other), LATER)
+    later = outcome_of(own_world, LATER)
+    assert "fitted once more on the same splits" in later["reasons"][0]
+    assert any(f"{other} against the champion {champion.label}" in reason for reason in later["reasons"])
+
+
+def test_a_recipe_changes_once_a_horizon_at_the_most(own_world: World) -> None:
+    settings = own_world.settings
+    assert _may_change(settings, FIRST + PRIMARY * DAY)
+    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY)
+    promote(settings, FIRST)
+    renewed = registry.champion(settings)
+    assert renewed is not None
+    assert len(registry.reigns(settings)) == 2
+    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY), "a renewal is no change, and shortens no wait"
+
+
+def test_the_champion_carries_the_calibration_of_the_splits(trained_world: World) -> None:
+    settings = trained_world.settings
+    champion = registry.champion(settings)
+    assert champion is not None
+    calibration = registry.load(settings, champion).calibration
+    assert calibration is not None
+    assert calibration.to_json() == read_evidence(settings, FIRST).calibration[champion.recipe]
+    assert calibration.kind in KINDS
+
+
+def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: World) -> None:
+    settings = own_world.settings
+    other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
+    run_training(with_models(other, "recency"), FIRST)
+    assert "answers another question" in outcome_of(own_world)["reasons"][0]
+    champion = registry.champion(other)
+    assert champion is not None
+    assert champion.question_digest == other.question.digest
+
+
+def test_by_hand_the_champion_changes_and_comes_back(own_world: World) -> None:
+    settings = own_world.settings
+    with pytest.raises(RecurError, match="no earlier champion"):
+        rollback(settings)
+    second = promote(settings, FIRST)["version"]
+    first = registry.versions(settings)[0].number
+    promote_version(settings, first)
+    assert registry.reigns(settings)[-1] == first
+    assert rollback(settings)["version"] == second
+    champion = registry.champion(settings)
+    assert champion is not None
+    assert champion.number == second
+
+
+def test_an_alias_moved_in_mlflows_own_page_is_the_truth(own_world: World) -> None:
+    settings = own_world.settings
+    second = promote(settings, FIRST)["version"]
+    name = registry.registered_name(settings)
+    tracking.client(settings).set_registered_model_alias(name, registry.CHAMPION, "1")
+    assert registry.reigns(settings) == [1, second, 1]
+    assert rollback(settings)["version"] == second
+
+
+def test_a_version_that_does_not_exist_or_answers_another_question_is_refused(trained_world: World) -> None:
+    settings = trained_world.settings
+    with pytest.raises(RecurError, match="has no version 99; it has 1"):
+        promote_version(settings, 99)
+    other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
+    with pytest.raises(RecurError, match="answers question"):
+        promote_version(other, 1)
+
+
+def test_nothing_is_promoted_before_a_comparison(own_world: World) -> None:
+    (paths.snapshot(own_world.settings, FIRST) / "comparison.json").unlink()
+    with pytest.raises(RecurError, match="were not compared yet"):
+        promote(own_world.settings, FIRST)
+    with pytest.raises(RecurError, match="no snapshot"):
+        promote(own_world.settings, FIRST + DAY)

@@ -1,0 +1,154 @@
+"""Scores: every eligible customer and nobody else, by what was known at the cutoff, from a champion who may."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config.settings import Settings
+from pipeline.runtime import paths
+from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.nights import DAY, Night
+from pipeline.scoring.explain import explain
+from pipeline.steps.publish import publish
+from pipeline.steps.score import SCHEMA, asked, score
+from pipeline.training import registry
+from tests.pipeline.conftest import World
+from tests.support.worlds.trained_world import (
+    ACTIVE,
+    FIRST,
+    LATER,
+    LONGER,
+    NEXT,
+    PRIMARY,
+    eligible_by_hand,
+    night,
+    write_night,
+)
+
+
+def scores_of(settings: Settings, which: Night) -> pd.DataFrame:
+    score(settings, which)
+    return pd.read_parquet(paths.scored(settings, which))
+
+
+def test_every_eligible_customer_is_scored_at_every_horizon_in_order(own_world: World) -> None:
+    for cutoff in (FIRST, NEXT, LATER):
+        figures = score(own_world.settings, night(cutoff))
+        table = pq.read_table(paths.scored(own_world.settings, night(cutoff)))
+        expected = eligible_by_hand(own_world.events, cutoff)
+        assert table.schema.equals(SCHEMA)
+        assert table["customer_id"].to_pylist() == [customer for customer in expected for _ in range(2)]
+        assert table["horizon_days"].to_pylist() == [PRIMARY, LONGER] * len(expected)
+        assert figures["rows_scored"] == len(expected)
+
+
+def test_a_score_is_the_champions_own_and_says_whose(own_world: World) -> None:
+    settings = own_world.settings
+    rows = scores_of(settings, night(NEXT))
+    champion = registry.champion(settings)
+    assert champion is not None
+    said = registry.load(settings, champion).predict(asked(settings, NEXT))
+    np.testing.assert_array_equal(rows["churn_probability"], said.churn_probability.ravel())
+    assert set(rows["model_version"]) == {str(champion.number)}
+    assert set(rows["model_name"]) == {champion.recipe}
+    assert set(rows["run_id"]) == {champion.run_id}
+    assert set(rows["question_digest"]) == {settings.question.digest}
+
+
+def test_silence_is_counted_to_the_cutoff(own_world: World) -> None:
+    rows = scores_of(own_world.settings, night(NEXT)).query(f"horizon_days == {PRIMARY}")
+    events = own_world.events[own_world.events["event_time"] < NEXT]
+    last = events.groupby("customer_id")["event_time"].max().loc[rows["customer_id"]]
+    silence = (pd.Timestamp(NEXT) - last) / pd.Timedelta(days=1)
+    np.testing.assert_allclose(rows["days_since_last_event"], silence, rtol=0, atol=1e-9)
+
+
+def test_reasons_are_given_for_the_share_most_at_risk(own_world: World) -> None:
+    rows = scores_of(own_world.settings, night(NEXT)).query(f"horizon_days == {PRIMARY}")
+    told = rows[rows["reasons"].notna()]
+    assert 0 < len(told) <= np.ceil(0.1 * len(rows))
+    assert told["churn_probability"].min() >= rows.loc[rows["reasons"].isna(), "churn_probability"].max()
+    assert told["reasons"].str.contains("no event for").all()
+
+
+def test_scoring_again_gives_the_same_bytes(own_world: World) -> None:
+    path = paths.scored(own_world.settings, night(NEXT))
+    score(own_world.settings, night(NEXT))
+    first = path.read_bytes()
+    score(own_world.settings, night(NEXT))
+    assert path.read_bytes() == first
+
+
+def test_nothing_at_or_after_the_cutoff_changes_a_score(own_world: World) -> None:
+    before = scores_of(own_world.settings, night(NEXT))
+    later = own_world.events["event_time"] >= pd.Timestamp(NEXT)
+    changed = own_world.events.assign(amount=own_world.events["amount"].where(~later, 9999.0))
+    write_night(own_world.settings, changed[changed["customer_id"] != "cust-001"], NEXT, LATER)
+    pd.testing.assert_frame_equal(scores_of(own_world.settings, night(NEXT)), before, check_exact=True)
+
+
+def test_a_fresh_purchase_does_not_raise_the_risk(own_world: World) -> None:
+    before = scores_of(own_world.settings, night(NEXT)).query(f"horizon_days == {PRIMARY}").set_index("customer_id")
+    silent = before["days_since_last_event"].idxmax()
+    fresh = pd.DataFrame([("fresh", silent, pd.Timestamp(NEXT) - pd.Timedelta(hours=3), 30.0, "a")])
+    fresh.columns = own_world.events.columns
+    write_night(own_world.settings, pd.concat([own_world.events, fresh], ignore_index=True), FIRST, NEXT)
+    after = scores_of(own_world.settings, night(NEXT)).query(f"horizon_days == {PRIMARY}").set_index("customer_id")
+    assert after.loc[silent, "churn_probability"] < before.loc[silent, "churn_probability"]
+
+
+def test_without_a_champion_there_is_nothing_to_do_and_nothing_to_publish(fresh_world: World) -> None:
+    stale = paths.scored(fresh_world.settings, night(FIRST))
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"left by an earlier run")
+    with pytest.raises(NothingToDo, match="no champion yet"):
+        score(fresh_world.settings, night(FIRST))
+    with pytest.raises(NothingToDo):
+        publish(fresh_world.settings, night(FIRST))
+
+
+def test_a_champion_that_knows_the_future_may_not_score(own_world: World) -> None:
+    early = FIRST - DAY
+    write_night(own_world.settings, own_world.events, None, early)
+    with pytest.raises(RecurError, match="knows what happened after 2020-07-31"):
+        score(own_world.settings, night(early))
+    assert not paths.scored(own_world.settings, night(early)).exists()
+
+
+def test_a_champion_of_another_question_may_not_score(own_world: World) -> None:
+    settings = own_world.settings
+    other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
+    with pytest.raises(RecurError, match="answers question"):
+        score(other, night(NEXT))
+
+
+def test_a_night_that_is_not_loaded_is_refused(own_world: World) -> None:
+    with pytest.raises(RecurError, match="no night 2020-08-03"):
+        score(own_world.settings, night(NEXT + DAY))
+
+
+def test_explain_agrees_with_the_published_score(own_world: World) -> None:
+    settings = own_world.settings
+    score(settings, night(LATER))
+    publish(settings, night(LATER))
+    rows = pd.read_parquet(paths.scored(settings, night(LATER))).query(f"horizon_days == {PRIMARY}")
+    told = rows[rows["reasons"].notna()].iloc[0]
+    explanation = explain(settings, told["customer_id"])
+    assert explanation["score_date"] == LATER.date()
+    assert explanation["churn_probability"] == pytest.approx(told["churn_probability"], abs=1e-9)
+    assert "; ".join(explanation["reasons"]) == told["reasons"]
+    assert list(explanation["contributions"].values()) == sorted(explanation["contributions"].values(), reverse=True)
+    assert [row["churn_probability"] for row in explanation["history"]] == [told["churn_probability"]]
+
+
+def test_explain_tells_who_is_not_asked_about(own_world: World) -> None:
+    settings = own_world.settings
+    score(settings, night(FIRST))
+    publish(settings, night(FIRST))
+    gone = sorted(set(eligible_by_hand(own_world.events, FIRST)) - set(eligible_by_hand(own_world.events, LATER)))
+    explanation = explain(settings, gone[0])
+    assert explanation["churn_probability"] is None
+    assert len(explanation["history"]) == 1
+    with pytest.raises(RecurError, match=f"no event in the {ACTIVE} days before"):
+        explain(settings, "nobody")

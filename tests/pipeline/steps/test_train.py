@@ -1,0 +1,79 @@
+"""What training a recipe leaves behind: predictions for the shared examples, and a run that shows all of it."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from models import MODELS, model_class
+from pipeline.runtime import paths
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import DAY
+from pipeline.steps.train import recipe, train
+from pipeline.training import tracking
+from pipeline.training.snapshot import microseconds, read_snapshot, slice_of
+from tests.pipeline.conftest import World
+from tests.support.worlds.trained_world import FIRST, NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, name: str) -> None:
+    data, meta = read_snapshot(trained_world.settings, FIRST)
+    rows = pq.read_table(paths.snapshot(trained_world.settings, FIRST) / "predictions" / f"{name}.parquet").to_pandas()
+    for part in ("valid", "calibrate", "test"):
+        expected = slice_of(data, meta, part)
+        assert expected.labels is not None
+        for place, days in enumerate(data.horizons):
+            own = rows[(rows["slice"] == part) & (rows["horizon_days"] == days)]
+            assert own["customer_id"].tolist() == expected.customer_id.tolist()
+            assert [microseconds(cutoff) for cutoff in own["cutoff"]] == expected.cutoff.tolist()
+            np.testing.assert_array_equal(own["churn"].to_numpy(), expected.labels.churn[:, place])
+            assert own["churn_probability"].between(0, 1).all()
+
+
+def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: World) -> None:
+    settings = trained_world.settings
+    _, meta = read_snapshot(settings, FIRST)
+    folder = paths.snapshot(settings, FIRST)
+    for name in NAMES:
+        result = json.loads((folder / "results" / f"{name}.json").read_text())
+        run = tracking.client(settings).get_run(result["run_id"])
+        assert run.data.tags["mlflow.parentRunId"] == meta["run_id"]
+        assert run.data.metrics["valid_log_loss"] == result["valid_log_loss"]
+        assert run.data.params.keys() >= result["parameters"].keys() | {"seed", "horizons"}
+        inputs = {entry.tags[0].value: entry.dataset.digest for entry in run.inputs.dataset_inputs}
+        assert inputs["test"] == result["test_digest"] == meta["test_digest"]
+        assert result["predict_customers_per_second"] > 0
+
+
+def test_what_a_model_is_chosen_by_is_its_log_loss_on_validation_and_calibration(trained_world: World) -> None:
+    folder = paths.snapshot(trained_world.settings, FIRST)
+    rows = pq.read_table(folder / "predictions" / "recency.parquet").to_pandas()
+    own = rows[rows["slice"].isin(["valid", "calibrate"]) & (rows["horizon_days"] == 14)]
+    said, truth = own["churn_probability"].to_numpy(), own["churn"].to_numpy()
+    expected = -np.mean(truth * np.log(said) + (1 - truth) * np.log(1 - said))
+    result = json.loads((folder / "results" / "recency.json").read_text())
+    assert result["valid_log_loss"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_settings_for_networks_reach_networks_alone(trained_world: World) -> None:
+    update = {"optimizer": "sgd", "learning_rate": 0.05, "max_epochs": 3}
+    settings = trained_world.settings
+    settings = settings.model_copy(update={"models": settings.models.model_copy(update=update)})
+    for name in MODELS:
+        model = recipe(settings, name)
+        if "optimizer" in model_class(name).defaults:
+            assert {key: model.parameters[key] for key in update} == update
+        else:
+            assert model.parameters == model_class(name).defaults
+
+
+def test_an_unknown_model_is_told_with_those_there_are(trained_world: World) -> None:
+    with pytest.raises(ConfigurationError, match="no model 'gruu'; there are recency, "):
+        train(trained_world.settings, FIRST, "gruu")
+
+
+def test_without_a_snapshot_nothing_is_trained(trained_world: World) -> None:
+    with pytest.raises(RecurError, match="no snapshot as of 2020-07-31"):
+        train(trained_world.settings, FIRST - DAY, "recency")
