@@ -114,7 +114,6 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
 
     from pipeline.cli import single_steps as by_hand
     from pipeline.event_store.store import open_store
-    from pipeline.runtime import paths
     from pipeline.runtime.nights import midnight
     from pipeline.steps.compare import compare, last_comparison
     from pipeline.steps.train import train
@@ -125,7 +124,7 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
         by_hand.ingest(settings, Console(stderr=True), midnight(settings.run.first_night))
     cutoff = midnight(max(open_store(settings).nights()))
     if anew is None:
-        shutil.rmtree(paths.snapshot(settings, cutoff), ignore_errors=True)
+        shutil.rmtree(settings.state.snapshot(cutoff), ignore_errors=True)
         snapshot(settings, cutoff)
     for model in anew or settings.models.names:
         train(settings, cutoff, model)

@@ -223,14 +223,13 @@ def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
 
 
 def _print_next(settings: Settings, screen: "Console", customer: str | None) -> None:
-    from pipeline.runtime import paths
     from pipeline.steps.compare import last_report
 
     try:
         page = last_report(settings)
     except RecurError:  # nothing was compared yet
         page = None
-    docs = paths.data_docs(settings) / "uncommitted" / "data_docs" / "local_site" / "index.html"
+    docs = settings.state.data_docs / "uncommitted" / "data_docs" / "local_site" / "index.html"
     steps = [
         ("make up", "Airflow, MLflow and the analysts' page"),
         ('recur query "select * from churn_predictions"', "SQL over the views; `recur query` alone lists them"),

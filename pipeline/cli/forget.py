@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime.paths import alone, atomically
+from pipeline.runtime.paths import atomically
 from pipeline.runtime.stale_files import sweep_below
 
 Eraser = Callable[[Settings, str], int]
@@ -54,7 +54,7 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     go where they contain the customer's id. `pipeline_runs` keeps that it was done and of how many rows, not of whom.
     Doing it again removes nothing; after a kill, doing it again removes what is left.
     """
-    with recorded(settings, "forget", None) as figures, alone(settings, "night"):
+    with recorded(settings, "forget", None) as figures, settings.state.alone("night"):
         for folder in {settings.var, settings.events}:
             sweep_below(folder)
         removed = {place: erase(settings, customer_id) for place, erase in ERASERS.items()}

@@ -13,6 +13,7 @@ from features.question import Question
 from models import MODELS
 from pipeline.config.source import Section, Source, SourceFile
 from pipeline.runtime.errors import ConfigurationError
+from pipeline.runtime.paths import StateFolder
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULT_FILE = "recur.toml"
@@ -212,6 +213,10 @@ class Settings(Section):
     @property
     def var(self) -> Path:
         return self._resolve(self.paths.var)
+
+    @property
+    def state(self) -> StateFolder:
+        return StateFolder(self.var)
 
     @property
     def source_path(self) -> Path:

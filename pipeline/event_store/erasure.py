@@ -52,7 +52,7 @@ def _corrections_left(settings: Settings, store: EventStore, night: date, custom
         objects = ", ".join(literal(file) for file in earlier)
         rows += f" union all select event_id, known_time, deleted, false from read_parquet([{objects}])"
     place = "row_number() over (partition by event_id order by known_time, is_new, deleted)"
-    with session(settings) as connection:
+    with session(settings.state) as connection:
         query = f"select count(*) from (select is_new, {place} as place from ({rows})) where is_new and place > 1"
         [(left,)] = connection.execute(query, [customer_id]).fetchall()
     return int(left)

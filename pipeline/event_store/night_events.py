@@ -139,7 +139,7 @@ class Events:
 
     def _sql(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
         """What the engine, which most nights need not be started for, finds among the store's objects and `tables`."""
-        with self._asking, session(self._settings) as connection:
+        with self._asking, session(self._settings.state) as connection:
             for name, table in tables.items():
                 connection.register(name, table)
             return connection.sql(query).to_arrow_table()

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from sqlalchemy import delete, insert, select
 
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.nights import Night
 from pipeline.serving import database
 from pipeline.serving.tables import prediction as predictions
@@ -90,7 +89,7 @@ def _drift(
 ) -> dict[str, float]:
     from models.evaluation.drift import stability_index
 
-    folder = paths.snapshot(settings, champion.trained_until)
+    folder = settings.state.snapshot(champion.trained_until)
     found: dict[str, float] = {}
     said = folder / "predictions" / f"{champion.recipe}.parquet"
     if said.exists():

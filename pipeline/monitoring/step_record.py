@@ -26,7 +26,7 @@ def recorded(settings: Settings, step: str, night: Night | date | None) -> Itera
     """
     from pipeline.serving.database import engine
 
-    with disk_in_words(settings, f"{step} of the night {night.name}" if isinstance(night, Night) else step):
+    with disk_in_words(settings.state, f"{step} of the night {night.name}" if isinstance(night, Night) else step):
         engine(settings)
         figures: dict[str, Any] = {}
         started, clock = datetime.now(UTC), time.monotonic()

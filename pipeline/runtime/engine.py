@@ -15,6 +15,7 @@ from ibis.backends.sql import SQLBackend
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
+from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.stale_files import owner, sweep
 
 MINIMUM_MEMORY = 1 << 30
@@ -42,16 +43,16 @@ def connect(settings: Settings | None = None) -> SQLBackend:
                 'set it to "duckdb"'
             ) from None
         return connect_spark(settings)
-    backend = ibis.duckdb.connect(**_configuration(settings))
+    backend = ibis.duckdb.connect(**_configuration(settings.state if settings else None))
     backend.raw_sql("set TimeZone = 'UTC'")
     return backend
 
 
 @contextmanager
-def session(settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def session(state: StateFolder | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB itself, for the steps that are written in SQL, closed at the end of the block."""
     limit = f"{min(memory_limit(), NIGHT_MEMORY) >> 20}MiB"
-    connection = duckdb.connect(config=_configuration(settings) | {"memory_limit": limit})
+    connection = duckdb.connect(config=_configuration(state) | {"memory_limit": limit})
     try:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
@@ -70,9 +71,9 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def spill_folder(settings: Settings | None) -> Path:
+def spill_folder(state: StateFolder | None) -> Path:
     """Where this process may spill to; what processes that are no more left there is removed."""
-    folder = settings.var if settings else Path(tempfile.gettempdir()) / "recur"
+    folder = state.path if state else Path(tempfile.gettempdir()) / "recur"
     spill = folder / "spill" / owner()  # processes that share a folder would overwrite each other's files
     spill.parent.mkdir(parents=True, exist_ok=True)
     sweep(spill.parent)
@@ -85,11 +86,11 @@ def memory_limit() -> int:
     return max(MINIMUM_MEMORY, physical // 4)
 
 
-def _configuration(settings: Settings | None) -> dict[str, Any]:
+def _configuration(state: StateFolder | None) -> dict[str, Any]:
     return {
         "threads": os.cpu_count() or 1,
         "memory_limit": f"{memory_limit() >> 20}MiB",
-        "temp_directory": str(spill_folder(settings)),
+        "temp_directory": str(spill_folder(state)),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }

@@ -1,51 +1,61 @@
-"""Where local state lies under `paths.var`: one name for each file, used by the steps that write it and read it."""
+"""Where local state lies: one name for each file, used by the steps that write it and read it."""
 
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.nights import Night
 from pipeline.runtime.stale_files import owner, sweep
 
 
-def staged(settings: Settings, night: Night) -> Path:
-    """What a source gave for one night, as text and numbers, before validation."""
-    return settings.var / "staged" / f"{night.name}.parquet"
+@dataclass(frozen=True)
+class StateFolder:
+    """The one folder under which all local state lies, `paths.var`."""
 
+    path: Path
 
-def accepted(settings: Settings, night: Night) -> Path:
-    """The events of one night that validation accepted, before they are loaded."""
-    return settings.var / "accepted" / f"{night.name}.parquet"
+    def staged(self, night: Night) -> Path:
+        """What a source gave for one night, as text and numbers, before validation."""
+        return self.path / "staged" / f"{night.name}.parquet"
 
+    def accepted(self, night: Night) -> Path:
+        """The events of one night that validation accepted, before they are loaded."""
+        return self.path / "accepted" / f"{night.name}.parquet"
 
-def quarantine(settings: Settings, night: Night) -> Path:
-    """The rows of one night that were set aside, each with its reason."""
-    return settings.var / "quarantine" / f"{night.name}.parquet"
+    def quarantine(self, night: Night) -> Path:
+        """The rows of one night that were set aside, each with its reason."""
+        return self.path / "quarantine" / f"{night.name}.parquet"
 
+    @property
+    def data_docs(self) -> Path:
+        """The Great Expectations project, whose Data Docs begin at `uncommitted/data_docs/local_site/index.html`."""
+        return self.path / "great_expectations"
 
-def data_docs(settings: Settings) -> Path:
-    """The Great Expectations project, whose Data Docs begin at `uncommitted/data_docs/local_site/index.html`."""
-    return settings.var / "great_expectations"
+    def snapshot(self, cutoff: datetime) -> Path:
+        """The folder of one training: examples, both views, splits, and every model's predictions on them."""
+        return self.path / "snapshots" / cutoff.date().isoformat()
 
+    def scored(self, night: Night) -> Path:
+        """The scores of one night, before they are published."""
+        return self.path / "scored" / f"{night.name}.parquet"
 
-def snapshot(settings: Settings, cutoff: datetime) -> Path:
-    """The folder of one training: examples, both views, splits, and every model's predictions on them."""
-    return settings.var / "snapshots" / cutoff.date().isoformat()
+    def not_scored(self, night: Night) -> Path:
+        """The customers that were known on a night and not eligible, each with the reason."""
+        return self.path / "not_scored" / f"{night.name}.parquet"
 
-
-def scored(settings: Settings, night: Night) -> Path:
-    """The scores of one night, before they are published."""
-    return settings.var / "scored" / f"{night.name}.parquet"
-
-
-def not_scored(settings: Settings, night: Night) -> Path:
-    """The customers that were known on a night and not eligible, each with the reason."""
-    return settings.var / "not_scored" / f"{night.name}.parquet"
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Only one process, or thread, at a time does `what`; others wait here. A killed one holds nothing up."""
+        path = self.path / "locks" / what
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 @contextmanager
@@ -68,16 +78,6 @@ def atomically(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def alone(settings: Settings, what: str) -> Iterator[None]:
-    """Only one process, or thread, at a time does `what`; others wait here. A killed one holds nothing up."""
-    path = settings.var / "locks" / what
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

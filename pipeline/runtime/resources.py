@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.paths import StateFolder
 
 NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 CLEAR = [*map(os.strerror, sorted(NUMBERS)), "disk is full", "attempt to write a readonly database"]
@@ -16,7 +16,7 @@ LITTLE = 1 << 20
 
 
 @contextmanager
-def disk_in_words(settings: Settings, what: str) -> Iterator[None]:
+def disk_in_words(state: StateFolder, what: str) -> Iterator[None]:
     """Raises RecurError, which says that `what` stopped and why, where the block fails for want of space or of leave to
     write; other errors pass.
     """
@@ -25,26 +25,26 @@ def disk_in_words(settings: Settings, what: str) -> Iterator[None]:
     except NothingToDo:
         raise
     except Exception as error:
-        fault = _fault(settings, error)
+        fault = _fault(state, error)
         if fault is None:
             raise
         mend = "make room there" if "space" in fault or "full" in fault else "let it be written to"
         raise RecurError(
-            f"{what} stopped: {fault} under {settings.var}: {mend} and run again; what was finished is kept"
+            f"{what} stopped: {fault} under {state.path}: {mend} and run again; what was finished is kept"
         ) from error
 
 
-def _fault(settings: Settings, error: Exception) -> str | None:
+def _fault(state: StateFolder, error: Exception) -> str | None:
     told = f"{error} {error.__cause__ or error.__context__ or ''}"
     fault = next((words for words in CLEAR if words in told), None)
     if isinstance(error, OSError) and error.errno in NUMBERS:
         fault = os.strerror(error.errno)
     if fault is None and any(words in told for words in UNCLEAR):
-        fault = _state_of(settings.var)
+        fault = _disk_state(state.path)
     return fault and fault[0].lower() + fault[1:]
 
 
-def _state_of(folder: Path) -> str | None:
+def _disk_state(folder: Path) -> str | None:
     """What is wrong with the disk of `folder`, asked of it; None where nothing is."""
     disk = os.statvfs(folder)
     if disk.f_flag & os.ST_RDONLY:

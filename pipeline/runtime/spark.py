@@ -101,7 +101,7 @@ def _common() -> dict[str, str]:
 
 def _local(settings: Settings) -> dict[str, str]:
     """On this machine alone: its memory and cores, loopback, and a place to spill to under `paths.var`."""
-    spill = spill_folder(settings)
+    spill = spill_folder(settings.state)
     return {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",

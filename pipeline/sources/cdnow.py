@@ -32,7 +32,7 @@ class Cdnow:
             raise RecurError(f"{self._file} does not exist: run {INSTALL}, or set source.path to CDNOW_master.txt")
 
     def span(self) -> tuple[datetime, datetime]:
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             found = self._run(connection, f"select min(event_at), max(event_at) from ({self._purchases()})").fetchone()
         if found is None or found[0] is None:
             raise RecurError(f"{self._file} holds no purchase: run {INSTALL}, or set source.path to CDNOW_master.txt")
@@ -48,7 +48,7 @@ class Cdnow:
         if night.start is not None:
             within += f" and event_at >= {sql_moment(night.start)}"
         rows = f"select * exclude (event_at) from ({self._purchases()}) where {within} order by row"
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
         assert written is not None
         return int(written[0])

@@ -46,7 +46,7 @@ class CompleteJourney:
 
     def span(self) -> tuple[datetime, datetime]:
         extent = "epoch_us(min(transaction_timestamp)), epoch_us(max(transaction_timestamp))"
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             found = self._run(
                 connection, f"select {extent} from read_parquet({literal(self._transactions)})"
             ).fetchone()
@@ -88,7 +88,7 @@ class CompleteJourney:
         """
         order = "event_time, event_id, customer_id, store"
         rows = f"select row_number() over (order by {order}) as row, * from ({baskets}) order by row"
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
         assert written is not None
         return int(written[0])
@@ -105,7 +105,7 @@ class CompleteJourney:
             select distinct household_id::varchar from {reached} join {begun} using (campaign_id)
             where start_date >= {_naive(start)} and start_date < {_naive(end)}
         """
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             return {household for (household,) in self._run(connection, asked).fetchall()}
 
     def _run(self, connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:

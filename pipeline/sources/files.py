@@ -45,7 +45,7 @@ class Files:
             held = self._index.note(night.name)
             rows = rows_of_night(held, night, by_known_time)
         query = staging_query(self._settings, self._index.folder, held, rows, self._index.names)
-        with session(self._settings) as connection:
+        with session(self._settings.state) as connection:
             written = connection.execute(f"copy ({query}) to {literal(path)} ({PARQUET})").fetchone()
         assert written is not None
         return int(written[0])

@@ -19,7 +19,7 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
-from pipeline.runtime.paths import alone, atomically
+from pipeline.runtime.paths import atomically
 from pipeline.sources.inputs import Input
 from pipeline.sources.parts import differences, plausible, usable, write_rows, write_strays
 
@@ -84,7 +84,7 @@ class Index:
         """Reads what is new among `inputs`, and gives what the index holds then. Raises RecurError where a file cannot
         be read, and where none holds a time.
         """
-        with alone(self._settings, "source"):
+        with self._settings.state.alone("source"):
             held = self.contents()
             fresh = [one for one in inputs if held.files.get(one.name) != one.stamp]
             if fresh:
@@ -92,7 +92,7 @@ class Index:
                     shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._sweep(held)
-                with session(self._settings) as connection:
+                with session(self._settings.state) as connection:
                     held.pull += 1
                     for number, one in enumerate(fresh):
                         self._read(connection, held, one, f"{held.pull:06d}-{number:04d}.parquet")
@@ -106,7 +106,7 @@ class Index:
 
     def note(self, night: str) -> Contents:
         """Notes that `night` is taken with the present pull, and gives what the index holds."""
-        with alone(self._settings, "source"):
+        with self._settings.state.alone("source"):
             held = self.contents()
             held.nights[night] = held.pull
             self._keep(held)

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.runtime.paths import alone, atomically
+from pipeline.runtime.paths import atomically
 from pipeline.sources.contract import Kind
 from pipeline.sources.files import Files, attributes_of
 from pipeline.sources.inputs import Input, name_of
@@ -56,7 +56,7 @@ class Sql:
     def _pulled(self) -> Files:
         """All that the database holds by now, pulled once by each source object."""
         if self._files is None:
-            with alone(self._settings, "pull"):
+            with self._settings.state.alone("pull"):
                 self._pull()
             mapped = {name: name for name in self._source.names}
             # What was pulled never changes, save where a customer is erased from it.

@@ -59,7 +59,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         except ValueError as error:
             raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
         comparison = with_changes(compared, evidence, settings.run.seed)
-        folder = paths.snapshot(settings, cutoff)
+        folder = settings.state.snapshot(cutoff)
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")

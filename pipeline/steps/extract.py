@@ -19,7 +19,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
     else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is what the source
     holds of it today.
     """
-    with recorded(settings, "extract", night) as figures, paths.alone(settings, "night"):
+    with recorded(settings, "extract", night) as figures, settings.state.alone("night"):
         source = open_source(settings)
         closed = source.span()[1]
         if night.end > closed:
@@ -31,7 +31,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
             raise NothingToDo(
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
             )
-        again, staged = bool(later) and not afresh, paths.staged(settings, night)
+        again, staged = bool(later) and not afresh, settings.state.staged(night)
         if again and staged.exists():
             figures["rows_read"] = pq.read_metadata(staged).num_rows
         else:

@@ -7,7 +7,6 @@ from pipeline.config.settings import Settings
 from pipeline.event_store.id_index import objects_with
 from pipeline.event_store.store import ORDER, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime import paths
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
@@ -29,14 +28,14 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
     """
     from pipeline.serving.database import write_quarantine
 
-    with recorded(settings, "load", night) as figures, paths.alone(settings, "night"):
-        accepted, quarantine = paths.accepted(settings, night), paths.quarantine(settings, night)
-        for file in (accepted, quarantine, paths.staged(settings, night)):
+    with recorded(settings, "load", night) as figures, settings.state.alone("night"):
+        accepted, quarantine = settings.state.accepted(night), settings.state.quarantine(night)
+        for file in (accepted, quarantine, settings.state.staged(night)):
             if not file.exists():
                 raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
         store = open_store(settings)
-        read = pq.read_metadata(paths.staged(settings, night)).num_rows
-        with session(settings) as connection:
+        read = pq.read_metadata(settings.state.staged(night)).num_rows
+        with session(settings.state) as connection:
             reasons = f"select reason, count(*) from read_parquet({literal(quarantine)}) group by reason"
             by_reason: dict[str, int] = dict(connection.execute(reasons).fetchall())
             connection.execute(_versions(connection, store, night, settings))
@@ -79,7 +78,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
     """A statement that makes `versions`: the night's accepted events, each with `source_rows`, `corrects` (its event id
     was known before) and `repeated` (and said the same, or the source itself has it that a later version was known).
     """
-    file = paths.accepted(settings, night)
+    file = settings.state.accepted(night)
     accepted, columns = f"read_parquet({literal(file)})", ", ".join(quoted(name) for name in store.schema.names)
     said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
     own_account = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"

@@ -22,7 +22,6 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
-from pipeline.runtime.paths import snapshot as folder_of
 from pipeline.steps.compare import COMPARISON
 from pipeline.training import registry, tracking
 from pipeline.training.evidence import Evidence, read_evidence, test_rows
@@ -54,7 +53,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """
     with recorded(settings, "promote", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
-        if not (folder_of(settings, cutoff) / COMPARISON).exists():
+        if not (settings.state.snapshot(cutoff) / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
         evidence = read_evidence(settings, cutoff)
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))

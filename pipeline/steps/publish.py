@@ -13,7 +13,6 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import loaded_nights
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import database, exports
@@ -35,7 +34,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
     with recorded(settings, "publish", night) as figures:
         from datetime import UTC, datetime
 
-        path = paths.scored(settings, night)
+        path = settings.state.scored(night)
         if not path.exists():
             raise NothingToDo(f"{night.name} has no scores to publish: there was no champion to make them")
         scores = ranked(_read(path), settings.serving.high_share, settings.serving.medium_share)

@@ -65,13 +65,13 @@ class Scored:
 
 
 def score(settings: Settings, night: Night) -> dict[str, Any]:
-    """Write `paths.scored`: one row a customer eligible at the night's cutoff and horizon, by customer and horizon; and
-    `paths.not_scored`: one row any other known customer, with the reason.
+    """Write `scored`: one row a customer eligible at the night's cutoff and horizon, by customer and horizon; and
+    `not_scored`: one row any other known customer, with the reason.
 
     Features use events with event time < cutoff and known time <= cutoff. Raises NothingToDo without a champion, and
     RecurError where the champion knew anything past the cutoff or answers another question, or the night is not loaded.
     """
-    path = paths.scored(settings, night)
+    path = settings.state.scored(night)
     with recorded(settings, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
         champion = guarded_champion(settings, night.cutoff)
@@ -111,9 +111,9 @@ def write_scores(
     settings: Settings, night: Night, said: Scored, words: list[str | None] | None, champion: registry.Version
 ) -> None:
     """The two files of `score`; `words` are the reasons in the order of customers, None where there are none."""
-    with paths.atomically(paths.not_scored(settings, night)) as file:
+    with paths.atomically(settings.state.not_scored(night)) as file:
         pq.write_table(_not_scored(settings, said), file)
-    with paths.atomically(paths.scored(settings, night)) as file:
+    with paths.atomically(settings.state.scored(night)) as file:
         # Without the schema of the table, whose codes are text in the file.
         rows = _rows(settings, said, words, champion)
         pq.write_table(rows, file, use_dictionary=OFTEN_THE_SAME, store_schema=False)
@@ -145,7 +145,7 @@ def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = Non
     require_loaded(store, cutoff)
     if customers is not None:
         theirs = as_revisions(Events(settings, store, cutoff).of_customers(customers, with_ids=True), cutoff)
-        with session(settings) as connection:
+        with session(settings.state) as connection:
             connection.register("arrived", theirs)
             connection.execute("create temp table theirs as select * from arrived")
             events = ibis.duckdb.from_connection(connection).table("theirs")

@@ -28,7 +28,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
     """
     with recorded(settings, f"train {name}", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
-        folder = paths.snapshot(settings, cutoff)
+        folder = settings.state.snapshot(cutoff)
         kind = type(recipe(settings, name))
         with tracking.child_run(settings, name, meta["run_id"], {"family": kind.family, "recipe": name}) as run:
             parameters = default_parameters(settings, kind) | _tuned(settings, data, meta, name, kind, run)

@@ -27,8 +27,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     """
     from pipeline.validation.expectations import expect, index_page
 
-    with recorded(settings, "validate", night) as figures, paths.alone(settings, "night"):
-        staged, accepted = paths.staged(settings, night), paths.accepted(settings, night)
+    with recorded(settings, "validate", night) as figures, settings.state.alone("night"):
+        staged, accepted = settings.state.staged(night), settings.state.accepted(night)
         if not staged.exists():
             raise RecurError(f"{staged} does not exist: the night {night.name} was not extracted; run recur ingest")
         accepted.unlink(missing_ok=True)
@@ -43,13 +43,13 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
         kinds = {name: kind for name, kind in store.attributes.items() if name not in counted}
         rules = row_rules(mapped, kinds)
         _require_known(settings.validation.expected_reasons, [*rules, CONFLICT])
-        with session(settings) as connection, paths.atomically(accepted) as file:
+        with session(settings.state) as connection, paths.atomically(accepted) as file:
             source = f"read_parquet({literal(staged)})"
             query = judged(source, mapped, kinds, night, rules, settings.source)
             # Twice asked, never held: a night may be larger than memory, and few of its rows are set aside.
             connection.execute(f"create temp view judged as {query}")
             connection.execute("create temp table set_aside as from judged where reason is not null")
-            _write_quarantine(connection, paths.quarantine(settings, night), night, mapped)
+            _write_quarantine(connection, settings.state.quarantine(night), night, mapped)
             found = events("judged", store.attributes, settings.source)
             connection.execute(f"copy ({found}) to {literal(file)} ({PARQUET})")
             rules = [*rules, CONFLICT] if "event_id" in mapped else rules

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from models.evaluation.result import Result
 from models.numerics import VALUES
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 
 
@@ -50,7 +49,7 @@ class Evidence:
 
 def read_evidence(settings: Settings, cutoff: datetime) -> Evidence:
     """The results of every model of `models.names`. Raises RecurError, which names it, where one is missing."""
-    folder = paths.snapshot(settings, cutoff)
+    folder = settings.state.snapshot(cutoff)
     first: pa.Table | None = None
     results: list[Result] = []
     facts: dict[str, dict[str, Any]] = {"parameters": {}, "calibration": {}, "curves": {}}

@@ -27,7 +27,6 @@ from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.runtime.paths import atomically
-from pipeline.runtime.paths import snapshot as folder_of
 from pipeline.sources.contract import Kind
 from pipeline.training import tracking
 from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
@@ -58,7 +57,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     Features use what was known at each grid cutoff, labels what was known at `cutoff`. Raises NothingToDo where this
     question is already trained at `cutoff` or the history is too short, RecurError where the night is not loaded.
     """
-    folder = folder_of(settings, cutoff)
+    folder = settings.state.snapshot(cutoff)
     with recorded(settings, "snapshot", Night(None, cutoff)) as figures:
         if cutoff in _finished(settings):
             raise NothingToDo(f"already trained as of {cutoff.date()}: remove {folder} to train once more")
@@ -118,12 +117,12 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 def read_snapshot(settings: Settings, cutoff: datetime) -> tuple[Dataset, dict[str, Any]]:
     """The examples and their meta data. Raises RecurError where there is no snapshot of this question at `cutoff`."""
     meta = read_meta(settings, cutoff)
-    return read_dataset(folder_of(settings, cutoff)), meta
+    return read_dataset(settings.state.snapshot(cutoff)), meta
 
 
 def read_meta(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """The meta data alone. Raises RecurError where there is no snapshot of this question at `cutoff`."""
-    file = folder_of(settings, cutoff) / META
+    file = settings.state.snapshot(cutoff) / META
     if not file.exists():
         raise RecurError(f"there is no snapshot as of {cutoff.date()} in {file.parent}: run `recur train` for it")
     meta: dict[str, Any] = json.loads(file.read_text("utf-8"))
@@ -206,7 +205,7 @@ def erase(settings: Settings, customer_id: str) -> int:
 
 def write_outcome(settings: Settings, cutoff: datetime, outcome: dict[str, Any]) -> None:
     """Mark the training at `cutoff` finished, with what became of it."""
-    _write_json(folder_of(settings, cutoff) / OUTCOME, {"question_digest": settings.question.digest, **outcome})
+    _write_json(settings.state.snapshot(cutoff) / OUTCOME, {"question_digest": settings.question.digest, **outcome})
 
 
 def microseconds(moment: datetime) -> int:

@@ -21,7 +21,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def client(settings: Settings) -> "MlflowClient":
 
     Raises RecurError, which names the address without its password, where it cannot be reached.
     """
-    with paths.alone(settings, "mlflow"):  # two that make its database at once would both fail
+    with settings.state.alone("mlflow"):  # two that make its database at once would both fail
         return _client(settings.mlflow, settings.var)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.nights import Night
 from pipeline.validation.night_rules import NightRule
 
@@ -22,7 +21,7 @@ NIGHTS_KEPT = 14
 
 def index_page(settings: Settings) -> Path:
     """The first page of the Data Docs."""
-    return paths.data_docs(settings) / "uncommitted" / "data_docs" / "local_site" / "index.html"
+    return settings.state.data_docs / "uncommitted" / "data_docs" / "local_site" / "index.html"
 
 
 def expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
@@ -73,7 +72,7 @@ def _context(settings: Settings) -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    folder = paths.data_docs(settings)
+    folder = settings.state.data_docs
     folder.mkdir(parents=True, exist_ok=True)
     context = gx.get_context(mode="file", context_root_dir=folder)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -99,7 +98,7 @@ def _identifiers(context: Any, night: Night) -> list[Any]:
 
 def _forget_configuration(settings: Settings) -> None:
     """Removes all but the results and the Data Docs of earlier nights."""
-    folder = paths.data_docs(settings)
+    folder = settings.state.data_docs
     for name in ("expectations", "validation_definitions", "checkpoints"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("great_expectations.yml", "uncommitted/config_variables.yml"):

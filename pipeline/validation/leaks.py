@@ -24,7 +24,7 @@ def leaks(settings: Settings) -> list[Finding]:
     store = open_store(settings)
     if not store.nights():
         return [Finding("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")]
-    with session(settings) as connection:
+    with session(settings.state) as connection:
         objects = ", ".join(literal(store.path(night)) for night in store.nights())
         events = f"read_parquet([{objects}], filename = true)"
         found = [_clocks(connection, events), *_names(store), *_as_of_today(connection, events, store)]

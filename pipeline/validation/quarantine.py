@@ -56,7 +56,7 @@ def summary(
     nowhere = (0, -1, "")
     values = [f"({first}, {last}, {literal(file)})" for first, last, file in [nowhere, *_row_ranges(settings)]]
     places = f"(values {', '.join(values)}) as places(first, last, address)"
-    with session(settings) as connection:
+    with session(settings.state) as connection:
         held = {name for name, *_ in connection.execute(f"describe from {files}").fetchall()}
         place = "source_row" if "source_row" in held else "null::bigint"  # an earlier recur kept no row numbers
         wanted = " and ".join(

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.settings import load_settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from tests.support import bad_files, bad_rows
 from tests.support.bad_files import BadFile
@@ -36,7 +35,7 @@ def sort_rows(folder: Path) -> Sorted:
     reasons: dict[str, list[str | None]] = {}
     for event in accepted.itertuples():
         reasons.setdefault(str(event.kind), []).append(None)
-    aside = pd.read_parquet(paths.quarantine(settings, night_of(settings, bad_rows.CUTOFF)))
+    aside = pd.read_parquet(settings.state.quarantine(night_of(settings, bad_rows.CUTOFF)))
     for one in aside.itertuples():
         row = json.loads(str(one.row))
         kind = row["kind"] or row["unreadable"].split(",")[0].replace("\\xE9", "\xe9")
@@ -85,7 +84,7 @@ def faults_of_file(folder: Path, case: BadFile) -> list[str]:
         return [] if not settings.events.exists() else [f"{case.kind}: an error, and yet something was loaded"]
     if case.error:
         return [f"{case.kind}: {figures}, expected the error {case.error!r}"]
-    aside = pd.read_parquet(paths.quarantine(settings, night_of(settings, bad_files.CUTOFF)))
+    aside = pd.read_parquet(settings.state.quarantine(night_of(settings, bad_files.CUTOFF)))
     expected = {"rows_read": case.rows, "rows_quarantined": sum(case.aside.values()), "rows_already_known": 0}
     expected["rows_accepted"] = case.rows - expected["rows_quarantined"]
     faults = [] if figures == expected else [f"{case.kind}: {figures}, expected {expected}"]

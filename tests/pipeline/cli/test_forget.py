@@ -8,7 +8,6 @@ import pytest
 from pipeline.cli.app import main
 from pipeline.cli.forget import forget
 from pipeline.event_store.store import corrections, night_ending_at
-from pipeline.runtime import paths
 from pipeline.runtime.nights import DAY
 from pipeline.runtime.stale_files import owner
 from pipeline.serving.query import query
@@ -99,7 +98,7 @@ def test_after_a_whole_run_only_the_source_knows_them(own_world: World, capfd):
     extract(settings, night, afresh=True)
     for step in (validate, load, score, publish, publish):
         step(settings, night)
-    before = pd.read_parquet(paths.scored(settings, night))
+    before = pd.read_parquet(settings.state.scored(night))
     config = ["--config", str(settings.file)]
     for command in (["explain", forgotten], ["quarantine", "list"]):
         with pytest.raises(SystemExit, match="0"):
@@ -118,7 +117,7 @@ def test_after_a_whole_run_only_the_source_knows_them(own_world: World, capfd):
     for step in (validate, load, score):  # again: the others' scores are the same to the last digit
         step(settings, night)
     columns = ["customer_id", "horizon_days", "churn_probability", "expected_purchases", "expected_spend"]
-    after = pd.read_parquet(paths.scored(settings, night))
+    after = pd.read_parquet(settings.state.scored(night))
     others = before[before.customer_id != forgotten]
     pd.testing.assert_frame_equal(after[columns], others[columns].reset_index(drop=True), check_exact=True)
     assert len(others) < len(before)

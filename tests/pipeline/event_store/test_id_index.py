@@ -26,7 +26,7 @@ def write(settings: Settings, night: int, ids: list[str]) -> None:
 
 def found(settings: Settings, ids: list[str], night: int) -> list[int]:
     store = open_store(settings)
-    with session(settings) as connection:
+    with session(settings.state) as connection:
         connection.register("wanted", pa.table({"event_id": pa.array(ids, pa.string())}))
         objects = event_ids.objects_with(settings, store, connection, "wanted", FIRST + timedelta(days=night))
     return [(date.fromisoformat(file.stem) - FIRST).days for file in objects]

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.event_store.store import corrections, night_ending_at
-from pipeline.runtime import paths
 from pipeline.runtime.nights import DAY
 from pipeline.scoring import checkpoints as generations
 from pipeline.serving.database import reading
@@ -59,7 +58,7 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
     write_source(own_world, told)
     work_through(own_world, NIGHT)
     night = night_ending_at(settings, NIGHT)
-    features, scored = asked(settings, NIGHT), paths.scored(settings, night).read_bytes()
+    features, scored = asked(settings, NIGHT), settings.state.scored(night).read_bytes()
     seen = published(own_world, NIGHT)
 
     past = np.flatnonzero((told["event_time"] < NIGHT) & (told["event_time"] >= NIGHT - 20 * DAY))
@@ -82,7 +81,7 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
         if anew:
             shutil.rmtree(generations.room(settings))
         score(settings, night)
-        assert paths.scored(settings, night).read_bytes() == scored
+        assert settings.state.scored(night).read_bytes() == scored
     publish(settings, night)
     apart = ["run_id", "scored_at"]
     found = published(own_world, NIGHT)

@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime import paths
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
 from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
@@ -48,7 +47,7 @@ def test_a_loaded_night_is_read_again_as_it_was(tmp_path, kept):
     write_csv(tmp_path, [LATE, ROWS[0].replace("08:00", "07:00"), *ROWS[1:]])
     ingest(settings, "2020-01-04")
     if not kept:
-        paths.staged(settings, night_of(settings, "2020-01-02")).unlink()
+        settings.state.staged(night_of(settings, "2020-01-02")).unlink()
     assert ingest(settings, "2020-01-02")["rows_accepted"] == 1
     assert before.items() <= contents(settings).items()
 

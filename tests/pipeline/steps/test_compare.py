@@ -16,7 +16,6 @@ from sklearn.metrics import log_loss
 from sqlalchemy import text
 
 from pipeline.config.settings import Evidence, Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.serving.database import reading
@@ -114,14 +113,14 @@ def test_a_model_without_a_result_is_named(trained_world: World) -> None:
 
 
 def test_a_run_on_other_test_examples_is_refused(own_world: World) -> None:
-    file = paths.snapshot(own_world.settings, FIRST) / "results" / "recency.json"
+    file = own_world.settings.state.snapshot(FIRST) / "results" / "recency.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"test_digest": "0" * 16}))
     with pytest.raises(RecurError, match=r"recency .* was tested on 0000000000000000"):
         compare(own_world.settings, FIRST)
 
 
 def test_predictions_of_other_rows_are_refused(own_world: World) -> None:
-    file = paths.snapshot(own_world.settings, FIRST) / "predictions" / f"{NAMES[1]}.parquet"
+    file = own_world.settings.state.snapshot(FIRST) / "predictions" / f"{NAMES[1]}.parquet"
     table = pq.read_table(file)
     swapped = pa.array(reversed(table["customer_id"].to_pylist()), pa.string())
     pq.write_table(table.set_column(table.schema.get_field_index("customer_id"), "customer_id", swapped), file)
@@ -153,7 +152,7 @@ def test_several_windows_are_trained_apart_and_compared_together(fresh_world: Wo
 
 
 def test_the_report_is_one_page_that_says_what_the_comparison_says(trained_world: World) -> None:
-    page = (paths.snapshot(trained_world.settings, FIRST) / "report.html").read_text("utf-8")
+    page = (trained_world.settings.state.snapshot(FIRST) / "report.html").read_text("utf-8")
     comparison = last_comparison(trained_world.settings)
     assert html.escape(comparison["verdict"]["sentence"]) in page
     for model in comparison["models"]:

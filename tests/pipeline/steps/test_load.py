@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from pipeline.event_store.store import open_store
-from pipeline.runtime import paths
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.steps.load import load
@@ -146,8 +145,8 @@ def test_a_night_that_does_not_add_up_is_not_loaded(tmp_path):
     ingest(settings, "2020-01-02")
     night = night_of(settings, "2020-01-02")
     object_before = (settings.events / "2020-01-02.parquet").read_bytes()
-    short = pd.read_parquet(paths.accepted(settings, night)).iloc[:1]
-    short.to_parquet(paths.accepted(settings, night))
+    short = pd.read_parquet(settings.state.accepted(night)).iloc[:1]
+    short.to_parquet(settings.state.accepted(night))
     with pytest.raises(RecurError, match="2 rows read, but 1 accepted, 0 quarantined and 0 already known"):
         load(settings, night)
     assert (settings.events / "2020-01-02.parquet").read_bytes() == object_before

@@ -11,7 +11,6 @@ import pytest
 from models.calibration import KINDS
 from models.evaluation.verdict import best_of
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare
@@ -30,7 +29,7 @@ def with_models(settings: Settings, *names: str) -> Settings:
 
 
 def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
-    outcome: dict[str, Any] = json.loads((paths.snapshot(world.settings, cutoff) / "promotion.json").read_text())
+    outcome: dict[str, Any] = json.loads((world.settings.state.snapshot(cutoff) / "promotion.json").read_text())
     return outcome
 
 
@@ -69,7 +68,7 @@ def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: W
 def make_worthless(settings: Settings) -> None:
     """Shuffle the predictions among the customers: calibrated on the whole, and worth nothing."""
     for name in NAMES:
-        file = paths.snapshot(settings, FIRST) / "predictions" / f"{name}.parquet"
+        file = settings.state.snapshot(FIRST) / "predictions" / f"{name}.parquet"
         rows = pd.read_parquet(file)
         test = rows["slice"] == "test"
         shuffled = np.random.default_rng(1).permutation(rows.loc[test, "churn_probability"])
@@ -188,7 +187,7 @@ def test_a_version_that_does_not_exist_or_answers_another_question_is_refused(tr
 
 
 def test_nothing_is_promoted_before_a_comparison(own_world: World) -> None:
-    (paths.snapshot(own_world.settings, FIRST) / "comparison.json").unlink()
+    (own_world.settings.state.snapshot(FIRST) / "comparison.json").unlink()
     with pytest.raises(RecurError, match="were not compared yet"):
         promote(own_world.settings, FIRST)
     with pytest.raises(RecurError, match="no snapshot"):

@@ -11,7 +11,6 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import database
@@ -40,7 +39,7 @@ def scores(probabilities: dict[str, float], horizon: int = 28, **changes: object
 
 
 def leave(settings: Settings, night: Night, frame: pd.DataFrame) -> None:
-    path = paths.scored(settings, night)
+    path = settings.state.scored(night)
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path)
 

@@ -6,7 +6,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.scoring.explain import explain
@@ -29,13 +28,13 @@ from tests.support.worlds.trained_world import (
 
 def scores_of(settings: Settings, which: Night) -> pd.DataFrame:
     score(settings, which)
-    return pd.read_parquet(paths.scored(settings, which))
+    return pd.read_parquet(settings.state.scored(which))
 
 
 def test_every_eligible_customer_is_scored_at_every_horizon_in_order(own_world: World) -> None:
     for cutoff in (FIRST, NEXT, LATER):
         figures = score(own_world.settings, night(cutoff))
-        table = pq.read_table(paths.scored(own_world.settings, night(cutoff)))
+        table = pq.read_table(own_world.settings.state.scored(night(cutoff)))
         expected = eligible_by_hand(own_world.events, cutoff)
         assert table.schema.equals(SCHEMA)
         assert table["customer_id"].to_pylist() == [customer for customer in expected for _ in range(2)]
@@ -73,7 +72,7 @@ def test_reasons_are_given_for_the_share_most_at_risk(own_world: World) -> None:
 
 
 def test_scoring_again_gives_the_same_bytes(own_world: World) -> None:
-    path = paths.scored(own_world.settings, night(NEXT))
+    path = own_world.settings.state.scored(night(NEXT))
     score(own_world.settings, night(NEXT))
     first = path.read_bytes()
     score(own_world.settings, night(NEXT))
@@ -99,7 +98,7 @@ def test_a_fresh_purchase_does_not_raise_the_risk(own_world: World) -> None:
 
 
 def test_without_a_champion_there_is_nothing_to_do_and_nothing_to_publish(fresh_world: World) -> None:
-    stale = paths.scored(fresh_world.settings, night(FIRST))
+    stale = fresh_world.settings.state.scored(night(FIRST))
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"left by an earlier run")
     with pytest.raises(NothingToDo, match="no champion yet"):
@@ -113,7 +112,7 @@ def test_a_champion_that_knows_the_future_may_not_score(own_world: World) -> Non
     write_night(own_world.settings, own_world.events, None, early)
     with pytest.raises(RecurError, match="knows what happened after 2020-07-31"):
         score(own_world.settings, night(early))
-    assert not paths.scored(own_world.settings, night(early)).exists()
+    assert not own_world.settings.state.scored(night(early)).exists()
 
 
 def test_a_champion_of_another_question_may_not_score(own_world: World) -> None:
@@ -132,7 +131,7 @@ def test_explain_agrees_with_the_published_score(own_world: World) -> None:
     settings = own_world.settings
     score(settings, night(LATER))
     publish(settings, night(LATER))
-    rows = pd.read_parquet(paths.scored(settings, night(LATER))).query(f"horizon_days == {PRIMARY}")
+    rows = pd.read_parquet(settings.state.scored(night(LATER))).query(f"horizon_days == {PRIMARY}")
     told = rows[rows["reasons"].notna()].iloc[0]
     explanation = explain(settings, told["customer_id"])
     assert explanation["score_date"] == LATER.date()

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from models import MODELS, model_class
-from pipeline.runtime import paths
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.train import recipe, train
@@ -20,7 +19,7 @@ from tests.support.worlds.trained_world import FIRST, NAMES
 @pytest.mark.parametrize("name", NAMES)
 def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, name: str) -> None:
     data, meta = read_snapshot(trained_world.settings, FIRST)
-    rows = pq.read_table(paths.snapshot(trained_world.settings, FIRST) / "predictions" / f"{name}.parquet").to_pandas()
+    rows = pq.read_table(trained_world.settings.state.snapshot(FIRST) / "predictions" / f"{name}.parquet").to_pandas()
     for part in ("valid", "calibrate", "test"):
         expected = slice_of(data, meta, part)
         assert expected.labels is not None
@@ -35,7 +34,7 @@ def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, 
 def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: World) -> None:
     settings = trained_world.settings
     _, meta = read_snapshot(settings, FIRST)
-    folder = paths.snapshot(settings, FIRST)
+    folder = settings.state.snapshot(FIRST)
     for name in NAMES:
         result = json.loads((folder / "results" / f"{name}.json").read_text())
         run = tracking.client(settings).get_run(result["run_id"])
@@ -48,7 +47,7 @@ def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: W
 
 
 def test_what_a_model_is_chosen_by_is_its_log_loss_on_validation_and_calibration(trained_world: World) -> None:
-    folder = paths.snapshot(trained_world.settings, FIRST)
+    folder = trained_world.settings.state.snapshot(FIRST)
     rows = pq.read_table(folder / "predictions" / "recency.parquet").to_pandas()
     own = rows[rows["slice"].isin(["valid", "calibrate"]) & (rows["horizon_days"] == 14)]
     said, truth = own["churn_probability"].to_numpy(), own["churn"].to_numpy()

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from pipeline.config.source import Source
 from pipeline.event_store.store import loaded_nights
-from pipeline.runtime import paths
 from pipeline.runtime.engine import session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
@@ -43,8 +42,8 @@ def split(tmp_path, rows, header=HEADER, columns=COLUMNS, cutoff="2020-01-02"):
     extract(settings, night)
     validate(settings, night)
     accepted, aside = (
-        pd.read_parquet(paths.accepted(settings, night)),
-        pd.read_parquet(paths.quarantine(settings, night)),
+        pd.read_parquet(settings.state.accepted(night)),
+        pd.read_parquet(settings.state.quarantine(night)),
     )
     return accepted[~accepted.event_id.str.startswith("g")], aside
 
@@ -191,8 +190,8 @@ def test_a_refused_night_leaves_the_store_as_it_was_and_says_what_to_do(tmp_path
     assert "recur quarantine list" in told
     assert index_page(settings).as_uri() in told
     assert {file: file.read_bytes() for file in settings.events.iterdir()} == before
-    assert not paths.accepted(settings, night_of(settings, "2020-02-02")).exists()
-    assert len(pd.read_parquet(paths.quarantine(settings, night_of(settings, "2020-02-02")))) == 5
+    assert not settings.state.accepted(night_of(settings, "2020-02-02")).exists()
+    assert len(pd.read_parquet(settings.state.quarantine(night_of(settings, "2020-02-02")))) == 5
     write_csv(tmp_path, [*good, "z,2020-02-02,1"])
     assert ingest(settings, "2020-02-02")["rows_accepted"] == 20
 
@@ -233,7 +232,7 @@ def test_data_docs_show_the_night_and_nothing_of_a_customer(tmp_path):
     settings = configure(tmp_path, ["Wilhelmina,2020-01-01,41.4142", ",2020-01-01,41.4142", "z,2020-01-02,1"])
     ingest(settings, "2020-01-02")
     assert "2020-01-02" in index_page(settings).read_text("utf-8")
-    written = [file.read_bytes() for file in paths.data_docs(settings).rglob("*") if file.is_file()]
+    written = [file.read_bytes() for file in settings.state.data_docs.rglob("*") if file.is_file()]
     assert not any(b"Wilhelmina" in content or b"41.4142" in content for content in written)
     pages = list((index_page(settings).parent / "validations").rglob("*.html"))
     assert len(pages) == 1
@@ -254,7 +253,7 @@ def test_data_docs_keep_the_last_nights_only(tmp_path, monkeypatch):
 def test_what_a_kill_left_half_written_is_made_anew(tmp_path):
     settings = configure(tmp_path, ["a,2020-01-01,1", "b,2020-01-02,1", "z,2020-01-03,1"])
     ingest(settings, "2020-01-02")
-    folder = paths.data_docs(settings)
+    folder = settings.state.data_docs
     for name in ("great_expectations.yml", "expectations/night.json", "validation_definitions/night.json"):
         (folder / name).write_text('{"half": ')
     ingest(settings, "2020-01-03")

@@ -10,7 +10,6 @@ import pytest
 
 from models.evaluation.ablation import ALTERED
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.steps.train import train
@@ -84,7 +83,7 @@ def test_what_was_altered_is_told_of_the_models_that_read_sequences(seeded: Sett
 
 
 def test_a_model_of_another_budget_is_refused(seeded: Settings) -> None:
-    file = paths.snapshot(seeded, FIRST) / "results" / "gru.json"
+    file = seeded.state.snapshot(FIRST) / "results" / "gru.json"
     before = file.read_text()
     file.write_text(json.dumps(json.loads(before) | {"budget": "100 trials"}))
     with pytest.raises(RecurError, match=r"gru .* had 100 trials, and random_forest 0 trials"):

@@ -10,7 +10,6 @@ import pytest
 
 from features.dataset import Dataset, Labels
 from pipeline.config.settings import Settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.training import tracking
@@ -141,7 +140,7 @@ def test_nothing_that_happens_at_or_after_the_cutoff_changes_the_snapshot(
     write_night(fresh_world.settings, changed, NEXT, LATER)
     snapshot(fresh_world.settings, FIRST)
     for name in ("examples.parquet", "aggregates.parquet", "steps/00000.parquet"):
-        ours, theirs = (paths.snapshot(world.settings, FIRST) / name for world in (fresh_world, trained_world))
+        ours, theirs = (world.settings.state.snapshot(FIRST) / name for world in (fresh_world, trained_world))
         assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -190,7 +189,7 @@ def test_too_short_a_history_is_nothing_to_do(fresh_world: World) -> None:
     write_night(settings, fresh_world.events, None, early)
     with pytest.raises(NothingToDo, match=r"as of 2020-\d\d-\d\d or later it can be asked"):
         snapshot(settings, early)
-    assert not paths.snapshot(settings, early).exists()
+    assert not settings.state.snapshot(early).exists()
 
 
 def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) -> None:
@@ -208,7 +207,7 @@ def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) ->
     )
     assert not [
         file
-        for file in paths.snapshot(settings, FIRST).rglob("*")
+        for file in settings.state.snapshot(FIRST).rglob("*")
         if file.is_file() and gone.encode() in file.read_bytes()
     ]
     assert erase(settings, gone) == 0

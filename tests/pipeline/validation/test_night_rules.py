@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.settings import Validation, load_settings
-from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.validation.night_rules import night_rules
 from tests.support.worlds.nights_by_hand import configure, ingest, write_csv
@@ -43,7 +42,7 @@ def judge(month, rows, cutoff="2020-02-02", closing="z,2020-03-30,visit,1"):
         ingest(settings, cutoff)
     except RecurError as error:
         told = str(error)
-    [result] = (paths.data_docs(settings) / "uncommitted" / "validations").rglob(f"{cutoff}/**/*.json")
+    [result] = (settings.state.data_docs / "uncommitted" / "validations").rglob(f"{cutoff}/**/*.json")
     results = json.loads(result.read_text("utf-8"))["results"]
     return {one["expectation_config"]["kwargs"]["column"] for one in results if not one["success"]}, told
 

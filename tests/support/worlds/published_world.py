@@ -9,7 +9,6 @@ import pandas as pd
 
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime import paths
 from pipeline.runtime.nights import Night
 from pipeline.serving import database
 from pipeline.steps.publish import publish
@@ -49,7 +48,7 @@ def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequ
             "question_digest": settings.question.digest,
         }
     )
-    path = paths.scored(settings, night_of(number))
+    path = settings.state.scored(night_of(number))
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path)
     return path
