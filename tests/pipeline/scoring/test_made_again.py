@@ -75,8 +75,8 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
 
     again = asked(settings, NIGHT)
     assert again.customer_id.tolist() == features.customer_id.tolist()
-    pd.testing.assert_frame_equal(again.aggregates, features.aggregates.definitions, check_exact=True)
-    np.testing.assert_array_equal(again.sequences.event_time, features.sequences.histories.event_time)
+    pd.testing.assert_frame_equal(again.aggregates, features.aggregates, check_exact=True)
+    np.testing.assert_array_equal(again.sequences.event_time, features.sequences.event_time)
     for anew in (False, True):
         if anew:
             shutil.rmtree(generations.room(settings))
