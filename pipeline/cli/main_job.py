@@ -75,7 +75,7 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
 def _unfinished(settings: Settings, cutoff: datetime, published: list[date]) -> bool:
     if cutoff.date() not in published:
         return True
-    from pipeline.training.snapshot import training_due
+    from pipeline.monitoring.retraining import training_due
 
     return training_due(settings, cutoff)
 
@@ -113,7 +113,7 @@ def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
     if not again:
         runner.run(NIGHTLY, cutoff)
 
-    from pipeline.training.snapshot import training_due
+    from pipeline.monitoring.retraining import training_due
 
     if training_due(settings, cutoff):
         runner.run(TRAINING, cutoff)

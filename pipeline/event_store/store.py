@@ -55,6 +55,13 @@ class EventStore:
         """The score dates of the loaded nights, ascending."""
         return sorted(date.fromisoformat(file.stem) for file in self.folder.glob("????-??-??.parquet"))
 
+    def require_loaded(self, cutoff: datetime) -> None:
+        """Raises RecurError where the store does not hold the night that ends at `cutoff`."""
+        nights = self.nights()
+        if cutoff.date() not in nights:
+            extent = f"it holds nights up to {max(nights)}" if nights else "it is empty"
+            raise RecurError(f"the event store has no night {cutoff.date()}; {extent}: run `recur ingest` for it first")
+
     def path(self, night: date) -> Path:
         return self.folder / f"{night.isoformat()}.parquet"
 

@@ -1,4 +1,4 @@
-"""What a night's reviews and monitoring ask for: a training, a look, or nothing. `training_due` asks it too."""
+"""What a night's reviews and monitoring ask for: a training, a look, or nothing. and whether a training is due."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, insert, select
 
 from pipeline.config.settings import Settings
-from pipeline.runtime.nights import Night, midnight
+from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving import database
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import review as reviews
 from pipeline.serving.tables import upkeep as decisions
 from pipeline.serving.tables import watched
 from pipeline.training import registry
+from pipeline.training.snapshot import finished_trainings
 
 if TYPE_CHECKING:
     from models.evaluation.intervals import Interval
@@ -57,6 +58,18 @@ def decide_upkeep(settings: Settings, night: Night) -> "Upkeep":
             )
         )
     return found
+
+
+def training_due(settings: Settings, cutoff: datetime) -> bool:
+    """Whether `cutoff` is late enough after the last finished training of this question (by default more than the
+    primary horizon, else at least `models.retrain_after` days), or the last review asked for one. True where there was
+    none.
+    """
+    finished = finished_trainings(settings.state, settings.question.digest)
+    wait = settings.models.retrain_after or settings.question.primary + 1
+    if not finished or cutoff - finished[-1] >= wait * DAY:
+        return True
+    return cutoff > finished[-1] and retraining_asked(settings, finished[-1])
 
 
 def retraining_asked(settings: Settings, since: datetime) -> bool:

@@ -38,7 +38,6 @@ from pipeline.scoring.checkpoints import Generation, Plan
 from pipeline.scoring.query import Asked
 from pipeline.scoring.shard import Block, slices
 from pipeline.training.registry import Version
-from pipeline.training.snapshot import require_loaded
 
 if TYPE_CHECKING:
     from models.recurrent.stepping import Stepper
@@ -105,7 +104,7 @@ class Keeper:
         """What is to `say` of each block of the generation of `cutoff`, in their order. Those that are not there are
         made: made, written and asked in one go, so that none is read that was just in memory.
         """
-        require_loaded(self._store, cutoff)
+        self._store.require_loaded(cutoff)
         said: list[T] = []
         cores = os.cpu_count()
         # Each block on one core: splitting such small products among cores costs more than it gains. Beside them goes

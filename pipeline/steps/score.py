@@ -28,7 +28,6 @@ from pipeline.runtime.nights import Night
 from pipeline.scoring.query import Asked, examples
 from pipeline.scoring.reasons import reasons_of_a_night
 from pipeline.training import registry
-from pipeline.training.snapshot import require_loaded
 
 SCHEMA = pa.schema(
     [
@@ -75,7 +74,7 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     with recorded(settings, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
         champion = guarded_champion(settings, night.cutoff)
-        require_loaded(open_store(settings), night.cutoff)
+        open_store(settings).require_loaded(night.cutoff)
         model = registry.load(settings, champion)
         said = answered(settings, champion, model, night.cutoff)
         words = reasons_of_a_night(settings, model, said, lambda customers: asked(settings, night.cutoff, customers))
@@ -142,7 +141,7 @@ def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
 def asked(settings: Settings, cutoff: datetime, customers: pa.Array | None = None) -> Dataset:
     """Every customer eligible at `cutoff`, or those of `customers` who are, by what was known then, without labels."""
     store = open_store(settings)
-    require_loaded(store, cutoff)
+    store.require_loaded(cutoff)
     if customers is not None:
         theirs = as_revisions(Events(settings, store, cutoff).of_customers(customers, with_ids=True), cutoff)
         with session(settings.state) as connection:

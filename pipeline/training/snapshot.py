@@ -21,12 +21,12 @@ from features.examples import included
 from features.question import Question
 from features.splits import remarks, rolling_origin
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import EventStore, open_store
+from pipeline.event_store.store import open_store
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
-from pipeline.runtime.nights import DAY, Night
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.nights import DAY, Night, midnight
+from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.sources.contract import Kind
 from pipeline.training import tracking
 from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
@@ -37,20 +37,6 @@ SLICES = ("train", "valid", "calibrate", "test")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def training_due(settings: Settings, cutoff: datetime) -> bool:
-    """Whether `cutoff` is late enough after the last finished training of this question (by default more than the
-    primary horizon, else at least `models.retrain_after` days), or the last review asked for one. True where there was
-    none.
-    """
-    from pipeline.monitoring.retraining import retraining_asked
-
-    finished = _finished(settings)
-    wait = settings.models.retrain_after or settings.question.primary + 1
-    if not finished or cutoff - finished[-1] >= wait * DAY:
-        return True
-    return cutoff > finished[-1] and retraining_asked(settings, finished[-1])
-
-
 def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """Build and store the labelled examples of every cutoff on the grid as of `cutoff`, and open the parent run.
 
@@ -59,10 +45,10 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """
     folder = settings.state.snapshot(cutoff)
     with recorded(settings, "snapshot", Night(None, cutoff)) as figures:
-        if cutoff in _finished(settings):
+        if cutoff in finished_trainings(settings.state, settings.question.digest):
             raise NothingToDo(f"already trained as of {cutoff.date()}: remove {folder} to train once more")
         store = open_store(settings)
-        require_loaded(store, cutoff)
+        store.require_loaded(cutoff)
         backend = connect(settings)
         events = store.as_of(backend, cutoff)
         question = settings.question
@@ -175,14 +161,6 @@ def digest(data: Dataset) -> str:
     return content.hexdigest()[:16]
 
 
-def require_loaded(store: EventStore, cutoff: datetime) -> None:
-    """Raises RecurError where the store does not hold the night that ends at `cutoff`."""
-    nights = store.nights()
-    if cutoff.date() not in nights:
-        held = f"it holds nights up to {max(nights)}" if nights else "it is empty"
-        raise RecurError(f"the event store has no night {cutoff.date()}; {held}: run `recur ingest` for it first")
-
-
 def erase(settings: Settings, customer_id: str) -> int:
     """Remove a customer from every snapshot and from the predictions in it; gives the rows removed."""
     removed = 0
@@ -206,6 +184,13 @@ def erase(settings: Settings, customer_id: str) -> int:
 def write_outcome(settings: Settings, cutoff: datetime, outcome: dict[str, Any]) -> None:
     """Mark the training at `cutoff` finished, with what became of it."""
     _write_json(settings.state.snapshot(cutoff) / OUTCOME, {"question_digest": settings.question.digest, **outcome})
+
+
+def finished_trainings(state: StateFolder, question_digest: str) -> list[datetime]:
+    """The cutoffs of the finished trainings of a question, ascending."""
+    outcomes = sorted(state.path.glob(f"snapshots/*/{OUTCOME}"))
+    same = (file for file in outcomes if json.loads(file.read_text("utf-8"))["question_digest"] == question_digest)
+    return [midnight(datetime.fromisoformat(file.parent.name)) for file in same]
 
 
 def microseconds(moment: datetime) -> int:
@@ -240,14 +225,6 @@ def _churn(settings: Settings, part: Dataset) -> float | None:
     assert part.labels is not None
     churn = part.labels.churn[:, part.horizons.index(settings.question.primary)]
     return float(np.nanmean(churn)) if np.isfinite(churn).any() else None
-
-
-def _finished(settings: Settings) -> list[datetime]:
-    """The cutoffs of this question's finished trainings, ascending."""
-    outcomes = sorted((settings.var / "snapshots").glob(f"*/{OUTCOME}"))
-    ours = settings.question.digest
-    known = [file.parent.name for file in outcomes if json.loads(file.read_text("utf-8"))["question_digest"] == ours]
-    return [datetime.fromisoformat(name).replace(tzinfo=UTC) for name in known]
 
 
 def _first_event(events: ir.Table) -> datetime:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from pipeline.config.settings import Review
+from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import DAY
 from pipeline.serving import database
@@ -15,7 +16,6 @@ from pipeline.steps.publish import publish
 from pipeline.steps.review import review
 from pipeline.steps.score import score
 from pipeline.training import registry
-from pipeline.training.snapshot import training_due
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, NEXT, PRIMARY, night
 

@@ -10,6 +10,7 @@ import pytest
 
 from features.dataset import Dataset, Labels
 from pipeline.config.settings import Settings
+from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.training import tracking
@@ -23,7 +24,6 @@ from pipeline.training.snapshot import (
     seen_in_training,
     slice_of,
     snapshot,
-    training_due,
 )
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
