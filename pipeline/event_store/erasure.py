@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.event_store import id_index as event_ids
+from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import EventStore, corrections, open_store
 from pipeline.runtime.engine import literal, session
 
@@ -51,7 +52,7 @@ def _corrections_left(settings: Settings, store: EventStore, night: date, custom
     if earlier := [store.path(loaded) for loaded in store.nights() if loaded < night]:
         objects = ", ".join(literal(file) for file in earlier)
         rows += f" union all select event_id, known_time, deleted, false from read_parquet([{objects}])"
-    place = "row_number() over (partition by event_id order by known_time, is_new, deleted)"
+    place = f"row_number() {in_order(tie='is_new')}"
     with session(settings.state) as connection:
         query = f"select count(*) from (select is_new, {place} as place from ({rows})) where is_new and place > 1"
         [(left,)] = connection.execute(query, [customer_id]).fetchall()

@@ -20,6 +20,7 @@ from features.question import Question
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import Among, Between, Object
 from pipeline.event_store.ordered import ids, in_order, read
+from pipeline.event_store.revisions import superseding_sql
 from pipeline.event_store.store import TIME, EventStore, corrections
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.nights import midnight
@@ -129,9 +130,9 @@ class Events:
             f"where {self._known} and {theirs}), "
             f"others as (select {told} from {self._read(self._corrected, options)} "
             f"semi join own using (event_id) where {self._known} and not ({theirs})), "
-            "ranked as (select *, lead(known_time) over (partition by event_id order by known_time, deleted) as "
-            "replaced from (select * from own union all select * from others)) "
-            "select object, file_row_number from ranked join objects using (filename) where replaced is not null",
+            "revisions as (select * from own union all select * from others) "
+            f"select object, file_row_number from ({superseding_sql('revisions')}) join objects using (filename) "
+            "where superseded_time is not null",
             own,
         )
         place, number = (found[name].to_numpy() for name in ("object", "file_row_number"))

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.event_store.id_index import objects_with
+from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import ORDER, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.engine import literal, quoted, session
@@ -93,7 +94,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
         return f"create temp view versions as select *, false as corrects, false as repeated from {accepted}"
     # What comes late and is older than what is known was never the latest: it replaces nothing.
     outdated = "coalesce(said_time < known_time and said_time < max(said_time) over (partition by event_id), false)"
-    before = "over (partition by event_id, outdated order by known_time, is_new, deleted)"
+    before = in_order("event_id, outdated", tie="is_new")
     marked = f"""
         select * exclude (said_time), lag(event_id) {before} is not null and not outdated as corrects,
             outdated or coalesce(lag(row({said})) {before} = row({said}), false) as repeated
