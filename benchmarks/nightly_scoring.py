@@ -157,14 +157,12 @@ def _settings(folder: Path) -> Any:
 def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
     """One measured run. `before` carries the state to the end of the past and is measured by nobody."""
     from models import model_class
-    from models.recurrent.sequence_model import SequenceModel
     from pipeline.config.settings import Addresses, Paths
     from pipeline.training.registry import Version
 
     kind, what = name.split()
     settings = _settings(folder)
     model = model_class(MODELS[kind]).load(folder / kind)
-    assert isinstance(model, SequenceModel)
     version = Version(1, MODELS[kind], f"run-{kind}", START, settings.question.digest, {})
     if what == "bare":
         return _bare(settings, model, folder, bare)

@@ -4,18 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats, Labels
+from features.dataset import Dataset, Floats, Integers, Labels, Sequences
+from features.sequences.encoding import Standing
 from models.calibration import Calibration, Kind, factor_helps
 from models.numerics import held_out_labels, ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
 View = Literal["aggregates", "sequences"]
+Needs = Literal["history", "state", "aggregates"]
 Range = tuple[float, float] | tuple[int, int] | list[Any]  # from, to (both included), or the values there are
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -29,6 +31,28 @@ class Predictions:
     churn_probability: NDArray[np.float64]
     expected_purchases: NDArray[np.float64] | None = None
     expected_spend: NDArray[np.float64] | None = None
+
+
+class Stepper(Protocol):
+    """Carries the hidden states of many customers, `[customers, width]`, from event to event and asks them."""
+
+    width: int
+
+    def trace(self) -> None:
+        """Build the networks' functions ahead of the first call."""
+
+    def start(self, customers: int) -> NDArray[np.float32]:
+        """The states of customers without events."""
+
+    def advance(self, states: NDArray[np.float32], sequences: Sequences, previous: Integers) -> NDArray[np.float32]:
+        """The states after the events of `sequences`, whose history `i` is what customer `i` did since `states`; it may
+        be empty. `previous` [customers] is the time of the last event read before, NEVER where there is none.
+        """
+
+    def predict(self, states: NDArray[np.float32], standing: Standing, aggregates: pd.DataFrame | None) -> Predictions:
+        """Predictions for the customers of `states`, each at its own cutoff; `aggregates` where the model reads them.
+        All have at least one event.
+        """
 
 
 class Model(ABC):
@@ -55,6 +79,29 @@ class Model(ABC):
         self.parameters = {**self.defaults, **parameters}
         self.calibration: Calibration | None = None
         self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round, for those that have such
+
+    @property
+    def needs(self) -> Needs:
+        """What scoring must give: all events (`history`), the state that `stepper` carries, or `aggregates` and the
+        times of the last few events.
+        """
+        return "history" if "sequences" in self.views else "aggregates"
+
+    def stepper(self) -> Stepper | None:
+        """What carries the state of a fitted model that `needs` one, else None. Imports Keras."""
+        return None
+
+    def without_state(self) -> "Model | None":
+        """The same recipe, not fitted, with the recurrent state taken away; None for a model that is nothing without
+        it or has none.
+        """
+        return None
+
+    def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
+        """Predictions for `data` if the model reads `sequences` in place of the data's own, everything else known at
+        the cutoff staying as it is. None for a model that does not read events in order.
+        """
+        return None
 
     @classmethod
     def recipe_of(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:

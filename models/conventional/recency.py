@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats
-from models.base import Family, Model, OnEpoch, Predictions, View
+from models.base import Family, Model, Needs, OnEpoch, Predictions, View
 from models.numerics import observed_labels, ordered_by_horizon
 
 OUTCOMES = ("churn", "purchases", "spend")
@@ -22,6 +22,10 @@ class Recency(Model):
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("sequences",)
     seeded: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> Needs:
+        return "aggregates"
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels, days = observed_labels(train.labels), days_since_last_event(train)

@@ -6,7 +6,7 @@ labels, and neither to mend the other on the training examples. The mean of logi
 equal weights (Genest and Zidek, 1986).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from models.base import Family, View
 from models.recurrent.survival_gru import SurvivalGRU
@@ -20,3 +20,10 @@ class HybridGRU(SurvivalGRU):
     family: ClassVar[Family] = "hybrid"
     views: ClassVar[tuple[View, ...]] = ("aggregates", "sequences")
     defaults: ClassVar[dict[str, Any]] = {**SurvivalGRU.defaults, "with_state": True}
+
+    def without_state(self) -> Self:
+        """One network, however many the model averages: what is left is close to a straight line, and its networks
+        agree.
+        """
+        parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1}
+        return type(self)(self.horizons, self.seed, **parameters)

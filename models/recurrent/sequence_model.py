@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, Standing
 from features.sequences.gaps import Gaps
-from models.base import Family, Predictions, Range, View
+from models.base import Family, Needs, Predictions, Range, Stepper, View
 from models.networks.hinge_basis import Bends
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
@@ -74,10 +74,19 @@ class SequenceModel(NetworkModel):
             gaps=gaps,
         )
 
-    def reading(self, data: Dataset, sequences: Sequences) -> Predictions:
-        """What is predicted for `data` where the recurrent layer reads `sequences` instead of the data's own, while the
-        heads are told the same of the cutoff as ever.
-        """
+    @property
+    def needs(self) -> Needs:
+        # Without the state the heads still read the first event and the number of events from the history.
+        return "state" if self.has_state else "history"
+
+    def stepper(self) -> Stepper | None:
+        if not self.has_state:
+            return None
+        from models.recurrent.stepping import NetworkStepper
+
+        return NetworkStepper(self)
+
+    def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions:
         standing = Standing.of(data)
         reader = replace(
             self._reader(replace(data, sequences=sequences), None, training=False),
@@ -96,7 +105,7 @@ class SequenceModel(NetworkModel):
 
     @property
     def has_state(self) -> bool:
-        """Whether the heads read a customer's state, which `stepping.Stepper` can carry."""
+        """Whether the heads read the recurrent state."""
         return bool(self.parameters.get("with_state", True))
 
     def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":

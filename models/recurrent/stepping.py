@@ -27,7 +27,7 @@ STEPS_IN_A_PIECE = 250_000  # that are encoded together, about
 ASKED_AT_ONCE = 32_768
 
 
-class Stepper:
+class NetworkStepper:
     """The hidden states of many customers are one array, `[customers, width]`, single precision: a row holds what each
     of the model's networks remembers, one network after the other.
     """
@@ -38,20 +38,14 @@ class Stepper:
         self.width = sum(member.width for member in self._members)
 
     def trace(self) -> None:
-        """Trace the networks' functions, which the first to ask would else wait for."""
         for member in self._members:
             member.trace()
 
     def start(self, customers: int) -> Floats32:
-        """The states of customers of whom nothing was read."""
         return np.tile(np.concatenate([member.first for member in self._members]), (customers, 1))
 
     def advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
-        """The states after the events of `sequences`, whose history `i` is what customer `i` did since `states`; it may
-        hold none. `previous` [customers] is the time of the last event read before, NEVER where there is none.
-
-        The caller keeps BLAS to one thread: splitting such small products among cores costs more than it gains.
-        """
+        """The caller keeps BLAS to one thread: splitting such small products among cores costs more than it gains."""
         after = states.copy()
         ends = np.searchsorted(sequences.offsets, np.arange(STEPS_IN_A_PIECE, sequences.offsets[-1], STEPS_IN_A_PIECE))
         bounds = np.unique([0, *ends, len(states)]).tolist()
@@ -70,10 +64,7 @@ class Stepper:
                 after[rows, own] = member.advance(states[rows, own], steps, sequences.offsets[rows], lengths[rows])
         return after
 
-    def ask(self, states: Floats32, standing: Standing, aggregates: pd.DataFrame | None) -> Predictions:
-        """Predictions for the customers of `states`, each where it stands at its cutoff; `aggregates` where the model
-        reads them. All have at least one event.
-        """
+    def predict(self, states: Floats32, standing: Standing, aggregates: pd.DataFrame | None) -> Predictions:
         context = self._model.context(standing, aggregates)
         begin, answers = 0, []
         for member in self._members:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +25,9 @@ from features.aggregates.running import Running, place
 from features.sequences.encoding import NEVER
 from features.sequences.histories import Histories, starts_of_runs
 from features.sequences.recent import Recent
-from models.base import Model, Predictions
-from models.conventional.recency import Recency
+from models.base import Model, Predictions, Stepper
 from models.explanation.reasons import RHYTHM
 from models.recurrent.batches import Floats32
-from models.recurrent.sequence_model import SequenceModel
 from pipeline.config.settings import Settings
 from pipeline.event_store.night_events import Events, before, objects
 from pipeline.event_store.store import open_store
@@ -38,9 +36,6 @@ from pipeline.scoring.checkpoints import Generation, Plan
 from pipeline.scoring.query import Asked
 from pipeline.scoring.shard import Block, slices
 from pipeline.training.registry import Version
-
-if TYPE_CHECKING:
-    from models.recurrent.stepping import Stepper
 
 EVENTS_A_BLOCK = 1_500_000
 NOBODY = pa.array([], pa.string())
@@ -91,7 +86,7 @@ class Keeper:
         def say(block: Block) -> Answers:
             asked = Asked.of(block, cutoff, self._settings, self._store)
             aggregates = asked.aggregates if self._reads_sums else None
-            said = stepper.ask(block.states[asked.rows], asked.standing, aggregates)
+            said = stepper.predict(block.states[asked.rows], asked.standing, aggregates)
             return Answers(replace(asked, aggregates=None), said)  # which nobody asks for again
 
         return self._of_blocks(cutoff, say, on_block)
@@ -248,23 +243,9 @@ class Keeper:
         return Block.read(folder, number, self._categorical if whole else None)
 
 
-def has_state(model: Model) -> TypeGuard[SequenceModel]:
-    """Whether a model remembers what a customer did, so that it goes on from there."""
-    return isinstance(model, SequenceModel) and model.has_state
-
-
 @lru_cache(maxsize=1)  # its functions are traced once a process, not once a night
-def _stepper(model: Model) -> "Stepper | None":
-    if not has_state(model):
-        return None
-    from models.recurrent.stepping import Stepper  # which imports Keras
-
-    return Stepper(model)
-
-
-def reads_no_history(model: Model) -> bool:
-    """Whether a model reads aggregates, or how long a customer has been silent, and nothing else."""
-    return "sequences" not in model.views or isinstance(model, Recency)
+def _stepper(model: Model) -> Stepper | None:
+    return model.stepper()
 
 
 def _late(events: pa.Table, block: Block) -> pa.Array:

@@ -88,14 +88,14 @@ def answered(settings: Settings, champion: registry.Version, model: Model, cutof
     """A model with a state goes on from the carried one, and one that reads aggregates from the carried sums; every
     other reads the whole past.
     """
-    from pipeline.scoring.state_updater import Keeper, has_state, reads_no_history
+    from pipeline.scoring.state_updater import Keeper
 
-    if has_state(model):
+    if model.needs == "state":
         answers = Keeper(settings, champion, model).answers(cutoff)
         told = [[getattr(part.predictions, field.name) for part in answers] for field in fields(Predictions)]
         said = Predictions(*(np.concatenate(values) for values in told))
         return _together([part.asked for part in answers], said, cutoff)
-    if reads_no_history(model):
+    if model.needs == "aggregates":
         parts = Keeper(settings, champion, model).asked(cutoff)
         data = examples(parts, settings.question.horizons)
         # All at once: how a product of matrices is cut moves its last bits.

@@ -17,7 +17,6 @@ from models.base import Model, OnEpoch, Predictions
 from models.calibration import Calibration
 from models.evaluation.ablation import altered, with_own_histories
 from models.evaluation.metrics import example_log_loss
-from models.recurrent.sequence_model import SequenceModel
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.training.snapshot import SLICES, digest, slice_of
@@ -72,7 +71,7 @@ def fit_windows(
             tables.append(_predictions(seed, window, "test", test, model.predict(test)))
             if seed == 0:
                 asked_again += _altered(settings, window, model, test)
-                asked_again += _without_state(settings, window, name, model, (known, valid, calibrate, test))
+                asked_again += _without_state(settings, window, model, (known, valid, calibrate, test))
                 kept = model, known, test
     everything, predictions = np.concatenate(losses), pa.concat_tables(tables)
     if not model_class(name).seeded:
@@ -170,28 +169,24 @@ def known_digest(data: Dataset, meta: dict[str, Any]) -> str:
 
 
 def _altered(settings: Settings, window: int, model: Model, test: Dataset) -> list[pa.Table]:
-    if not isinstance(model, SequenceModel):
-        return []
     place = model.horizons.index(settings.question.primary)
     rows = np.unique(np.linspace(0, len(test) - 1, min(len(test), MOST_ALTERED)).astype(np.int64))
     part = with_own_histories(test.select(rows))
-    return [
-        _asked_again(window, what, rows, model.reading(part, sequences).churn_probability[:, place])
-        for what, sequences in altered(part, settings.run.seed)
-    ]
+    tables = []
+    for what, sequences in altered(part, settings.run.seed):
+        predictions = model.predict_reading(part, sequences)
+        if predictions is None:
+            break
+        tables.append(_asked_again(window, what, rows, predictions.churn_probability[:, place]))
+    return tables
 
 
-def _without_state(
-    settings: Settings, window: int, name: str, model: Model, slices: tuple[Dataset, ...]
-) -> list[pa.Table]:
-    """The same heads trained on the same examples without the state, for a model that can do without. Once, however
-    many networks the model averages: what is left is close to a straight line, and its seeds say the same.
-    """
-    if "with_state" not in model.parameters:
+def _without_state(settings: Settings, window: int, model: Model, slices: tuple[Dataset, ...]) -> list[pa.Table]:
+    """The same heads trained on the same examples without the state, for a model that can do without."""
+    bare = model.without_state()
+    if bare is None:
         return []
     known, valid, calibrate, test = slices
-    parameters = type(model).recipe_of(model.parameters) | {"with_state": False, "seeds": 1}
-    bare = recipe(settings, name, parameters)
     bare.fit(known, valid)
     calibrate_on(settings, bare, valid, calibrate)
     said = bare.predict(test).churn_probability[:, model.horizons.index(settings.question.primary)]

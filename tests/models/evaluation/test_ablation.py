@@ -57,7 +57,7 @@ def test_a_network_that_learnt_the_order_loses_by_its_shuffling():
     def loss(probability):
         return -np.log(np.where(test.labels.churn == 1, probability, 1 - probability)).mean()
 
-    found = {what: loss(model.reading(own, sequences).churn_probability) for what, sequences in altered(own, 3)}
-    assert model.reading(own, own.sequences).churn_probability == pytest.approx(said, abs=1e-6)
+    found = {what: loss(model.predict_reading(own, sequences).churn_probability) for what, sequences in altered(own, 3)}
+    assert model.predict_reading(own, own.sequences).churn_probability == pytest.approx(said, abs=1e-6)
     assert found["order shuffled"] > loss(said) + 0.3
     assert found["gaps removed"] < loss(said) + 0.05

@@ -31,13 +31,11 @@ def between(sequences: Sequences, history: Integers, begin: Integers, end: Integ
     ("name", "more"), [("simple_rnn", {}), ("lstm", {"seeds": 2}), ("survival_gru", {}), ("hybrid_gru", {"seeds": 2})]
 )
 def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
-    from models.recurrent.stepping import Stepper
-
     world = steady_world(customers=40, horizons=(28, 14))
     model = untrained(name, world, units=5, **more)
     data = world.select(world.cutoff == world.cutoff.max())
     sequences, customers = data.sequences, len(data)
-    random, stepper = np.random.default_rng(2), Stepper(model)
+    random, stepper = np.random.default_rng(2), model.stepper()
     states, previous, begin = stepper.start(customers), np.full(customers, NEVER), np.zeros(customers, np.int64)
     for share in (0.3, 0.3, 1.0):  # a customer may have no event in a part
         end = begin + np.floor((sequences.length - begin) * np.minimum(random.random(customers) + share, 1.0) * share)
@@ -45,7 +43,7 @@ def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
         states = stepper.advance(states, between(sequences, sequences.history, begin, end), previous)
         previous = np.where(end > 0, sequences.event_time[sequences.offsets[sequences.history] + end - 1], NEVER)
         begin = end
-    said, whole = stepper.ask(states, Standing.of(data), data.aggregates), model.predict(data)
+    said, whole = stepper.predict(states, Standing.of(data), data.aggregates), model.predict(data)
     assert states.shape == (customers, stepper.width)
     assert whole.churn_probability.std() > 0
     assert said.expected_spend is not None

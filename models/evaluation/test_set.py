@@ -1,0 +1,49 @@
+"""The examples that every model of a comparison is tested on, and what happened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Window:
+    """One forward test period: from its first cutoff until the horizon of its last one closes."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """A row is an example and a seed: all examples of the first seed, then the same examples of the next. `digest` is
+    that of the examples. Churn, purchases and spend are within the primary horizon, all observed.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest would collect a class of this name
+
+    question_digest: str
+    digest: str
+    windows: tuple[Window, ...]  # oldest first
+    window: NDArray[np.int64]  # [rows], position in `windows`
+    seed: NDArray[np.int64]  # [rows], counted from 0
+    customer_id: NDArray[np.object_]  # [rows], strings
+    cutoff: NDArray[np.int64]  # [rows], microseconds since 1970 in UTC
+    labels: NDArray[np.float64]  # [rows], 1 where the customer churned
+    values: Mapping[str, NDArray[np.float64]]  # purchases and spend -> [rows]
+
+    @property
+    def seeds(self) -> int:
+        return int(self.seed.max()) + 1 if len(self.seed) else 1
+
+    @property
+    def examples(self) -> int:
+        """How many rows each seed has."""
+        return int((self.seed == 0).sum())
+
+    def of_examples(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """[rows] from [examples]: the same for every seed."""
+        return np.tile(values, self.seeds)
