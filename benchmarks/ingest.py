@@ -171,14 +171,14 @@ def _ours(folder: Path) -> dict[str, float]:
     from pipeline.config.settings import load_settings
     from pipeline.runtime.nights import DAY as A_DAY
     from pipeline.runtime.nights import Night, midnight
-    from pipeline.serving.database import engine
+    from pipeline.serving.database import open_predictions
     from pipeline.steps.extract import extract
     from pipeline.steps.load import load
     from pipeline.steps.validate import validate
 
     shutil.rmtree(folder / "var", ignore_errors=True)
     settings = load_settings(folder / "recur.toml")
-    engine(settings)
+    open_predictions(settings.predictions, settings.root).engine()
     night = Night(midnight(DAY), midnight(DAY) + A_DAY)
     seconds = {}
     for step in (extract, validate, load):

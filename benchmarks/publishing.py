@@ -22,9 +22,9 @@ from sqlalchemy import delete, text
 
 from benchmarks.support import results
 from pipeline.config.settings import Addresses, Settings
-from pipeline.serving import database
 from pipeline.serving.tables import night, prediction
 from pipeline.steps.publish import publish
+from tests.support.published import predictions_of
 from tests.support.worlds.published_world import leave_scores, night_of
 
 CUSTOMERS, ROUNDS = 100_000, 5
@@ -61,24 +61,24 @@ def _measured(settings: Settings, customers: int, rounds: int) -> tuple[list[flo
         publish(settings, night_of(number))
         wall, own = time.perf_counter() - wall, time.process_time() - own
         rows = _rows(settings, number)
-        with database.writing(settings) as connection:
+        with predictions_of(settings).writing() as connection:
             connection.execute(delete(prediction).where(prediction.c.score_date == night_of(number).score_date))
         began = time.perf_counter()
-        with database.writing(settings) as connection:
+        with predictions_of(settings).writing() as connection:
             rows.to_sql("prediction", connection, if_exists="append", index=False, dtype=types, chunksize=20_000)
         peer = time.perf_counter() - began
         if number:  # the first night has none before it to change from
             ours.append(customers / wall)
             cpu.append(customers / own)
             theirs.append(customers / peer)
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         for table in (prediction, night):
             connection.execute(delete(table))
     return ours, theirs, cpu
 
 
 def _rows(settings: Settings, number: int) -> pd.DataFrame:
-    with database.reading(settings) as connection:
+    with predictions_of(settings).reading() as connection:
         day = night_of(number).score_date
         rows = pd.read_sql(
             text("select * from prediction where score_date = :day"), connection, params={"day": str(day)}

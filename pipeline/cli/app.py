@@ -126,7 +126,8 @@ def query(
     """
     from pipeline.cli import console as screens
     from pipeline.cli.output import write_csv, write_json
-    from pipeline.serving.query import query as ask
+    from pipeline.serving.database import open_predictions
+    from pipeline.serving.query import query as run_query
     from pipeline.serving.views import VIEWS
 
     settings = settings_of(context)
@@ -134,7 +135,7 @@ def query(
         columns = ["view", "column", "meaning"]
         rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
     else:
-        columns, rows = ask(settings, sql)
+        columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql)
     if form is QueryFormat.csv:
         write_csv(sys.stdout, columns, rows)
     elif form is QueryFormat.json:

@@ -126,13 +126,15 @@ def _engine(settings: Settings) -> str:
 def _predictions(settings: Settings) -> str:
     from sqlalchemy import delete
 
-    from pipeline.serving import database, tables
+    from pipeline.serving import tables
+    from pipeline.serving.database import open_predictions
 
-    with database.writing(settings) as connection:  # taking the lock and matching no row writes nothing
+    predictions = open_predictions(settings.predictions, settings.root)
+    with predictions.writing() as connection:  # taking the lock and matching no row writes nothing
         connection.execute(delete(tables.quarantine).where(tables.quarantine.c.reason.is_(None)))
-    nights = database.published_nights(settings)
+    nights = predictions.published_nights()
     held = f"{len(nights)} nights published, the last {nights[-1]}" if nights else "nothing published yet"
-    return f"{database.in_words(database.url(settings))}: {held}"
+    return f"{predictions}: {held}"
 
 
 def _models(settings: Settings) -> str:

@@ -102,9 +102,9 @@ def print_review(settings: Settings, screen: "Console") -> None:
     """
     from sqlalchemy import text
 
-    from pipeline.serving.database import reading
+    from pipeline.serving.database import open_predictions
 
-    with reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         rows = connection.execute(
             text(
                 "select r.score_date, r.horizon_days, r.metric, r.value, r.low, r.high, r.customers, r.model_name "
@@ -185,9 +185,9 @@ def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
     from sqlalchemy import text
 
     from pipeline.cli.console import figure
-    from pipeline.serving.database import reading
+    from pipeline.serving.database import open_predictions
 
-    with reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         rows = connection.execute(
             text(
                 "select customer_id, score_date, horizon_days, churn_probability, risk_change, days_since_last_event, "

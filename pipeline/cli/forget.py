@@ -15,6 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.paths import atomically
 from pipeline.runtime.stale_files import sweep_below
+from pipeline.serving.database import open_predictions
 
 Eraser = Callable[[Settings, str], int]
 
@@ -41,7 +42,9 @@ ERASERS: dict[str, Eraser] = {
     "scored": _from_files("scored"),
     "carried": _by("pipeline.scoring.erasure"),  # once the events are gone
     "snapshots": _by("pipeline.training.snapshot"),
-    "predictions": _by("pipeline.serving.database"),
+    "predictions": lambda settings, customer_id: open_predictions(settings.predictions, settings.root).erase(
+        customer_id
+    ),
     "published": _by("pipeline.serving.exports"),
 }
 """Every place that holds something of a customer, in the way of the data, with what erases one from it and returns how
@@ -54,7 +57,8 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     go where they contain the customer's id. `pipeline_runs` keeps that it was done and of how many rows, not of whom.
     Doing it again removes nothing; after a kill, doing it again removes what is left.
     """
-    with recorded(settings, "forget", None) as figures, settings.state.alone("night"):
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "forget", None) as figures, settings.state.alone("night"):
         for folder in {settings.var, settings.events}:
             sweep_below(folder)
         removed = {place: erase(settings, customer_id) for place, erase in ERASERS.items()}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -35,20 +35,20 @@ def run(settings: Settings, until: date | None = None) -> None:
     Raises the first failed task's RecurError, which names the night and the task; the next run begins there.
     """
     from pipeline.cli.closing_report import print_report
-    from pipeline.monitoring.step_record import record_job
+    from pipeline.monitoring.step_record import StepRun
+    from pipeline.serving.database import open_predictions
 
-    began, clock = datetime.now(UTC), time.monotonic()
+    job, predictions = StepRun("run"), open_predictions(settings.predictions, settings.root)
     nights = pending_nights(settings, until)
-    last = nights[-1].date() if nights else None
+    job.score_date = nights[-1].date() if nights else None
     try:
         if nights:
             _work_through(settings, nights)
     except BaseException as error:
-        message = str(error) or type(error).__name__
-        with suppress(Exception):  # the job's own failure is the one to tell
-            record_job(settings, began, time.monotonic() - clock, "failed", message, last)
+        with suppress(Exception):  # the job's own failure is the one to report
+            job.write(predictions, "failed", str(error) or type(error).__name__)
         raise
-    record_job(settings, began, time.monotonic() - clock, "done", None, last)
+    job.write(predictions, "done", None)
     print_report(settings)
 
 
@@ -57,7 +57,7 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
     it was not published or a training is due as of it (a run that stopped half-way; a question that changed).
     """
     from pipeline.event_store.store import open_store
-    from pipeline.serving.database import published_nights
+    from pipeline.serving.database import open_predictions
     from pipeline.sources import first_night, last_closed
 
     first, end = first_night(settings), last_closed(settings)
@@ -69,7 +69,8 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
     if not loaded:
         return _days(first, end)
     last = max(loaded)
-    return [last] * _unfinished(settings, last, published_nights(settings)) + _days(max(last + DAY, first), end)
+    published = open_predictions(settings.predictions, settings.root).published_nights()
+    return [last] * _unfinished(settings, last, published) + _days(max(last + DAY, first), end)
 
 
 def _unfinished(settings: Settings, cutoff: datetime, published: list[date]) -> bool:
@@ -107,7 +108,7 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
 
 def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
     from pipeline.event_store.store import open_store
-    from pipeline.serving.database import published_nights
+    from pipeline.serving.database import open_predictions
 
     again = cutoff.date() in open_store(settings).nights()
     if not again:
@@ -117,7 +118,7 @@ def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
 
     if training_due(settings, cutoff):
         runner.run(TRAINING, cutoff)
-        again = again or cutoff.date() not in published_nights(settings)
+        again = again or cutoff.date() not in open_predictions(settings.predictions, settings.root).published_nights()
     if again:
         runner.run(NIGHTLY, cutoff)
 

@@ -23,7 +23,7 @@ from sqlalchemy import delete, insert, select
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.nights import Night
-from pipeline.serving import database
+from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import prediction as predictions
 from pipeline.serving.tables import watched
 from pipeline.training import registry
@@ -45,7 +45,7 @@ def watch(settings: Settings, night: Night) -> None:
         predictions.c.horizon_days == settings.question.primary
     )
     columns = (predictions.c.customer_id, predictions.c.churn_probability)
-    with database.reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         scored = connection.execute(select(*columns).where(of_the_night).order_by(columns[0])).tuples().all()
     champion = registry.champion(settings) if scored else None
     if champion is None:
@@ -62,7 +62,7 @@ def watch(settings: Settings, night: Night) -> None:
         {"kind": DRIFT, "name": name, "value": _known(value), "reference": settings.review.max_drift}
         for name, value in _drift(settings, night, champion, probability, customers).items()
     ]
-    with database.writing(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).writing() as connection:
         connection.execute(delete(watched).where(watched.c.score_date == night.score_date))
         connection.execute(insert(watched), [{"score_date": night.score_date, **row} for row in rows])
 
@@ -79,7 +79,7 @@ def promised_intervals(
     from pipeline.serving.tables import comparison_metric as metrics
 
     of_it = (metrics.c.cutoff == champion.trained_until.date()) & (metrics.c.model_name == champion.recipe)
-    with database.reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         rows = connection.execute(select(metrics.c.metric, metrics.c.value, metrics.c.low, metrics.c.high).where(of_it))
         return {metric: (value, low, high) for metric, value, low, high in rows}
 

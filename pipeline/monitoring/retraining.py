@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, insert, select
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.nights import DAY, Night, midnight
-from pipeline.serving import database
+from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import review as reviews
 from pipeline.serving.tables import upkeep as decisions
@@ -32,7 +32,7 @@ def decide_upkeep(settings: Settings, night: Night) -> "Upkeep":
     champion = registry.champion(settings)
     if champion is None:
         return Upkeep("fine", "no champion reigns yet")
-    with database.reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         seen = connection.execute(
             select(watched.c.kind, watched.c.name, watched.c.value).where(watched.c.score_date == night.score_date)
         ).all()
@@ -45,7 +45,7 @@ def decide_upkeep(settings: Settings, night: Night) -> "Upkeep":
         settings.review.max_drift,
         settings.review.tolerance,
     )
-    with database.writing(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).writing() as connection:
         connection.execute(delete(decisions).where(decisions.c.score_date == night.score_date))
         connection.execute(
             insert(decisions).values(
@@ -76,7 +76,7 @@ def retraining_asked(settings: Settings, since: datetime) -> bool:
     """Whether the last decision asks for a training, and was made at least `question.cutoff_every` days after the one
     that ended at `since`: what a gate has just refused is not tried again every night.
     """
-    with database.reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         last = connection.execute(
             select(decisions.c.score_date, decisions.c.decision).order_by(decisions.c.score_date.desc()).limit(1)
         ).first()
@@ -96,7 +96,7 @@ def _realised(settings: Settings, champion: registry.Version, night: Night) -> "
         & (reviews.c.score_date <= night.score_date)
     )
     joined = reviews.join(nights, nights.c.score_date == reviews.c.score_date)
-    with database.reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         day = connection.scalar(select(func.max(reviews.c.score_date)).select_from(joined).where(own))
         rows = connection.execute(
             select(reviews.c.metric, reviews.c.value, reviews.c.low, reviews.c.high).where(

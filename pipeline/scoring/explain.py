@@ -58,14 +58,14 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
 def _history(settings: Settings, customer_id: str) -> list[dict[str, Any]]:
     from sqlalchemy import text
 
-    from pipeline.serving.database import reading
+    from pipeline.serving.database import open_predictions
 
     statement = text(
         "select score_date, churn_probability, risk_percentile, risk_band, risk_change, reasons, model_name, "
         "model_version from prediction_history where customer_id = :customer and horizon_days = :horizon "
         "order by score_date desc"
     )
-    with reading(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
         rows = connection.execute(statement, {"customer": customer_id, "horizon": settings.question.primary})
         return [dict(row) for row in rows.mappings()]
 

@@ -1,11 +1,12 @@
 """The predictions store: one SQLAlchemy address, SQLite in WAL mode or PostgreSQL, with its tables and views made once.
 
-`reading` and `writing` are the only ways in. A writer on SQLite takes the lock when it begins, so that it waits for
-another writer instead of failing half-way; readers see the last commit and wait for nobody.
+`PredictionsStore.reading` and `.writing` are the only ways in. A writer on SQLite takes the lock when it begins, so
+that it waits for another writer instead of failing half-way; readers see the last commit and wait for nobody.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
@@ -35,142 +35,151 @@ from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
 _ADVISORY_LOCK = 7_261_378
+_FIX = "check addresses.predictions and paths.var in recur.toml"
 _engines: dict[str, Engine] = {}
 
 
-def url(settings: Settings) -> URL:
-    """The store's address, its driver named and a relative SQLite path read against the configuration's folder.
-    Raises ConfigurationError, which shows no password.
-    """
-    mend = "write sqlite:////folder/predictions.db or postgresql+psycopg://user:password@host/database"
-    try:
-        address = make_url(settings.predictions)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(f"addresses.predictions is no database address: {mend}") from None
-    backend = address.get_backend_name()
-    if backend == "postgresql":
-        return address.set(drivername="postgresql+psycopg")
-    if backend != "sqlite" or address.database in (None, "", ":memory:"):
-        raise ConfigurationError(f"addresses.predictions: {in_words(address)} cannot hold predictions: {mend}")
-    return address.set(database=str((settings.root / str(address.database)).resolve()))
+@dataclass(frozen=True)
+class PredictionsStore:
+    """The store at one address. What the database refuses is a RecurError of one line, which shows no password."""
 
+    address: URL
 
-def in_words(address: URL) -> str:
-    """An address without its password."""
-    return address.render_as_string(hide_password=True)
+    def __str__(self) -> str:
+        """The address without its password."""
+        return self.address.render_as_string(hide_password=True)
 
+    @property
+    def on_postgresql(self) -> bool:
+        return self.address.get_backend_name() == "postgresql"
 
-def engine(settings: Settings) -> Engine:
-    """The store's engine, with every table and view in place. Raises RecurError where it cannot be reached."""
-    address = url(settings)
-    key = address.render_as_string(hide_password=False)
-    if key not in _engines:
-        made = _sqlite(address) if address.get_backend_name() == "sqlite" else _postgresql(address)
-        with _in_words_of(made):
-            _make_schema(made)
-        _engines[key] = made
-    return _engines[key]
+    def engine(self) -> Engine:
+        """One engine an address and process, with every table and view in place."""
+        key = self.address.render_as_string(hide_password=False)
+        if key not in _engines:
+            made = _postgresql(self.address) if self.on_postgresql else _sqlite(self.address)
+            with self._in_words(made):
+                _make_schema(made)
+            _engines[key] = made
+        return _engines[key]
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the store throughout, and keeps nothing."""
+        engine = self.engine()
+        with self._in_words(engine), engine.connect() as connection:
+            if self.on_postgresql:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield connection
 
-@contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
-    """A connection that sees one state of the store throughout, and keeps nothing."""
-    store = engine(settings)
-    with _in_words_of(store), store.connect() as connection:
-        if store.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        yield connection
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: all of the block is kept, or, where it raises, none."""
+        engine = self.engine()
+        with self._in_words(engine), _writer(engine) as connection:
+            yield connection
 
+    def published_nights(self) -> list[date]:
+        """The score dates of every published night, ascending."""
+        with self.reading() as connection:
+            return list(connection.scalars(select(tables.night.c.score_date).order_by(tables.night.c.score_date)))
 
-@contextmanager
-def writing(settings: Settings) -> Iterator[Connection]:
-    """One transaction: all of the block is kept, or, where it raises, none."""
-    store = engine(settings)
-    with _in_words_of(store), _writer(store) as connection:
-        yield connection
+    def write_quarantine(self, night: Night, counts: Mapping[str, int]) -> None:
+        """The quarantined rows of `night` by reason, in the place of those of an earlier run of that night."""
+        rows = [
+            {"score_date": night.score_date, "reason": reason, "row_count": int(count)}
+            for reason, count in sorted(counts.items())
+            if count
+        ]
+        with self.writing() as connection:
+            connection.execute(delete(tables.quarantine).where(tables.quarantine.c.score_date == night.score_date))
+            if rows:
+                connection.execute(insert(tables.quarantine), rows)
 
-
-def published_nights(settings: Settings) -> list[date]:
-    """The score dates of every published night, ascending."""
-    with reading(settings) as connection:
-        return list(connection.scalars(select(tables.night.c.score_date).order_by(tables.night.c.score_date)))
-
-
-def write_quarantine(settings: Settings, night: Night, counts: Mapping[str, int]) -> None:
-    """What `night` set aside, as rows by reason, in the place of what an earlier run of that night wrote."""
-    rows = [
-        {"score_date": night.score_date, "reason": reason, "row_count": int(count)}
-        for reason, count in sorted(counts.items())
-        if count
-    ]
-    with writing(settings) as connection:
-        connection.execute(delete(tables.quarantine).where(tables.quarantine.c.score_date == night.score_date))
-        if rows:
-            connection.execute(insert(tables.quarantine), rows)
-
-
-def write_comparison(settings: Settings, cutoff: datetime, comparison: Mapping[str, Any]) -> None:
-    """The comparison made at `cutoff`, given as the object that `recur compare --format json` prints, in the place of
-    an earlier one of that cutoff.
-    """
-    day = cutoff.date()
-    rows = [
-        {
-            "cutoff": day,
-            "model_name": model["name"],
-            "family": model["family"],
-            "run_id": model["run_id"],
-            "fit_seconds": model["fit_seconds"],
-            "predict_customers_per_second": model["predict_customers_per_second"],
-            "metric": metric,
-            **{end: interval[end] for end in ("value", "low", "high")},
-        }
-        for model in comparison["models"]
-        for metric, interval in model["metrics"].items()
-    ]
-    with writing(settings) as connection:
-        connection.execute(delete(tables.comparison).where(tables.comparison.c.cutoff == day))
-        connection.execute(
-            insert(tables.comparison).values(
-                cutoff=day,
-                question_digest=comparison["question_digest"],
-                test_digest=comparison["test_digest"],
-                decision=comparison["verdict"]["decision"],
-                verdict=comparison["verdict"]["sentence"],
-                compared_at=datetime.now(UTC),
+    def write_comparison(self, cutoff: datetime, comparison: Mapping[str, Any]) -> None:
+        """The comparison made at `cutoff`, as `recur compare --format json` prints it, in the place of an earlier one
+        of that cutoff.
+        """
+        day = cutoff.date()
+        rows = [
+            {
+                "cutoff": day,
+                "model_name": model["name"],
+                "family": model["family"],
+                "run_id": model["run_id"],
+                "fit_seconds": model["fit_seconds"],
+                "predict_customers_per_second": model["predict_customers_per_second"],
+                "metric": metric,
+                **{end: interval[end] for end in ("value", "low", "high")},
+            }
+            for model in comparison["models"]
+            for metric, interval in model["metrics"].items()
+        ]
+        with self.writing() as connection:
+            connection.execute(delete(tables.comparison).where(tables.comparison.c.cutoff == day))
+            connection.execute(
+                insert(tables.comparison).values(
+                    cutoff=day,
+                    question_digest=comparison["question_digest"],
+                    test_digest=comparison["test_digest"],
+                    decision=comparison["verdict"]["decision"],
+                    verdict=comparison["verdict"]["sentence"],
+                    compared_at=datetime.now(UTC),
+                )
             )
-        )
-        connection.execute(insert(tables.comparison_metric), rows)
+            connection.execute(insert(tables.comparison_metric), rows)
 
-
-def erase(settings: Settings, customer_id: str) -> int:
-    """Removes every prediction of `customer_id` and returns how many there were. The table is written anew, since what
-    was freed earlier, as by nights that were published again, may still hold them; on SQLite the write-ahead log is
-    then emptied. PostgreSQL's own log and backups are its administrator's. Raises RecurError where a reader holds on to
-    an earlier state.
-    """
-    with writing(settings) as connection:
-        of_customer = tables.prediction.c.customer_id == customer_id
-        rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
-    store = engine(settings)
-    if store.dialect.name == "postgresql":
-        apart = store.execution_options(isolation_level="AUTOCOMMIT")
-        with _in_words_of(store), apart.connect() as connection:
-            connection.exec_driver_sql("VACUUM FULL prediction")
+    def erase(self, customer_id: str) -> int:
+        """Removes every prediction of `customer_id`; returns how many there were. Then rewrites the whole table, since
+        its free pages may still hold older rows, and on SQLite empties the write-ahead log. PostgreSQL's own log and
+        backups are its administrator's. Raises RecurError where a reader holds on to an earlier state.
+        """
+        with self.writing() as connection:
+            of_customer = tables.prediction.c.customer_id == customer_id
+            rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
+        engine = self.engine()
+        if self.on_postgresql:
+            autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+            with self._in_words(engine), autocommit.connect() as connection:
+                connection.exec_driver_sql("VACUUM FULL prediction")
+            return rows
+        with self._in_words(engine), engine.connect().execution_options(recur_autocommit=True) as connection:
+            connection.exec_driver_sql("VACUUM")
+            [(busy, *_)] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if busy:
+            raise RecurError(f"a reader of {self} still holds an earlier state: close what reads it, and do this again")
         return rows
-    with _in_words_of(store), store.connect().execution_options(recur_autocommit=True) as connection:
-        connection.exec_driver_sql("VACUUM")
-        [(busy, *_)] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    if busy:
-        raise RecurError(
-            f"a reader of {in_words(store.url)} still holds an earlier state: close what reads it, and do this again"
-        )
-    return rows
+
+    @contextmanager
+    def _in_words(self, engine: Engine) -> Iterator[None]:
+        """Errors of the database as one line. `bulk` calls the driver itself, whose errors arrive as they are."""
+        try:
+            yield
+        except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+            reason = " ".join(str(getattr(error, "orig", error)).split())
+            raise RecurError(f"the predictions database {self} cannot be used: {reason}: {_FIX}") from error
+
+
+def open_predictions(address: str, root: Path) -> PredictionsStore:
+    """The store at `address`, its driver named and a relative SQLite path read against `root`; nothing is connected
+    yet. Raises ConfigurationError, which shows no password.
+    """
+    fix = "write sqlite:////folder/predictions.db or postgresql+psycopg://user:password@host/database"
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"addresses.predictions is no database address: {fix}") from None
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        return PredictionsStore(url.set(drivername="postgresql+psycopg"))
+    if backend != "sqlite" or url.database in (None, "", ":memory:"):
+        raise ConfigurationError(f"addresses.predictions: {PredictionsStore(url)} cannot hold predictions: {fix}")
+    return PredictionsStore(url.set(database=str((root / str(url.database)).resolve())))
 
 
 @contextmanager
-def _writer(store: Engine) -> Iterator[Connection]:
-    with store.connect().execution_options(recur_writes=True) as connection, connection.begin():
+def _writer(engine: Engine) -> Iterator[Connection]:
+    with engine.connect().execution_options(recur_writes=True) as connection, connection.begin():
         yield connection
 
 
@@ -179,7 +188,7 @@ def _sqlite(address: URL) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RecurError(f"the folder {path.parent} cannot be made: {error.strerror}: {_MEND}") from None
+        raise RecurError(f"the folder {path.parent} cannot be made: {error.strerror}: {_FIX}") from None
     # Without a pool no connection outlives its block, so none is carried over a fork into an Airflow task.
     made = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
 
@@ -203,15 +212,15 @@ def _postgresql(address: URL) -> Engine:
     return create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 10})
 
 
-def _make_schema(store: Engine) -> None:
+def _make_schema(engine: Engine) -> None:
     """Every table and view, and on PostgreSQL their comments, unless the store holds just these already."""
     current = digest()
-    with store.connect() as connection:
+    with engine.connect() as connection:
         if inspect(connection).has_table("schema_version"):
             known = connection.scalars(select(tables.schema_version.c.digest)).all()
             if known == [current]:
                 return
-    with _writer(store) as connection:
+    with _writer(engine) as connection:
         postgresql = connection.dialect.name == "postgresql"
         if postgresql:
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
@@ -253,18 +262,3 @@ def _count_bands_of_an_earlier_recur(connection: Connection) -> None:
 def _comment(connection: Connection, of: str, words: str) -> None:
     literal = "'" + words.replace("'", "''").replace("%", "%%") + "'"
     connection.exec_driver_sql(f"comment on {of} is {literal}")
-
-
-_MEND = "check addresses.predictions and paths.var in recur.toml"
-
-
-@contextmanager
-def _in_words_of(store: Engine) -> Iterator[None]:
-    """What the database refuses, as one line that names its address without the password. `bulk` speaks to the driver
-    itself, whose errors come as they are.
-    """
-    try:
-        yield
-    except (DBAPIError, store.dialect.loaded_dbapi.Error) as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())
-        raise RecurError(f"the predictions database {in_words(store.url)} cannot be used: {reason}: {_MEND}") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.serving import database
+from pipeline.serving.database import open_predictions
 from pipeline.serving.pages import sign_in
 from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
@@ -84,12 +84,10 @@ def command(settings: Settings, port: int, host: str = "127.0.0.1", behind_loopb
             f"the pages on {host} could be read by anyone who reaches it: set {sign_in.VARIABLE} in the environment, "
             "or serve them on 127.0.0.1"
         )
-    address = database.engine(settings).url
-    if address.get_backend_name() != "sqlite":
-        raise RecurError(
-            f"Datasette reads SQLite, and the predictions are at {database.in_words(address)}: use its tools"
-        )
-    path = Path(str(address.database))
+    predictions = open_predictions(settings.predictions, settings.root)
+    if predictions.on_postgresql:
+        raise RecurError(f"Datasette reads SQLite, and the predictions are at {predictions}: use its tools")
+    path = Path(str(predictions.engine().url.database))
     folder = settings.var / "datasette"
     folder.mkdir(parents=True, exist_ok=True)
     description = folder / "metadata.json"

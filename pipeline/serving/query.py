@@ -9,16 +9,15 @@ from urllib.parse import quote
 
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.serving import database
+from pipeline.serving.database import BUSY_SECONDS, PredictionsStore
 from pipeline.serving.views import VIEWS
 
 _DATABASE_OWN = {"sqlite_master", "sqlite_schema"}
 _FIXED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 
 
-def query(settings: Settings, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def query(store: PredictionsStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and rows of one SELECT over the views.
 
     SQLite is opened with `mode=ro` and `query_only`, and an authorizer lets a statement read the views and nothing
@@ -27,9 +26,9 @@ def query(settings: Settings, sql: str) -> tuple[list[str], list[tuple[Any, ...]
     """
     if not sql.strip().rstrip(";").strip():
         raise _refusal("it is empty")
-    if database.url(settings).get_backend_name() == "postgresql":
-        return _on_postgresql(settings, sql)
-    return _on_sqlite(Path(str(database.url(settings).database)), sql)
+    if store.on_postgresql:
+        return _on_postgresql(store, sql)
+    return _on_sqlite(Path(str(store.address.database)), sql)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -37,7 +36,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise RecurError(f"there are no predictions yet at {path}: run `make run`, or `recur run`")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=database.BUSY_SECONDS)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.Error as error:
@@ -70,11 +69,11 @@ def _views_alone(action: int, first: str | None, second: str | None, _schema: st
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _on_postgresql(settings: Settings, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def _on_postgresql(store: PredictionsStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     import psycopg
 
     try:
-        with database.reading(settings) as connection:
+        with store.reading() as connection:
             connection.exec_driver_sql("select 1")  # begins the transaction, read-only, before the user's statement
             driver: Any = connection.connection.driver_connection
             with driver.cursor() as cursor:

@@ -19,7 +19,7 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
-from pipeline.serving.database import write_comparison
+from pipeline.serving.database import open_predictions
 from pipeline.training import tracking
 from pipeline.training.ablations import with_changes
 from pipeline.training.evidence import Evidence, read_evidence, windows
@@ -39,7 +39,8 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 
     Raises RecurError where a model's result is missing or is of other test examples.
     """
-    with recorded(settings, "compare", Night(None, cutoff)) as figures:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "compare", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
         evidence = read_evidence(settings, cutoff)
         try:
@@ -63,7 +64,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
-        write_comparison(settings, cutoff, comparison)
+        predictions.write_comparison(cutoff, comparison)
         pictures = {name: _drawn(figure) for name, figure in _figures(comparison, evidence).items()}
         page = comparison_report(settings, data, meta, comparison, evidence, pictures)
         with paths.atomically(folder / REPORT) as file:

@@ -8,6 +8,7 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night
+from pipeline.serving.database import open_predictions
 from pipeline.sources import open_source
 
 
@@ -19,7 +20,8 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
     else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is what the source
     holds of it today.
     """
-    with recorded(settings, "extract", night) as figures, settings.state.alone("night"):
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "extract", night) as figures, settings.state.alone("night"):
         source = open_source(settings)
         closed = source.span()[1]
         if night.end > closed:

@@ -11,6 +11,7 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
+from pipeline.serving.database import open_predictions
 
 KNOWN_BY_THE_SOURCE = """
     case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
@@ -27,9 +28,8 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
     it says the same. Loading a night twice makes the same bytes. Raises RecurError where the night was not validated,
     and where a row would be lost or gained.
     """
-    from pipeline.serving.database import write_quarantine
-
-    with recorded(settings, "load", night) as figures, settings.state.alone("night"):
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "load", night) as figures, settings.state.alone("night"):
         accepted, quarantine = settings.state.accepted(night), settings.state.quarantine(night)
         for file in (accepted, quarantine, settings.state.staged(night)):
             if not file.exists():
@@ -53,7 +53,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
             columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
             events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
             store.write(night.score_date, events.to_arrow_reader(), int(corrections))
-        write_quarantine(settings, night, by_reason)
+        predictions.write_quarantine(night, by_reason)
         _forget_old_nights(settings, store)
         outcome = {
             "rows_read": read,

@@ -22,6 +22,7 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
+from pipeline.serving.database import open_predictions
 from pipeline.steps.compare import COMPARISON
 from pipeline.training import registry, tracking
 from pipeline.training.evidence import Evidence, read_evidence, test_rows
@@ -51,7 +52,8 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 
     Epochs, rounds and the calibration are those that the splits found. Gives `promoted, version, recipe, reasons`.
     """
-    with recorded(settings, "promote", Night(None, cutoff)) as figures:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "promote", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
         if not (settings.state.snapshot(cutoff) / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")

@@ -15,8 +15,9 @@ from pipeline.event_store.store import loaded_nights
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.serving import database, exports
+from pipeline.serving import exports
 from pipeline.serving.bulk import append, read
+from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import band as bands
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
@@ -31,14 +32,15 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
     """Publishes what `score` left for `night`; gives rows_scored and rows_published. Raises NothingToDo where the night
     has no scores, and RecurError where they are not what one model said of one question.
     """
-    with recorded(settings, "publish", night) as figures:
+    store = open_predictions(settings.predictions, settings.root)
+    with recorded(store, settings.state, "publish", night) as figures:
         from datetime import UTC, datetime
 
         path = settings.state.scored(night)
         if not path.exists():
             raise NothingToDo(f"{night.name} has no scores to publish: there was no champion to make them")
         scores = ranked(_read(path), settings.serving.high_share, settings.serving.medium_share)
-        with database.writing(settings) as connection:
+        with store.writing() as connection:
             scores["risk_change"] = _change(connection, _neighbour(connection, night.score_date, earlier=True), scores)
             for table in (predictions, nights):
                 connection.execute(delete(table).where(table.c.score_date == night.score_date))

@@ -14,7 +14,7 @@ from pipeline.monitoring.realised import Outcomes, outcomes
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night, midnight
-from pipeline.serving import database
+from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.serving.tables import band as bands
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import prediction as predictions
@@ -41,12 +41,13 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
     from pipeline.monitoring.drift import watch
     from pipeline.monitoring.retraining import decide_upkeep
 
-    with recorded(settings, "review", night) as figures:
-        with database.reading(settings) as connection:
+    store = open_predictions(settings.predictions, settings.root)
+    with recorded(store, settings.state, "review", night) as figures:
+        with store.reading() as connection:
             unreviewed = waiting(connection)
         closed = [(day, horizon) for day, horizon in unreviewed if _end(settings, day, horizon) <= night.cutoff]
         for day, horizon in closed:
-            _review_one(settings, night, day, horizon)
+            _review_one(settings, store, night, (day, horizon))
         watch(settings, night)
         upkeep = decide_upkeep(settings, night)
         figures["message"] = f"{upkeep.decision}: {upkeep.why}"
@@ -74,8 +75,9 @@ def waiting(connection: Connection) -> list[tuple[date, int]]:
     return [(day, horizon) for day, horizon in left if day not in empty]
 
 
-def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> None:
-    with database.reading(settings) as connection:
+def _review_one(settings: Settings, store: PredictionsStore, night: Night, closed: tuple[date, int]) -> None:
+    day, horizon = closed
+    with store.reading() as connection:
         rows = connection.execute(
             select(predictions.c.customer_id, predictions.c.churn_probability)
             .where(predictions.c.score_date == day, predictions.c.horizon_days == horizon)
@@ -97,7 +99,7 @@ def _review_one(settings: Settings, night: Night, day: date, horizon: int) -> No
         )
     ]
     now = datetime.now(UTC)
-    with database.writing(settings) as connection:
+    with store.writing() as connection:
         for table in (reviews, review_of_segment):
             connection.execute(delete(table).where(table.c.score_date == day, table.c.horizon_days == horizon))
         connection.execute(insert(reviews), [key | {"reviewed_at": now} | row for row in whole])

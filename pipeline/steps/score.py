@@ -27,6 +27,7 @@ from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.scoring.query import Asked, examples
 from pipeline.scoring.reasons import reasons_of_a_night
+from pipeline.serving.database import open_predictions
 from pipeline.training import registry
 
 SCHEMA = pa.schema(
@@ -71,7 +72,8 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     RecurError where the champion knew anything past the cutoff or answers another question, or the night is not loaded.
     """
     path = settings.state.scored(night)
-    with recorded(settings, "score", night) as figures:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
         champion = guarded_champion(settings, night.cutoff)
         open_store(settings).require_loaded(night.cutoff)

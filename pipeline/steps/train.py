@@ -14,6 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.nights import Night
+from pipeline.serving.database import open_predictions
 from pipeline.training import tracking
 from pipeline.training.fits import default_parameters, fit_windows, recipe
 from pipeline.training.snapshot import digest, read_snapshot, slice_of
@@ -26,7 +27,8 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
     later slices; log all of it to a child run, and give that run's id. Parameters, curves and calibration are those of
     the latest window and the first seed.
     """
-    with recorded(settings, f"train {name}", Night(None, cutoff)) as figures:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, f"train {name}", Night(None, cutoff)) as figures:
         data, meta = read_snapshot(settings, cutoff)
         folder = settings.state.snapshot(cutoff)
         kind = type(recipe(settings, name))

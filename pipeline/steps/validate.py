@@ -13,6 +13,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
+from pipeline.serving.database import open_predictions
 from pipeline.sources import open_source
 from pipeline.validation.night_rules import NightRule, night_rules
 from pipeline.validation.parsing import events, judged, source_row
@@ -27,7 +28,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     """
     from pipeline.validation.expectations import expect, index_page
 
-    with recorded(settings, "validate", night) as figures, settings.state.alone("night"):
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "validate", night) as figures, settings.state.alone("night"):
         staged, accepted = settings.state.staged(night), settings.state.accepted(night)
         if not staged.exists():
             raise RecurError(f"{staged} does not exist: the night {night.name} was not extracted; run recur ingest")

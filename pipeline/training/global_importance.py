@@ -14,7 +14,7 @@ from models.base import Model
 from models.explanation.attributions import attributions, sample
 from models.explanation.global_importance import by_silence, drivers, figure, to_json
 from pipeline.config.settings import Settings
-from pipeline.serving import database
+from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import driver, silence
 from pipeline.training import tracking
 
@@ -43,7 +43,7 @@ def what_moves_risk(
     run.text(json.dumps(content, indent=2), "explanation/what_moves_risk.json")
     run.figure(figure(driven, stretches), "explanation/what_moves_risk.png")
     key = {"cutoff": cutoff.date(), "model_name": name}
-    with database.writing(settings) as connection:
+    with open_predictions(settings.predictions, settings.root).writing() as connection:
         for table, rows in ((driver, content["drivers"]), (silence, content["by_silence"])):
             connection.execute(delete(table).where(table.c.cutoff == cutoff.date(), table.c.model_name == name))
             if rows:

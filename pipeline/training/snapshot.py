@@ -27,6 +27,7 @@ from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
 from pipeline.training import tracking
 from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
@@ -44,7 +45,8 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     question is already trained at `cutoff` or the history is too short, RecurError where the night is not loaded.
     """
     folder = settings.state.snapshot(cutoff)
-    with recorded(settings, "snapshot", Night(None, cutoff)) as figures:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "snapshot", Night(None, cutoff)) as figures:
         if cutoff in finished_trainings(settings.state, settings.question.digest):
             raise NothingToDo(f"already trained as of {cutoff.date()}: remove {folder} to train once more")
         store = open_store(settings)

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config.settings import Settings
-from pipeline.serving.query import query
 from pipeline.steps.publish import publish
 from tests.support.plain_reading import ROOT
+from tests.support.published import query
 from tests.support.worlds.published_world import leave_scores, night_of
 
 CUSTOMERS, OF_PUBLISHING, OF_SCORING = 8_000, 40, 10
@@ -112,10 +112,10 @@ def _take_back(settings: Settings, yesterday: str) -> None:
     """Removes the last night, so that it can be published again. Raises RuntimeError where that gives not yesterday."""
     from sqlalchemy import delete, func, select
 
-    from pipeline.serving import database
     from pipeline.serving.tables import night, prediction
+    from tests.support.published import predictions_of
 
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         dates = connection.execute(select(func.min(night.c.score_date), func.max(night.c.score_date))).one()
         if dates[0] != dates[1]:
             for table in (prediction, night):

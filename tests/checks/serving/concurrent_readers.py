@@ -19,9 +19,9 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.serving.queries import QUERIES
-from pipeline.serving.query import query
 from pipeline.steps.publish import publish
 from tests.checks.serving.browser import serving
+from tests.support.published import query
 from tests.support.worlds.published_world import leave_scores, night_of
 
 CUSTOMERS, NIGHTS, FIRST_NIGHTS = 100_000, 10, 2

@@ -10,7 +10,6 @@ from pipeline.cli.forget import forget
 from pipeline.event_store.store import corrections, night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.runtime.stale_files import owner
-from pipeline.serving.query import query
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.publish import publish
@@ -18,6 +17,7 @@ from pipeline.steps.score import score
 from pipeline.steps.validate import validate
 from pipeline.validation.quarantine import summary
 from tests.pipeline.conftest import World
+from tests.support.published import query
 from tests.support.worlds.nights_by_hand import configure, ingest, night_of
 from tests.support.worlds.trained_world import LATER
 

@@ -15,7 +15,7 @@ from pipeline.event_store.store import open_store
 from pipeline.runtime.airflow import PROJECT
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.nights import DAY
-from pipeline.serving.database import published_nights
+from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import FIRST, TOML, eligible_by_hand, made_up_events
 
 NIGHTS = [date(2020, 8, 1), date(2020, 8, 2), date(2020, 8, 3)]
@@ -58,7 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> Pat
     whole.assign(eur=whole["eur"].astype("string").mask(third, "broken")).to_csv(folder / "events.csv", index=False)
     broken = run(folder, NIGHTS[2])
     (folder / "broken.txt").write_text(broken.stderr)
-    (folder / "kept.txt").write_text(repr((broken.returncode, published_nights(settings_of(folder)))))
+    (folder / "kept.txt").write_text(repr((broken.returncode, predictions_of(settings_of(folder)).published_nights())))
     whole.to_csv(folder / "events.csv", index=False)
     return folder
 
@@ -66,9 +66,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> Pat
 def test_the_first_night_is_scored_after_the_first_training(world: Path, events: pd.DataFrame) -> None:
     from sqlalchemy import text
 
-    from pipeline.serving.database import reading
+    from tests.support.published import predictions_of
 
-    with reading(settings_of(world)) as connection:
+    with predictions_of(settings_of(world)).reading() as connection:
         rows = connection.execute(
             text("select customer_id from prediction_history where score_date = '2020-08-01' and horizon_days = 14")
         )
@@ -97,7 +97,7 @@ def test_after_the_mend_the_job_goes_on_and_then_has_nothing_to_do(
     settings = settings_of(world)
     assert pending_nights(settings, NIGHTS[2]) == [FIRST + 2 * DAY]
     assert run(world, NIGHTS[2]).returncode == 0
-    assert published_nights(settings) == open_store(settings).nights() == NIGHTS
+    assert predictions_of(settings).published_nights() == open_store(settings).nights() == NIGHTS
     assert pending_nights(settings, NIGHTS[2]) == []
     monkeypatch.setattr(
         "pipeline.cli.main_job._work_through", lambda *_: pytest.fail("a night was worked through again")
@@ -109,9 +109,9 @@ def test_after_the_mend_the_job_goes_on_and_then_has_nothing_to_do(
 def test_every_job_is_recorded_with_its_time_and_memory(world: Path) -> None:
     from sqlalchemy import text
 
-    from pipeline.serving.database import reading
+    from tests.support.published import predictions_of
 
-    with reading(settings_of(world)) as connection:
+    with predictions_of(settings_of(world)).reading() as connection:
         jobs = connection.execute(
             text("select status, seconds, peak_memory_bytes from pipeline_runs where step = 'run' order by started_at")
         ).all()

@@ -7,8 +7,6 @@ from pipeline.config.settings import Review
 from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import DAY
-from pipeline.serving import database
-from pipeline.serving.query import query
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import review as reviews
 from pipeline.serving.tables import upkeep
@@ -17,6 +15,7 @@ from pipeline.steps.review import review
 from pipeline.steps.score import score
 from pipeline.training import registry
 from tests.pipeline.conftest import World
+from tests.support.published import predictions_of, query
 from tests.support.worlds.trained_world import FIRST, NEXT, PRIMARY, night
 
 
@@ -61,7 +60,7 @@ def test_scores_worse_than_promised_make_a_training_due(scored_world: World) -> 
     one = {"score_date": day, "horizon_days": PRIMARY, "customers": 100, "reviewed_at": NEXT}
     losses = {"log_loss": (3.0, 2.9, 3.1), "roc_auc": (0.6, 0.5, 0.7)}
     rows = [{**one, "metric": name, "value": v, "low": low, "high": high} for name, (v, low, high) in losses.items()]
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(update(nights).values(known_until=day))
         connection.execute(insert(reviews), rows)
     found = review(settings, night(NEXT))
@@ -70,6 +69,6 @@ def test_scores_worse_than_promised_make_a_training_due(scored_world: World) -> 
     # What a training has just ended with is not tried again the next day, but a week later it is.
     assert not training_due(settings, NEXT)
     later = FIRST + settings.question.cutoff_every * DAY
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(update(upkeep).values(score_date=later.date()))
     assert training_due(settings, later)

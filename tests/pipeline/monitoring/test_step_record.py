@@ -2,24 +2,25 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.settings import Addresses, Settings
-from pipeline.monitoring.step_record import peak_memory, record_job, recorded
+from pipeline.monitoring.step_record import StepRun, peak_memory, recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.serving.query import query
+from tests.support.published import predictions_of, query
 
 NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
 
 
 def test_a_step_that_ends_well_keeps_its_figures(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path)
-    with recorded(settings, "load", NIGHT) as figures:
+    with recorded(predictions_of(settings), settings.state, "load", NIGHT) as figures:
         figures |= {"rows_read": 7, "rows_accepted": 0, "message": "fine", "other": 1}
     columns = "step, score_date, status, message, rows_read, rows_accepted, rows_scored"
     assert query(settings, f"select {columns} from pipeline_runs")[1] == [
@@ -37,10 +38,13 @@ def test_a_step_that_ends_well_keeps_its_figures(tmp_path: Path) -> None:
 )
 def test_a_step_that_does_not_says_why_and_raises_on(tmp_path: Path, error: Exception, status: str) -> None:
     settings = Settings(root=tmp_path)
-    with pytest.raises(type(error), match="no new day"), recorded(settings, "extract", date(2017, 12, 5)):
+    with (
+        pytest.raises(type(error), match="no new day"),
+        recorded(predictions_of(settings), settings.state, "extract", NIGHT),
+    ):
         raise error
     assert query(settings, "select step, score_date, status, message from pipeline_runs")[1] == [
-        ("extract", "2017-12-05", status, "no new day")
+        ("extract", "2017-12-04", status, "no new day")
     ]
 
 
@@ -48,7 +52,10 @@ def test_without_a_database_the_step_does_not_begin(tmp_path: Path) -> None:
     address = "postgresql://somebody:hidden@127.0.0.1:1/none"
     settings = Settings(root=tmp_path, addresses=Addresses(predictions=address))
     begun = []
-    with pytest.raises(RecurError, match=r"127\.0\.0\.1:1") as raised, recorded(settings, "load", NIGHT):
+    with (
+        pytest.raises(RecurError, match=r"127\.0\.0\.1:1") as raised,
+        recorded(predictions_of(settings), settings.state, "load", NIGHT),
+    ):
         begun.append(True)
     assert not begun
     assert "hidden" not in str(raised.value)
@@ -57,8 +64,9 @@ def test_without_a_database_the_step_does_not_begin(tmp_path: Path) -> None:
 
 def test_the_main_job_is_a_step_of_its_own(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path)
-    record_job(settings, datetime(2026, 11, 1, 2, tzinfo=UTC), 12.5)
-    columns = "step, started_at, seconds, status, score_date"
+    started = datetime(2026, 11, 1, 2, tzinfo=UTC)
+    StepRun("run", started_at=started, clock=time.monotonic() - 12.5).write(predictions_of(settings), "done", None)
+    columns = "step, started_at, round(seconds, 1), status, score_date"
     assert query(settings, f"select {columns} from pipeline_runs")[1] == [
         ("run", "2026-11-01 02:00:00.000+00:00", 12.5, "done", None)
     ]
@@ -83,22 +91,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_in_one_line(small_disk: Path) -> None:
     settings = Settings(root=small_disk)
-    with pytest.raises(RecurError) as raised, recorded(settings, "load", NIGHT):
+    with pytest.raises(RecurError) as raised, recorded(predictions_of(settings), settings.state, "load", NIGHT):
         (small_disk / "filler").write_bytes(bytes(8 << 20))
     assert "load of the night 2017-12-04 stopped: no space left on device under" in str(raised.value)
     assert "make room there" in str(raised.value)
-    with pytest.raises(RecurError, match="no space left on device"), recorded(settings, "load", NIGHT):
+    with (
+        pytest.raises(RecurError, match="no space left on device"),
+        recorded(predictions_of(settings), settings.state, "load", NIGHT),
+    ):
         pass  # it cannot even be written down
     (small_disk / "filler").unlink()
-    with recorded(settings, "load", NIGHT):
+    with recorded(predictions_of(settings), settings.state, "load", NIGHT):
         pass
 
 
 def test_a_disk_that_turned_read_only_is_told_in_one_line(small_disk: Path) -> None:
     settings = Settings(root=small_disk)
-    with recorded(settings, "load", NIGHT):
+    with recorded(predictions_of(settings), settings.state, "load", NIGHT):
         pass
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     told = r"read-only file system under .*: let it be written to"
-    with pytest.raises(RecurError, match=told), recorded(settings, "publish", NIGHT):
+    with pytest.raises(RecurError, match=told), recorded(predictions_of(settings), settings.state, "publish", NIGHT):
         pass

@@ -11,7 +11,6 @@ from sqlalchemy import select
 from pipeline.event_store.store import corrections, night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.scoring import checkpoints as generations
-from pipeline.serving.database import reading
 from pipeline.serving.tables import prediction
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
@@ -19,6 +18,7 @@ from pipeline.steps.publish import publish
 from pipeline.steps.score import asked, score
 from pipeline.steps.validate import validate
 from tests.pipeline.conftest import World
+from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import LATER
 
 NIGHT, AFTER = LATER + DAY, [LATER + 2 * DAY, LATER + 3 * DAY]
@@ -36,7 +36,7 @@ def work_through(world: World, cutoff: datetime) -> None:
 
 
 def published(world: World, cutoff: datetime) -> pd.DataFrame:
-    with reading(world.settings) as connection:
+    with predictions_of(world.settings).reading() as connection:
         rows = connection.execute(select(prediction).where(prediction.c.score_date == cutoff.date())).mappings().all()
     return pd.DataFrame(rows).sort_values(["customer_id", "horizon_days"], ignore_index=True)
 

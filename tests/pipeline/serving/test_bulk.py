@@ -11,8 +11,9 @@ from sqlalchemy import delete, select
 
 from pipeline.config.settings import Addresses, Settings
 from pipeline.runtime.errors import RecurError
-from pipeline.serving import database, tables
+from pipeline.serving import tables
 from pipeline.serving.bulk import append, read
+from tests.support.published import predictions_of
 
 DAY = date(2017, 12, 4)
 POSTGRESQL = os.environ.get("RECUR_TEST_POSTGRESQL", "")
@@ -49,7 +50,7 @@ def frame(customers: list[str]) -> pd.DataFrame:
 def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.serving.bulk.CHUNK", 4)
     given = frame(AWKWARD)
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
         append(connection, tables.prediction, DAY, given)
         rows = select(tables.prediction).where(tables.prediction.c.score_date == DAY)
@@ -64,7 +65,7 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
 
 
 def test_columns_come_out_as_they_are(settings: Settings) -> None:
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
         append(connection, tables.prediction, DAY, frame(AWKWARD))
         columns = tables.prediction.c
@@ -79,13 +80,13 @@ def test_columns_come_out_as_they_are(settings: Settings) -> None:
 
 def test_what_the_driver_refuses_is_one_line_and_nothing_is_kept(settings: Settings) -> None:
     twice = pd.concat([frame(["a"]), frame(["a"])])
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
     with (
         pytest.raises(RecurError, match=r"^the predictions database .* cannot be used: .*(UNIQUE|unique)[^\n]*$"),
-        database.writing(settings) as connection,
+        predictions_of(settings).writing() as connection,
     ):
         append(connection, tables.prediction, DAY, twice)
-    with database.reading(settings) as connection:
+    with predictions_of(settings).reading() as connection:
         kept = select(tables.prediction.c.customer_id).where(tables.prediction.c.score_date == DAY)
         assert read(connection, kept).empty

@@ -10,9 +10,9 @@ from sqlalchemy import insert
 
 from pipeline.config.settings import Serving, Settings
 from pipeline.serving import database, exports
-from pipeline.serving.query import query
 from pipeline.serving.tables import review
 from pipeline.steps.publish import publish
+from tests.support.published import predictions_of, query
 from tests.support.worlds.published_world import FIRST, leave_scores, night_of
 
 
@@ -68,7 +68,7 @@ def test_a_forgotten_customer_leaves_the_files(settings: Settings) -> None:
 def test_only_reviewed_nights_are_let_go_and_their_reviews_stay(settings: Settings) -> None:
     published(settings, 0, 1, 2)
     assert in_files(settings)["score_date"].nunique() == 3  # nothing is reviewed yet
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         one = {"score_date": night_of(0).score_date, "metric": "log_loss", "value": 0.3, "customers": 30}
         rows = [{**one, "horizon_days": horizon, "reviewed_at": FIRST} for horizon in (28, 56)]
         connection.execute(insert(review), rows)
@@ -78,7 +78,7 @@ def test_only_reviewed_nights_are_let_go_and_their_reviews_stay(settings: Settin
     assert sorted(set(in_files(settings)["score_date"])) == [day for (day,) in nights]
     assert query(settings, "select count(*) from outcome_review")[1] == [(2,)]
     assert query(settings, "select count(distinct score_date) from risk_bands")[1] == [(4,)]
-    assert database.published_nights(settings)[0] == date(2024, 1, 1)
+    assert predictions_of(settings).published_nights()[0] == date(2024, 1, 1)
 
 
 def test_no_files_where_none_are_asked_for(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from pipeline.config.settings import Question, Settings
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.serving import database, datasette, queries
 from pipeline.serving.pages import charts, reading, shown, sign_in
-from pipeline.serving.query import open_read_only, query
+from pipeline.serving.query import open_read_only
+from tests.support.published import predictions_of, query
 from tests.support.worlds.published_world import leave_scores, night_of, publish_nights, write_evidence
 
 
@@ -61,11 +62,11 @@ def test_the_bands_of_an_earlier_recur_are_counted_when_its_store_is_opened(tmp_
     settings = Settings(root=tmp_path)
     publish_nights(settings, 2, 30)
     before = query(settings, "select risk_band, customers, lowest_probability from risk_bands order by 1, 3")
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.exec_driver_sql("delete from band")
         connection.exec_driver_sql("update schema_version set digest = 'earlier'")
     database._engines.clear()
-    database.engine(settings)
+    predictions_of(settings).engine()
     assert query(settings, "select risk_band, customers, lowest_probability from risk_bands order by 1, 3") == before
 
 
@@ -118,7 +119,7 @@ def test_every_part_of_the_dashboard_is_there(published: Settings) -> None:
 
 def test_the_dashboard_without_a_night_says_what_to_do(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path)
-    database.engine(settings)
+    predictions_of(settings).engine()
     assert "recur run" in fetched(settings, "/")
 
 

@@ -15,9 +15,10 @@ from pipeline.config.settings import Addresses, Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import database, datasette
-from pipeline.serving.query import query
+from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import metadata
 from pipeline.serving.views import VIEWS
+from tests.support.published import predictions_of, query
 
 NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
 PROMISED = (
@@ -29,7 +30,7 @@ PROMISED = (
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     made = Settings(root=tmp_path)
-    database.write_quarantine(made, NIGHT, {"no customer": 3, "amount is no number": 1, "none of these": 0})
+    predictions_of(made).write_quarantine(NIGHT, {"no customer": 3, "amount is no number": 1, "none of these": 0})
     return made
 
 
@@ -44,7 +45,7 @@ def test_predictions_have_the_promised_columns(name: str) -> None:
 
 
 def test_a_night_set_aside_again_replaces_its_counts(settings: Settings) -> None:
-    database.write_quarantine(settings, NIGHT, {"no customer": 2})
+    predictions_of(settings).write_quarantine(NIGHT, {"no customer": 2})
     assert query(settings, "select * from quarantine_summary")[1] == [("2017-12-04", "no customer", 2)]
 
 
@@ -67,7 +68,7 @@ def test_a_comparison_made_again_replaces_the_first(settings: Settings) -> None:
         ],
     }
     for _ in range(2):
-        database.write_comparison(settings, NIGHT.cutoff, comparison)
+        predictions_of(settings).write_comparison(NIGHT.cutoff, comparison)
     columns = "cutoff, model_name, metric, value, low, high, decision, test_digest"
     rows = query(settings, f"select {columns} from model_comparison order by model_name, metric")[1]
     assert len(rows) == 4
@@ -75,18 +76,18 @@ def test_a_comparison_made_again_replaces_the_first(settings: Settings) -> None:
 
 
 def test_a_view_of_an_earlier_recur_is_made_anew(settings: Settings) -> None:
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.exec_driver_sql("drop view survival_curve")
         connection.exec_driver_sql("create view survival_curve as select 1 as old")
         connection.exec_driver_sql("update schema_version set digest = 'old'")
-    database._make_schema(database.engine(settings))
+    database._make_schema(predictions_of(settings).engine())
     assert query(settings, "select * from survival_curve")[0] == list(VIEWS["survival_curve"].columns)
     assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
 
 
 def test_a_failed_block_writes_nothing(settings: Settings) -> None:
     def fail_half_way() -> None:
-        with database.writing(settings) as connection:
+        with predictions_of(settings).writing() as connection:
             connection.exec_driver_sql("delete from quarantine")
             connection.exec_driver_sql("delete from nowhere")
 
@@ -96,14 +97,16 @@ def test_a_failed_block_writes_nothing(settings: Settings) -> None:
 
 
 def test_readers_neither_wait_nor_see_what_is_not_committed(settings: Settings) -> None:
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.exec_driver_sql("delete from quarantine")
         assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
 
 
 def test_two_writers_take_turns(settings: Settings) -> None:
     def write(number: int) -> None:
-        database.write_quarantine(settings, Night(None, datetime(2018, 1, number, tzinfo=UTC)), {"no customer": number})
+        predictions_of(settings).write_quarantine(
+            Night(None, datetime(2018, 1, number, tzinfo=UTC)), {"no customer": number}
+        )
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 9)]
     for thread in threads:
@@ -124,12 +127,12 @@ def test_two_writers_take_turns(settings: Settings) -> None:
 )
 def test_an_address_that_cannot_be_used_is_a_mistake_of_configuration(tmp_path: Path, address: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as raised:
-        database.engine(Settings(root=tmp_path, addresses=Addresses(predictions=address)))
+        open_predictions(address, tmp_path)
     assert "hidden" not in str(raised.value)
 
 
 def test_a_relative_address_is_read_against_the_configuration(tmp_path: Path) -> None:
-    database.engine(Settings(root=tmp_path, addresses=Addresses(predictions="sqlite:///mine/here.db")))
+    open_predictions("sqlite:///mine/here.db", tmp_path).engine()
     assert (tmp_path / "mine" / "here.db").exists()
 
 
@@ -192,7 +195,7 @@ def test_without_predictions_the_mend_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", datasette.QUERIES)
 def test_the_queries_at_hand_run(settings: Settings, name: str) -> None:
-    with database.reading(settings) as connection:
+    with predictions_of(settings).reading() as connection:
         sql = datasette.QUERIES[name][2]
         connection.execute(text(sql), dict.fromkeys(re.findall(r":(\w+)", sql), "x")).all()
 
@@ -206,9 +209,9 @@ def test_the_pages_show_the_views_and_hide_the_tables() -> None:
 def test_datasette_reads_what_was_committed_last_and_no_table(settings: Settings) -> None:
     page = "/predictions/quarantine_summary.json?_shape=array"
     command = [*datasette.command(settings, 0)]
-    with database.reading(settings) as open_reader:  # keeps the write-ahead log from being folded into the file
+    with predictions_of(settings).reading() as open_reader:  # keeps the write-ahead log from being folded into the file
         open_reader.execute(text("select count(*) from quarantine")).all()
-        database.write_quarantine(settings, NIGHT, {"newest": 9})
+        predictions_of(settings).write_quarantine(NIGHT, {"newest": 9})
         served = subprocess.run([*command, "--get", page], capture_output=True, text=True, check=True)
         assert '"newest"' in served.stdout
     refused = subprocess.run(

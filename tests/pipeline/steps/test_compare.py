@@ -18,12 +18,12 @@ from sqlalchemy import text
 from pipeline.config.settings import Evidence, Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
-from pipeline.serving.database import reading
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.training import tracking
 from pipeline.training.evidence import read_evidence
 from pipeline.training.snapshot import read_meta, read_snapshot
 from tests.pipeline.conftest import World
+from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training
 
 
@@ -54,7 +54,7 @@ def test_every_model_was_asked_about_the_same_rows(trained_world: World) -> None
 
 def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world: World) -> None:
     comparison = last_comparison(trained_world.settings)
-    with reading(trained_world.settings) as connection:
+    with predictions_of(trained_world.settings).reading() as connection:
         shown = connection.execute(text("select model_name, metric, value, low, high from model_comparison")).all()
     said = [
         (model["name"], metric, *(interval[end] for end in ("value", "low", "high")))

@@ -170,11 +170,11 @@ def test_other_columns_than_those_loaded_are_refused(tmp_path):
 def test_the_quarantine_is_counted_for_analysts(tmp_path):
     from sqlalchemy import text
 
-    from pipeline.serving.database import reading
+    from tests.support.published import predictions_of
 
     settings = configure(tmp_path, [",2020-01-01,1", "a,never,1", "b,2020-01-01,1", "z,2020-01-02,1"])
     ingest(settings, "2020-01-02")
-    with reading(settings) as connection:
+    with predictions_of(settings).reading() as connection:
         rows = connection.execute(text("select reason from quarantine_summary order by reason")).scalars().all()
     assert rows == ["customer_id_missing", "event_time_unreadable"]
 

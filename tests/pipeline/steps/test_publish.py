@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.serving import database
-from pipeline.serving.query import query
 from pipeline.steps.publish import publish, ranked
+from tests.support.published import predictions_of, query
 
 
 def night_of(day: int) -> Night:
@@ -114,7 +113,7 @@ def test_a_failure_leaves_the_night_before(settings: Settings) -> None:
     leave(settings, night_of(4), scores({"ann": 0.5}))
     publish(settings, night_of(4))
     full = "create trigger full before insert on prediction when new.customer_id = 'bob' begin "
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.exec_driver_sql(full + "select raise(abort, 'disk full'); end")
     leave(settings, night_of(5), scores({"ann": 0.625, "bob": 0.5}))
     with pytest.raises(RecurError, match="disk full"):
@@ -143,13 +142,13 @@ def test_scores_that_make_no_sense_are_refused(settings: Settings, frame: pd.Dat
     leave(settings, night_of(4), frame)
     with pytest.raises(RecurError, match=words):
         publish(settings, night_of(4))
-    assert database.published_nights(settings) == []
+    assert predictions_of(settings).published_nights() == []
 
 
 def test_forgetting_leaves_no_trace_in_the_file(settings: Settings) -> None:
     leave(settings, night_of(4), scores({"someone-unmistakable": 0.5, "bob": 0.25}))
     publish(settings, night_of(4))
-    assert database.erase(settings, "someone-unmistakable") == 1
+    assert predictions_of(settings).erase("someone-unmistakable") == 1
     assert query(settings, "select customer_id from churn_predictions")[1] == [("bob",)]
     kept = b"".join(file.read_bytes() for file in settings.var.glob("predictions.db*"))
     assert b"someone-unmistakable" not in kept

@@ -13,11 +13,11 @@ from pipeline.config.settings import Review, Settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.errors import ConfigurationError, NothingToDo
 from pipeline.runtime.nights import DAY
-from pipeline.serving.query import query
 from pipeline.steps.publish import publish
 from pipeline.steps.review import review
 from tests.pipeline.conftest import World
 from tests.pipeline.steps.test_publish import leave, scores
+from tests.support.published import query
 from tests.support.worlds.trained_world import (
     FIRST,
     LATER,

@@ -10,8 +10,8 @@ import pandas as pd
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.nights import Night
-from pipeline.serving import database
 from pipeline.steps.publish import publish
+from tests.support.published import predictions_of
 
 REASONS = "no event for 40 days, usually every 6; spend fell from 210 to 40"
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def publish_nights(
 ) -> None:
     """Leaves and publishes that many nights, each with a load on record."""
     for number in range(first, first + nights):
-        with recorded(settings, "load", night_of(number)) as figures:
+        with recorded(predictions_of(settings), settings.state, "load", night_of(number)) as figures:
             figures |= {"rows_read": 510, "rows_accepted": 500, "rows_quarantined": 7, "rows_already_known": 3}
         leave_scores(settings, number, customers, horizons)
         publish(settings, night_of(number))
@@ -93,8 +93,8 @@ def write_evidence(settings: Settings) -> None:
             for name, family, factor in (("gru", "recurrent", 1.0), ("lightgbm", "conventional", 0.99))
         ],
     }
-    database.write_comparison(settings, FIRST, comparison)
-    database.write_quarantine(settings, night_of(2), {"amount is no number": 7})
+    predictions_of(settings).write_comparison(FIRST, comparison)
+    predictions_of(settings).write_quarantine(night_of(2), {"amount is no number": 7})
     reviewed = {"base_rate": 0.16, "mean_predicted": 0.165, "roc_auc": 0.84, "log_loss": 0.32, "lift_at_10_percent": 3}
     rows = [
         {
@@ -118,7 +118,7 @@ def write_evidence(settings: Settings) -> None:
     key = {"cutoff": FIRST.date(), "model_name": "gru"}
     weights = {"last_event": ("time since the last event", 0.9), "events": ("how often, and in which rhythm", 0.4)}
     stretches = [(0, 7, 0.05, 0.04), (7, 28, 0.2, 0.22), (28, None, 0.6, 0.58)]
-    with database.writing(settings) as connection:
+    with predictions_of(settings).writing() as connection:
         connection.execute(insert(review), rows)
         connection.execute(insert(review_of_segment), of_parts)
         connection.execute(
