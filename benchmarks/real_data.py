@@ -116,8 +116,8 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
     from pipeline.event_store.store import open_store
     from pipeline.runtime.nights import midnight
     from pipeline.steps.compare import compare, last_comparison
+    from pipeline.steps.snapshot import snapshot
     from pipeline.steps.train import train
-    from pipeline.training.snapshot import snapshot
 
     if not open_store(settings).nights():
         assert settings.run.first_night is not None

@@ -49,10 +49,8 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--epochs", type=int, default=4, help="after which accuracy is told; 0 to leave it out")
     asked = options.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        data, meta = journey(asked.folder or Path(scratch))
-        from pipeline.training.snapshot import slice_of
-
-        train, valid = slice_of(data, meta, "train"), slice_of(data, meta, "valid")
+        snapshot = journey(asked.folder or Path(scratch))
+        train, valid = snapshot.part("train"), snapshot.part("valid")
     contenders = _contenders(train, asked.batches)
     for contender in contenders.values():
         contender()  # compiled and warm

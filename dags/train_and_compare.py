@@ -19,7 +19,7 @@ def train_and_compare() -> None:
     def snapshot() -> list[str]:
         """Build the examples and both views as of the cutoff; give the names of the recipes that compete."""
         from pipeline.monitoring.retraining import training_due
-        from pipeline.training.snapshot import snapshot
+        from pipeline.steps.snapshot import snapshot
 
         with told_to_airflow():
             settings, cutoff = load_settings(), current_cutoff()

@@ -91,6 +91,11 @@ class Question(BaseModel):
         return self.primary_horizon or self.horizons[0]
 
     @property
+    def primary_index(self) -> int:
+        """The position of the primary horizon in `horizons`."""
+        return self.horizons.index(self.primary)
+
+    @property
     def reach(self) -> int:
         """The days from a cutoff until its primary horizon has closed: the gap and the horizon."""
         return self.gap + self.primary

@@ -14,8 +14,9 @@ from rich.console import Console
 from features.question import Question
 from pipeline.cli.single_steps import ingest
 from pipeline.config.settings import Settings, load_settings
+from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
-from pipeline.training.snapshot import read_snapshot, slice_of, snapshot
+from pipeline.training.snapshot import Snapshot
 from tests.support.plain_reading import ROOT
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 340
@@ -61,8 +62,8 @@ def test_a_worked_question_runs_and_asks_what_it_says(name: str, tmp_path: Path)
     question = settings.question
     ingest(settings, Console(quiet=True), CUTOFF)
     snapshot(settings, CUTOFF)
-    data, meta = read_snapshot(settings, CUTOFF)
-    test = slice_of(data, meta, "test")
+    examples = Snapshot.read(settings.state.snapshot(CUTOFF), question)
+    test = examples.part("test")
     rows = rows[~rows["customer_id"].isin(question.exclude_customers)]
     if question.exclude_values:
         rows = rows[rows["plan"] != "staff"]
@@ -77,7 +78,7 @@ def test_a_worked_question_runs_and_asks_what_it_says(name: str, tmp_path: Path)
         within = theirs[(theirs["event_time"] >= begin) & (theirs["event_time"] < end)]["event_type"]
         expected = (within == "cancel").any() if name not in BACK else not within.isin(BACK[name]).any()
         assert churned == float(expected)
-    assert "till-test" not in data.customer_id or name != "retail_churn"
+    assert "till-test" not in examples.data.customer_id or name != "retail_churn"
     train(settings, CUTOFF, "logistic_regression")
 
 

@@ -2,30 +2,29 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from features.dataset import Dataset
+from pipeline.training.snapshot import Snapshot
 
 CUTOFF = datetime(2017, 12, 4, tzinfo=UTC)
 
 
-def journey(folder: Path) -> tuple[Dataset, dict[str, Any]]:
-    """The snapshot and its meta data, built in `folder` unless it lies there from an earlier run."""
+def journey(folder: Path) -> Snapshot:
+    """The snapshot, built in `folder` unless it lies there from an earlier run."""
     from rich.console import Console
 
     from pipeline.cli import single_steps as by_hand
     from pipeline.config.settings import load_settings
     from pipeline.event_store.store import open_store
     from pipeline.runtime.errors import RecurError
-    from pipeline.training.snapshot import read_snapshot, snapshot
+    from pipeline.steps.snapshot import snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recur.toml").write_text('[source]\nkind = "complete_journey"\n[run]\nfirst_night = 2017-12-04\n')
     settings = load_settings(folder / "recur.toml")
     try:
-        return read_snapshot(settings, CUTOFF)
+        return Snapshot.read(settings.state.snapshot(CUTOFF), settings.question)
     except RecurError:
         if CUTOFF.date() not in open_store(settings).nights():
             by_hand.ingest(settings, Console(stderr=True), CUTOFF)
         snapshot(settings, CUTOFF)
-        return read_snapshot(settings, CUTOFF)
+        return Snapshot.read(settings.state.snapshot(CUTOFF), settings.question)

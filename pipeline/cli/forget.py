@@ -41,7 +41,7 @@ ERASERS: dict[str, Eraser] = {
     "events": _by("pipeline.event_store.erasure"),
     "scored": _from_files("scored"),
     "carried": _by("pipeline.scoring.erasure"),  # once the events are gone
-    "snapshots": _by("pipeline.training.snapshot"),
+    "snapshots": _by("pipeline.training.erasure"),
     "predictions": lambda settings, customer_id: open_predictions(settings.predictions, settings.root).erase(
         customer_id
     ),

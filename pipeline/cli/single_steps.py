@@ -41,8 +41,8 @@ def train(settings: Settings, screen: "Console", cutoff: datetime | None) -> Non
     from pipeline.cli.closing_report import print_comparison
     from pipeline.steps.compare import compare
     from pipeline.steps.promote import promote
+    from pipeline.steps.snapshot import snapshot
     from pipeline.steps.train import train as train_one
-    from pipeline.training.snapshot import snapshot
 
     cutoff = cutoff or _last_loaded(settings)
     name = f"{cutoff:%Y-%m-%d}"

@@ -8,9 +8,7 @@ The inputs are those of a sample of its customers, built as training built them,
 aggregates is watched too, and at a cost that does not grow with the customers.
 """
 
-import json
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from pipeline.serving.tables import prediction as predictions
 from pipeline.serving.tables import watched
 from pipeline.training import registry
 from pipeline.training.dataset_files import AGGREGATES, EXAMPLES
-from pipeline.training.snapshot import META
+from pipeline.training.snapshot import read_meta, windows_of
 
 SAMPLE, OF_TRAINING = 1_000, 20_000
 GROWS_BY_ITSELF = re.compile(r"days_since_first_event|\w+_total|\w+_max")
@@ -106,10 +104,9 @@ def _drift(
 
 def _of_training(folder: Path) -> pa.Table | None:
     """The aggregates of the test slice, at most `OF_TRAINING` rows of them; None where the snapshot is gone."""
-    if not (folder / META).exists():
+    if (content := read_meta(folder)) is None:
         return None
-    meta = json.loads((folder / META).read_text("utf-8"))
-    test = [datetime.fromisoformat(moment) for moment in meta["windows"][-1]["test"]]
+    test = windows_of(content)[-1].test
     cutoff = pq.read_table(folder / EXAMPLES, columns=["cutoff"])["cutoff"]
     rows = np.flatnonzero(pc.is_in(cutoff, pa.array(test, cutoff.type)).to_numpy())
     size = min(OF_TRAINING, len(rows))

@@ -24,7 +24,7 @@ from pipeline.training import tracking
 from pipeline.training.ablations import with_changes
 from pipeline.training.evidence import Evidence, read_evidence, windows
 from pipeline.training.report import comparison_report
-from pipeline.training.snapshot import read_snapshot
+from pipeline.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,16 +41,17 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "compare", Night(None, cutoff)) as figures:
-        data, meta = read_snapshot(settings, cutoff)
+        folder = settings.state.snapshot(cutoff)
+        snapshot = Snapshot.read(folder, settings.question)
         evidence = read_evidence(settings, cutoff)
         try:
             compared = compare_results(
                 evidence.results,
                 evidence.labels,
                 evidence.customer_id,
-                question_digest=meta["question_digest"],
-                test_digest=meta["test_digest"],
-                windows=windows(settings, meta, evidence),
+                question_digest=snapshot.question.digest,
+                test_digest=snapshot.test_digest,
+                windows=windows(snapshot, evidence),
                 margin=settings.models.margin,
                 seed=settings.run.seed,
                 seeds=evidence.seed,
@@ -60,19 +61,18 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         except ValueError as error:
             raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
         comparison = with_changes(compared, evidence, settings.run.seed)
-        folder = settings.state.snapshot(cutoff)
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
         predictions.write_comparison(cutoff, comparison)
         pictures = {name: _drawn(figure) for name, figure in _figures(comparison, evidence).items()}
-        page = comparison_report(settings, data, meta, comparison, evidence, pictures)
+        page = comparison_report(settings, snapshot, comparison, evidence, pictures)
         with paths.atomically(folder / REPORT) as file:
             file.write_text(page, "utf-8")
         for name, picture in pictures.items():
             with paths.atomically(folder / PLOTS / f"{name}.png") as file:
                 file.write_bytes(picture)
-        _log(settings, meta["run_id"], comparison, evidence, folder / PLOTS, page)
+        _log(settings, snapshot.run_id, comparison, evidence, folder / PLOTS, page)
         verdict = comparison["verdict"]
         figures["rows_read"] = len(evidence.labels)
         figures["message"] = verdict["sentence"]

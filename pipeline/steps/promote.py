@@ -28,7 +28,7 @@ from pipeline.training import registry, tracking
 from pipeline.training.evidence import Evidence, read_evidence, test_rows
 from pipeline.training.fits import fit_windows, recipe, timed_fit
 from pipeline.training.global_importance import what_moves_risk
-from pipeline.training.snapshot import microseconds, read_snapshot, seen_in_training, slice_of, test_of, write_outcome
+from pipeline.training.snapshot import Snapshot, microseconds, write_outcome
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
@@ -54,22 +54,23 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "promote", Night(None, cutoff)) as figures:
-        data, meta = read_snapshot(settings, cutoff)
-        if not (settings.state.snapshot(cutoff) / COMPARISON).exists():
+        folder = settings.state.snapshot(cutoff)
+        snapshot = Snapshot.read(folder, settings.question)
+        if not (folder / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
         evidence = read_evidence(settings, cutoff)
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
         if winner is None:
             raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
-        reigning = _reigning(settings, evidence, data, meta, identity(winner.name, evidence.fitted[winner.name]))
+        reigning = _reigning(settings, evidence, snapshot, identity(winner.name, evidence.fitted[winner.name]))
         decision = decide(
             Candidate(winner.name, identity(winner.name, evidence.fitted[winner.name]), winner.test_probability),
             reigning.candidate,
-            _base_rate(slice_of(data, meta, "train"), settings.question.primary),
+            _base_rate(snapshot.part("train"), settings.question.primary),
             evidence.labels,
             customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
             margin=settings.models.margin,
-            slices=_slices(data, meta, evidence),
+            slices=_slices(snapshot, evidence),
             may_change=_may_change(settings, cutoff),
         )
         version = _refit(
@@ -78,14 +79,14 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             winner.name,
             evidence.fitted[winner.name],
             evidence.calibration[winner.name],
-            data,
-            meta["run_id"],
+            snapshot.data,
+            snapshot.run_id,
         )
         reasons = [reigning.words, *decision.reasons]
         if decision.promote:
             registry.crown(settings, version.number)
         elif not _answered(settings):
-            version = _refit(settings, cutoff, FALLBACK, {}, None, data, meta["run_id"])
+            version = _refit(settings, cutoff, FALLBACK, {}, None, snapshot.data, snapshot.run_id)
             registry.crown(settings, version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
@@ -94,12 +95,12 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             "recipe": version.recipe,
             "reasons": reasons,
         }
-        parent = tracking.existing_run(settings, meta["run_id"])
+        parent = tracking.existing_run(settings, snapshot.run_id)
         parent.tags({"promoted": str(decision.promote).lower(), "winner": winner.name})
         parent.text("\n".join(reasons) + "\n", "gate.txt")
         tracking.finish(parent)
-        write_outcome(settings, cutoff, outcome)
-        figures["rows_read"] = len(data)
+        write_outcome(folder, settings.question.digest, outcome)
+        figures["rows_read"] = len(snapshot.data)
         verb = "is the champion" if registry.champion(settings) == version else "was refused and stays challenger"
         figures["message"] = f"{version.label} {verb}: {'; '.join(reasons)}"
         log.info("%s", figures["message"])
@@ -131,7 +132,7 @@ def identity(name: str, parameters: Mapping[str, Any]) -> str:
     return f"{name} {json.dumps(model_class(name).recipe_of(parameters), sort_keys=True)}"
 
 
-def _reigning(settings: Settings, evidence: Evidence, data: Dataset, meta: dict[str, Any], challenger: str) -> Reigning:
+def _reigning(settings: Settings, evidence: Evidence, snapshot: Snapshot, challenger: str) -> Reigning:
     """The champion's predictions of the test examples.
 
     Recipes compete: the champion's stands for it, as fitted beside the others or, where it is none of them, fitted now
@@ -144,7 +145,7 @@ def _reigning(settings: Settings, evidence: Evidence, data: Dataset, meta: dict[
     if champion.question_digest != settings.question.digest:
         return Reigning(None, f"the champion, {champion.label}, answers another question")
     own = identity(champion.recipe, champion.parameters)
-    test = test_of(data, meta)
+    test = snapshot.test()
     if own == challenger and microseconds(champion.trained_until) <= test.cutoff.min():
         place = test.horizons.index(settings.question.primary)
         probability = registry.load(settings, champion).predict(test).churn_probability[:, place]
@@ -154,7 +155,7 @@ def _reigning(settings: Settings, evidence: Evidence, data: Dataset, meta: dict[
             candidate = Candidate(champion.label, own, result.test_probability)
             return Reigning(candidate, f"{champion.label} reigns, and its recipe on the same examples stands for it")
     parameters = model_class(champion.recipe).recipe_of(champion.parameters)
-    fits = fit_windows(settings, data, meta, champion.recipe, parameters, lambda epoch, measures: None)
+    fits = fit_windows(settings, snapshot, champion.recipe, parameters, lambda epoch, measures: None)
     said = test_rows(fits.predictions, settings)["churn_probability"].to_numpy()
     words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
     return Reigning(Candidate(champion.label, own, said), words)
@@ -175,9 +176,8 @@ def _may_change(settings: Settings, cutoff: datetime) -> bool:
     return cutoff - since.trained_until >= settings.question.primary * DAY
 
 
-def _slices(data: Dataset, meta: dict[str, Any], evidence: Evidence) -> dict[str, np.ndarray]:
-    seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
-    named = members(test_of(data, meta).aggregates, np.concatenate(seen))
+def _slices(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
+    named = members(snapshot.test().aggregates, snapshot.seen_in_training())
     return {
         f"{dimension}: {name}": evidence.of_examples(mask)
         for dimension, masks in named.items()

@@ -17,7 +17,7 @@ from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.training import tracking
 from pipeline.training.fits import default_parameters, fit_windows, recipe
-from pipeline.training.snapshot import digest, read_snapshot, slice_of
+from pipeline.training.snapshot import Snapshot, digest
 
 log = logging.getLogger("recur.train")
 
@@ -29,12 +29,12 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, f"train {name}", Night(None, cutoff)) as figures:
-        data, meta = read_snapshot(settings, cutoff)
         folder = settings.state.snapshot(cutoff)
+        snapshot = Snapshot.read(folder, settings.question)
         kind = type(recipe(settings, name))
-        with tracking.child_run(settings, name, meta["run_id"], {"family": kind.family, "recipe": name}) as run:
-            parameters = default_parameters(settings, kind) | _tuned(settings, data, meta, name, kind, run)
-            fits = fit_windows(settings, data, meta, name, parameters, _on_epoch(name))
+        with tracking.child_run(settings, name, snapshot.run_id, {"family": kind.family, "recipe": name}) as run:
+            parameters = default_parameters(settings, kind) | _tuned(settings, snapshot, name, kind, run)
+            fits = fit_windows(settings, snapshot, name, parameters, _on_epoch(name))
             model, loss = fits.model, fits.valid_log_loss
             for room, table in (("predictions", fits.predictions), ("altered", fits.altered)):
                 with paths.atomically(folder / room / f"{name}.parquet") as file:
@@ -46,18 +46,18 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
             }
             calibration = model.calibration.to_json() if model.calibration else None
             run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
-            run.parameters({"calibration": calibration, "budget": budget(settings, meta)})
+            run.parameters({"calibration": calibration, "budget": budget(settings, len(snapshot.windows))})
             run.metrics(measures)
             run.curves(model.curves)
             run.dataset("train", digest(fits.train), len(fits.train), folder)
-            run.dataset("test", meta["test_digest"], meta["examples"]["test"], folder)
+            run.dataset("test", snapshot.test_digest, snapshot.examples["test"], folder)
             result = {
                 "name": name,
                 "family": model.family,
                 "run_id": run.run_id,
-                "test_digest": meta["test_digest"],
+                "test_digest": snapshot.test_digest,
                 "information": fits.known,
-                "budget": budget(settings, meta),
+                "budget": budget(settings, len(snapshot.windows)),
                 "parameters": model.parameters,
                 "calibration": calibration,
                 "curves": model.curves,
@@ -78,17 +78,15 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
     return run.run_id
 
 
-def budget(settings: Settings, meta: dict[str, Any]) -> str:
+def budget(settings: Settings, windows: int) -> str:
     """What every model of a comparison may spend, in words: two runs that differ in it are not comparable."""
     return (
         f"{settings.models.trials} trials, {settings.models.max_epochs} epochs, {settings.evidence.seeds} seeds, "
-        f"{len(meta['windows'])} windows, calibration {settings.evidence.calibration}"
+        f"{windows} windows, calibration {settings.evidence.calibration}"
     )
 
 
-def _tuned(
-    settings: Settings, data: Dataset, meta: dict[str, Any], name: str, kind: type[Model], run: tracking.Run
-) -> dict[str, Any]:
+def _tuned(settings: Settings, snapshot: Snapshot, name: str, kind: type[Model], run: tracking.Run) -> dict[str, Any]:
     """What `models.trials` trials on the oldest window choose, so that what is tuned has seen no test. A model that has
     nothing to tune spends none.
     """
@@ -110,8 +108,8 @@ def _tuned(
         space,
         kind.defaults,
         settings.models.trials,
-        slice_of(data, meta, "train", 0),
-        slice_of(data, meta, "valid", 0),
+        snapshot.part("train", 0),
+        snapshot.part("valid", 0),
         settings.question.primary,
         settings.run.seed,
         on_trial,

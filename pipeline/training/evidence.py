@@ -16,6 +16,7 @@ from models.evaluation.result import Result
 from models.numerics import VALUES
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
+from pipeline.training.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,11 @@ def _values(rows: pa.Table, name: str) -> np.ndarray | None:
     return None if rows[name].null_count else rows[name].to_numpy()
 
 
-def windows(settings: Settings, meta: dict[str, Any], evidence: Evidence) -> list[dict[str, Any]]:
+def windows(snapshot: Snapshot, evidence: Evidence) -> list[dict[str, Any]]:
     """The test's forward windows, each from its first cutoff until its last one's horizon closes, and its examples."""
-    reach = timedelta(days=settings.question.reach)
-    tests = [[datetime.fromisoformat(moment) for moment in slices["test"]] for slices in meta["windows"]]
-    counts = np.bincount(evidence.window[evidence.seed == 0], minlength=len(tests))
+    reach = timedelta(days=snapshot.question.reach)
+    counts = np.bincount(evidence.window[evidence.seed == 0], minlength=len(snapshot.windows))
     return [
-        {"start": test[0], "end": test[-1] + reach, "examples": int(count)}
-        for test, count in zip(tests, counts, strict=True)
+        {"start": split.test[0], "end": split.test[-1] + reach, "examples": int(count)}
+        for split, count in zip(snapshot.windows, counts, strict=True)
     ]

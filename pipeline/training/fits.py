@@ -19,7 +19,7 @@ from models.evaluation.ablation import altered, with_own_histories
 from models.evaluation.metrics import example_log_loss
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError
-from pipeline.training.snapshot import SLICES, digest, slice_of
+from pipeline.training.snapshot import PARTS, Snapshot, digest
 
 BETWEEN_SEEDS = 1_000_003
 MOST_ALTERED = 3_000  # test examples of a window that are asked again with altered histories
@@ -46,17 +46,17 @@ class Fits:
 
 
 def fit_windows(
-    settings: Settings, data: Dataset, meta: dict[str, Any], name: str, parameters: dict[str, Any], on_epoch: OnEpoch
+    settings: Settings, snapshot: Snapshot, name: str, parameters: dict[str, Any], on_epoch: OnEpoch
 ) -> Fits:
     """Fit the recipe `name` with `parameters` on every window, once for each of `evidence.seeds`. Whatever is known
-    only after a slice's end is unknown to it: see `snapshot.slice_of`.
+    only after a slice's end is unknown to it: see `Snapshot.part`.
     """
-    last = len(meta["windows"]) - 1
+    last = len(snapshot.windows) - 1
     losses, tables, asked_again, seconds = [], [], [], 0.0
     seeds = range(settings.evidence.seeds)
     for seed in seeds if model_class(name).seeded else seeds[:1]:
         for window in range(last + 1):
-            known, valid, calibrate, test = (slice_of(data, meta, part, window) for part in SLICES)
+            known, valid, calibrate, test = (snapshot.part(part, window) for part in PARTS)
             model = recipe(settings, name, parameters, seed)
             seconds += timed_fit(model, known, valid, on_epoch)
             # Calibration may be the latest part of validation, and all of it where validation has one cutoff.
@@ -82,7 +82,7 @@ def fit_windows(
         altered=pa.concat_tables(asked_again or [_asked_again(0, "", np.zeros(0, np.int64), np.zeros(0))]),
         valid_log_loss=float(everything.mean()) if len(everything) else None,
         fit_seconds=seconds,
-        known=known_digest(data, meta),
+        known=known_digest(snapshot),
     )
 
 
@@ -154,16 +154,16 @@ def known_losses(data: Dataset, predictions: Predictions, horizon: int) -> np.nd
     return example_log_loss(truth[known], predictions.churn_probability[known, place])
 
 
-def known_digest(data: Dataset, meta: dict[str, Any]) -> str:
+def known_digest(snapshot: Snapshot) -> str:
     """The digest of all that a fit may know: the examples of every slice before the test, and their aggregates' names
     and attributes.
     """
-    sequences = data.sequences
+    sequences = snapshot.data.sequences
     content = hashlib.sha256()
-    for window in range(len(meta["windows"])):
-        for part in SLICES[:-1]:
-            content.update(digest(slice_of(data, meta, part, window)).encode())
-    names = [*data.aggregates.columns, *sequences.numeric, *sequences.categorical]
+    for window in range(len(snapshot.windows)):
+        for part in PARTS[:-1]:
+            content.update(digest(snapshot.part(part, window)).encode())
+    names = [*snapshot.data.aggregates.columns, *sequences.numeric, *sequences.categorical]
     content.update("\0".join(map(str, names)).encode())
     return content.hexdigest()[:16]
 

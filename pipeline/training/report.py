@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from features.dataset import Dataset
 from models.evaluation.ablation import ALTERED
 from models.evaluation.details import DETAILS
 from models.evaluation.intervals import customer_weights
@@ -20,7 +19,7 @@ from models.evaluation.values import VALUE_METRICS
 from pipeline.config.settings import Settings
 from pipeline.training.evidence import Evidence
 from pipeline.training.fits import WITHOUT_STATE
-from pipeline.training.snapshot import seen_in_training, test_of
+from pipeline.training.snapshot import Snapshot
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 REPLICATES = 1000
@@ -28,15 +27,12 @@ REPLICATES = 1000
 
 def comparison_report(
     settings: Settings,
-    data: Dataset,
-    meta: dict[str, Any],
+    snapshot: Snapshot,
     comparison: Mapping[str, Any],
     evidence: Evidence,
     pictures: Mapping[str, bytes],
 ) -> str:
-    """The page. `data` and `meta` are the snapshot, whose test examples come in the order of `evidence`; `pictures` are
-    PNG.
-    """
+    """The page. The test examples of `snapshot` come in the order of `evidence`; `pictures` are PNG."""
     from jinja2 import Environment, StrictUndefined
 
     verdict = comparison["verdict"]
@@ -48,33 +44,33 @@ def comparison_report(
         TEMPLATE.read_text("utf-8")
     )
     return page.render(
-        cutoff=meta["cutoff"][:10],
+        cutoff=snapshot.cutoff.date(),
         horizon=settings.question.primary,
-        question=meta["question"],
+        question=snapshot.question,
         comparison=comparison,
-        remarks=meta["remarks"],
+        remarks=snapshot.remarks,
         metrics=METRICS,
         details=DETAILS,
         value_metrics=VALUE_METRICS,
         altered={**ALTERED, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
-        calibration=_calibration(settings, meta, evidence),
+        calibration=_calibration(snapshot, evidence),
         contact_cost=settings.evidence.contact_cost,
         paired=paired_differences(evidence.results, evidence.labels, weights, reference) if reference else (),
         best=best,
-        windows=_windows(meta, comparison, evidence, best),
-        slices=_slices(settings, data, meta, evidence, best),
+        windows=_windows(snapshot, comparison, evidence, best),
+        slices=_slices(settings.run.seed, snapshot, evidence, best),
         pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
     )
 
 
-def _calibration(settings: Settings, meta: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
+def _calibration(snapshot: Snapshot, evidence: Evidence) -> dict[str, Any]:
     """How the base rate moved in the latest window, and by how much each model's mean prediction was moved after it."""
     last = int(evidence.window.max(initial=0))
     newest = evidence.window == last
     models = []
     for result in evidence.results:
         fitted = evidence.calibration[result.name]
-        primary = settings.question.horizons.index(settings.question.primary)
+        primary = snapshot.question.primary_index
         models.append(
             {
                 "name": result.name,
@@ -85,12 +81,11 @@ def _calibration(settings: Settings, meta: Mapping[str, Any], evidence: Evidence
                 "test_came": float(evidence.labels[newest].mean()),
             }
         )
-    churn = meta["windows"][last]["churn"]
-    return {"models": models, "churn": churn}
+    return {"models": models, "churn": snapshot.churn[last]}
 
 
 def _windows(
-    meta: Mapping[str, Any], comparison: Mapping[str, Any], evidence: Evidence, best: list[str]
+    snapshot: Snapshot, comparison: Mapping[str, Any], evidence: Evidence, best: list[str]
 ) -> list[dict[str, Any]]:
     """Each window of the comparison, with the share that churned in its slices and the best models' log loss in it."""
     losses = {
@@ -101,28 +96,25 @@ def _windows(
     return [
         {
             **window,
-            "churn": meta["windows"][number]["churn"],
+            "churn": snapshot.churn[number],
             "log_loss": {name: float(losses[name][evidence.window == number].mean()) for name in best},
         }
         for number, window in enumerate(comparison["windows"])
     ]
 
 
-def _slices(
-    settings: Settings, data: Dataset, meta: dict[str, Any], evidence: Evidence, best: list[str]
-) -> tuple[Slice, ...]:
+def _slices(seed: int, snapshot: Snapshot, evidence: Evidence, best: list[str]) -> tuple[Slice, ...]:
     if len(best) < 2:
         return ()
-    seen = [seen_in_training(data, meta, "test", number) for number in range(len(meta["windows"]))]
     said = {result.name: result.test_probability for result in evidence.results}
     return sliced_difference(
         {
             dimension: {name: evidence.of_examples(mask) for name, mask in named.items()}
-            for dimension, named in members(test_of(data, meta).aggregates, np.concatenate(seen)).items()
+            for dimension, named in members(snapshot.test().aggregates, snapshot.seen_in_training()).items()
         },
         evidence.labels,
         evidence.customer_id,
         said[best[0]],
         said[best[1]],
-        settings.run.seed,
+        seed,
     )

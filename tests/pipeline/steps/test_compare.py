@@ -21,10 +21,9 @@ from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.training import tracking
 from pipeline.training.evidence import read_evidence
-from pipeline.training.snapshot import read_meta, read_snapshot
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of
-from tests.support.worlds.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training
+from tests.support.worlds.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training, snapshot_of
 
 
 def test_labels_and_log_losses_are_those_of_the_raw_events_and_the_published_predictions(trained_world: World) -> None:
@@ -71,7 +70,7 @@ def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
     trained_world: World, tmp_path: Path
 ) -> None:
     client = tracking.client(trained_world.settings)
-    run_id = read_meta(trained_world.settings, FIRST)["run_id"]
+    run_id = snapshot_of(trained_world.settings).run_id
     assert {file.path for file in client.list_artifacts(run_id)} >= {
         "comparison.json",
         "report.html",
@@ -80,7 +79,7 @@ def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
         "plots",
     }
     words = tracking.client(trained_world.settings).download_artifacts(run_id, "features.json", str(tmp_path))
-    data, _ = read_snapshot(trained_world.settings, FIRST)
+    data = snapshot_of(trained_world.settings).data
     assert list(json.loads(Path(words).read_text("utf-8"))) == list(data.aggregates.columns)
     pictures = {Path(file.path).name for file in client.list_artifacts(run_id, "plots")}
     assert pictures == {

@@ -17,9 +17,8 @@ from pipeline.steps.compare import compare
 from pipeline.steps.promote import _may_change, promote, promote_version, rollback
 from pipeline.training import registry, tracking
 from pipeline.training.evidence import read_evidence
-from pipeline.training.snapshot import read_snapshot
 from tests.pipeline.conftest import World
-from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training
+from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training, snapshot_of
 
 FAMILIES = ("recurrent", "hybrid", "neural", "conventional")
 
@@ -43,8 +42,8 @@ def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_
     assert champion.trained_until == FIRST
     assert champion.question_digest == settings.question.digest
     run = tracking.client(settings).get_run(champion.run_id)
-    assert run.data.metrics["examples"] == len(read_snapshot(settings, FIRST)[0])
-    assert run.data.tags["mlflow.parentRunId"] == read_snapshot(settings, FIRST)[1]["run_id"]
+    assert run.data.metrics["examples"] == len(snapshot_of(settings).data)
+    assert run.data.tags["mlflow.parentRunId"] == snapshot_of(settings).run_id
 
 
 def test_the_refit_keeps_what_validation_found(trained_world: World) -> None:
@@ -57,7 +56,7 @@ def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: W
     settings = trained_world.settings
     champion = registry.champion(settings)
     assert champion is not None
-    data, _ = read_snapshot(settings, FIRST)
+    data = snapshot_of(settings).data
     loaded = registry.load(settings, champion)
     again = type(loaded)(loaded.horizons, loaded.seed, **champion.parameters)
     again.fit(data, None)

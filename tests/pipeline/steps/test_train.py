@@ -11,19 +11,19 @@ from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.train import recipe, train
 from pipeline.training import tracking
-from pipeline.training.snapshot import microseconds, read_snapshot, slice_of
+from pipeline.training.snapshot import PARTS, microseconds
 from tests.pipeline.conftest import World
-from tests.support.worlds.trained_world import FIRST, NAMES
+from tests.support.worlds.trained_world import FIRST, NAMES, snapshot_of
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, name: str) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
+    taken = snapshot_of(trained_world.settings)
     rows = pq.read_table(trained_world.settings.state.snapshot(FIRST) / "predictions" / f"{name}.parquet").to_pandas()
-    for part in ("valid", "calibrate", "test"):
-        expected = slice_of(data, meta, part)
+    for part in PARTS[1:]:
+        expected = taken.part(part)
         assert expected.labels is not None
-        for place, days in enumerate(data.horizons):
+        for place, days in enumerate(taken.data.horizons):
             own = rows[(rows["slice"] == part) & (rows["horizon_days"] == days)]
             assert own["customer_id"].tolist() == expected.customer_id.tolist()
             assert [microseconds(cutoff) for cutoff in own["cutoff"]] == expected.cutoff.tolist()
@@ -33,16 +33,16 @@ def test_every_later_example_and_horizon_has_a_prediction(trained_world: World, 
 
 def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: World) -> None:
     settings = trained_world.settings
-    _, meta = read_snapshot(settings, FIRST)
+    taken = snapshot_of(settings)
     folder = settings.state.snapshot(FIRST)
     for name in NAMES:
         result = json.loads((folder / "results" / f"{name}.json").read_text())
         run = tracking.client(settings).get_run(result["run_id"])
-        assert run.data.tags["mlflow.parentRunId"] == meta["run_id"]
+        assert run.data.tags["mlflow.parentRunId"] == taken.run_id
         assert run.data.metrics["valid_log_loss"] == result["valid_log_loss"]
         assert run.data.params.keys() >= result["parameters"].keys() | {"seed", "horizons"}
         inputs = {entry.tags[0].value: entry.dataset.digest for entry in run.inputs.dataset_inputs}
-        assert inputs["test"] == result["test_digest"] == meta["test_digest"]
+        assert inputs["test"] == result["test_digest"] == taken.test_digest
         assert result["predict_customers_per_second"] > 0
 
 

@@ -12,9 +12,9 @@ from models.evaluation.ablation import ALTERED
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
+from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
 from pipeline.training import tracking
-from pipeline.training.snapshot import read_meta, snapshot
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, made_up_events, make_world
 
@@ -89,4 +89,3 @@ def test_a_model_of_another_budget_is_refused(seeded: Settings) -> None:
     with pytest.raises(RecurError, match=r"gru .* had 100 trials, and random_forest 0 trials"):
         compare(seeded, FIRST)
     file.write_text(before)
-    assert read_meta(seeded, FIRST)["windows"]

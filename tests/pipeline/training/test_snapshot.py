@@ -13,18 +13,10 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY
+from pipeline.steps.snapshot import snapshot
 from pipeline.training import tracking
-from pipeline.training.snapshot import (
-    SLICES,
-    digest,
-    erase,
-    known_by,
-    microseconds,
-    read_snapshot,
-    seen_in_training,
-    slice_of,
-    snapshot,
-)
+from pipeline.training.erasure import erase
+from pipeline.training.snapshot import PARTS, digest, known_by, microseconds
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
     FIRST,
@@ -34,29 +26,25 @@ from tests.support.worlds.trained_world import (
     PRIMARY,
     churned_by_hand,
     eligible_by_hand,
+    snapshot_of,
     write_night,
 )
 
 HORIZON = PRIMARY * DAY
 
 
-def moments(meta: dict[str, list[str]], name: str) -> list[datetime]:
-    return [datetime.fromisoformat(text) for text in meta["windows"][-1][name]]
-
-
-def test_slices_do_not_reach_into_one_another(trained_world: World) -> None:
-    _, meta = read_snapshot(trained_world.settings, FIRST)
-    slices = [moments(meta, name) for name in SLICES]
-    for earlier, later in pairwise([*slices, [FIRST]]):
+def test_parts_of_a_split_do_not_reach_into_one_another(trained_world: World) -> None:
+    (split,) = snapshot_of(trained_world.settings).windows
+    for earlier, later in pairwise([*(getattr(split, part) for part in PARTS), [FIRST]]):
         assert earlier[-1] + HORIZON <= later[0]
 
 
 def test_test_examples_and_labels_agree_with_a_pandas_reading(trained_world: World) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
-    test = slice_of(data, meta, "test")
+    taken = snapshot_of(trained_world.settings)
+    test = taken.part("test")
     expected = [
         (cutoff, customer, float(churned_by_hand(trained_world.events, customer, cutoff)))
-        for cutoff in moments(meta, "test")
+        for cutoff in taken.windows[-1].test
         for customer in eligible_by_hand(trained_world.events, cutoff)
     ]
     assert test.labels is not None
@@ -65,40 +53,39 @@ def test_test_examples_and_labels_agree_with_a_pandas_reading(trained_world: Wor
     assert test.labels.churn[:, 0].tolist() == [churn for _, _, churn in expected]
 
 
-def test_an_earlier_slice_knows_no_outcome_past_the_next_ones_beginning(trained_world: World) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
-    for name, following in pairwise(SLICES):
-        part = slice_of(data, meta, name)
+def test_an_earlier_part_knows_no_label_past_the_next_ones_beginning(trained_world: World) -> None:
+    taken = snapshot_of(trained_world.settings)
+    for name, following in pairwise(PARTS):
+        part = taken.part(name)
         assert part.labels is not None
         for place, days in enumerate((PRIMARY, LONGER)):
-            closed = part.cutoff <= microseconds(moments(meta, following)[0] - days * DAY)
+            closed = part.cutoff <= microseconds(getattr(taken.windows[-1], following)[0] - days * DAY)
             np.testing.assert_array_equal(np.isnan(part.labels.churn[:, place]), ~closed)
             np.testing.assert_array_equal(np.isnan(part.labels.spend[:, place]), ~closed)
         assert np.isnan(part.labels.churn[:, 1]).any()
 
 
 def test_calibration_within_validation_leaves_both_to_know_their_outcomes_until_the_test(trained_world: World) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
-    slices = meta["windows"][-1]
-    shared = {**meta, "windows": [{**slices, "calibrate": slices["valid"][1:]}]}
-    for name in ("valid", "calibrate"):
-        part = slice_of(data, shared, name)
+    taken = snapshot_of(trained_world.settings)
+    (split,) = taken.windows
+    shared = replace(taken, windows=(replace(split, calibrate=split.valid[1:]),))
+    for part in (shared.part("valid"), shared.part("calibrate")):
         assert part.labels is not None
-        closed = part.cutoff <= microseconds(moments(meta, "test")[0] - LONGER * DAY)
+        closed = part.cutoff <= microseconds(split.test[0] - LONGER * DAY)
         np.testing.assert_array_equal(np.isnan(part.labels.churn[:, 1]), ~closed)
 
 
 def test_customers_seen_and_unseen_in_training_are_marked(trained_world: World) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
-    trained = {who for moment in moments(meta, "train") for who in eligible_by_hand(trained_world.events, moment)}
-    test = slice_of(data, meta, "test")
-    assert seen_in_training(data, meta, "test").tolist() == [who in trained for who in test.customer_id]
-    fewer = {**meta, "windows": [{**meta["windows"][-1], "train": meta["windows"][-1]["train"][:1]}]}
-    assert 0 < seen_in_training(data, fewer, "test").mean() < 1
+    taken = snapshot_of(trained_world.settings)
+    (split,) = taken.windows
+    trained = {who for cutoff in split.train for who in eligible_by_hand(trained_world.events, cutoff)}
+    assert taken.seen_in_training().tolist() == [who in trained for who in taken.test().customer_id]
+    fewer = replace(taken, windows=(replace(split, train=split.train[:1]),))
+    assert 0 < fewer.seen_in_training().mean() < 1
 
 
 def test_labels_are_unknown_until_the_very_end_of_their_horizon(trained_world: World) -> None:
-    data, _ = read_snapshot(trained_world.settings, FIRST)
+    data = snapshot_of(trained_world.settings).data
     one = data.select(data.cutoff == data.cutoff.min())
     end = datetime.fromisoformat("1970-01-01T00:00:00+00:00") + timedelta(microseconds=int(one.cutoff[0])) + HORIZON
     at, before = known_by(one, end).labels, known_by(one, end - timedelta(microseconds=1)).labels
@@ -109,9 +96,9 @@ def test_labels_are_unknown_until_the_very_end_of_their_horizon(trained_world: W
 
 
 def test_the_digest_is_of_customers_cutoffs_and_labels(trained_world: World) -> None:
-    data, meta = read_snapshot(trained_world.settings, FIRST)
-    test = slice_of(data, meta, "test")
-    assert digest(test) == meta["test_digest"]
+    taken = snapshot_of(trained_world.settings)
+    test = taken.part("test")
+    assert digest(test) == taken.test_digest
 
     def with_churn(data: Dataset, row: int) -> Dataset:
         assert data.labels is not None
@@ -166,7 +153,7 @@ def test_a_snapshot_of_another_question_is_not_read(trained_world: World) -> Non
     settings = trained_world.settings
     other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 56})})
     with pytest.raises(RecurError, match="another question"):
-        read_snapshot(other, FIRST)
+        snapshot_of(other)
 
 
 def test_an_unfinished_snapshot_is_made_anew_and_its_run_discarded(fresh_world: World) -> None:
@@ -195,10 +182,10 @@ def test_too_short_a_history_is_nothing_to_do(fresh_world: World) -> None:
 def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) -> None:
     settings = fresh_world.settings
     snapshot(settings, FIRST)
-    before, _ = read_snapshot(settings, FIRST)
+    before = snapshot_of(settings).data
     gone = before.customer_id[0]
     assert erase(settings, gone) == int((before.customer_id == gone).sum())
-    after, _ = read_snapshot(settings, FIRST)
+    after = snapshot_of(settings).data
     assert gone not in after.customer_id
     rest = before.select(before.customer_id != gone)
     np.testing.assert_array_equal(after.customer_id, rest.customer_id)

@@ -16,8 +16,9 @@ from pipeline.event_store.store import open_store
 from pipeline.runtime.nights import DAY, Night
 from pipeline.steps.compare import compare
 from pipeline.steps.promote import promote
+from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
-from pipeline.training.snapshot import snapshot
+from pipeline.training.snapshot import Snapshot
 
 START, FIRST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 8, 1, tzinfo=UTC)
 NEXT, LATER = FIRST + DAY, FIRST + 42 * DAY
@@ -95,6 +96,10 @@ def write_night(settings: Settings, events: pd.DataFrame, start: datetime | None
     store = open_store(settings)
     table = pa.Table.from_pandas(rows.assign(**extra)[store.schema.names], preserve_index=False)
     store.write(end.date(), table.cast(store.schema), 0)
+
+
+def snapshot_of(settings: Settings, cutoff: datetime = FIRST) -> Snapshot:
+    return Snapshot.read(settings.state.snapshot(cutoff), settings.question)
 
 
 def run_training(settings: Settings, cutoff: datetime) -> None:

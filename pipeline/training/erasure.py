@@ -1,0 +1,29 @@
+"""Erases one customer from every snapshot, and from the predictions in it."""
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.config.settings import Settings
+from pipeline.runtime.paths import atomically
+from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
+from pipeline.training.snapshot import META
+
+
+def erase(settings: Settings, customer_id: str) -> int:
+    """Removes `customer_id` and returns how many rows went."""
+    removed = 0
+    for folder in sorted((settings.var / "snapshots").glob("*/")):
+        for file in [*folder.glob("predictions/*.parquet"), *folder.glob("test_predictions.parquet")]:
+            table = pq.read_table(file)
+            rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
+            if rest.num_rows < table.num_rows:
+                removed += table.num_rows - rest.num_rows
+                with atomically(file) as temporary:
+                    pq.write_table(rest, temporary)
+        if (folder / META).exists():
+            data = read_dataset(folder)
+            rest_of_data = without_customer(data, customer_id)
+            if len(rest_of_data) < len(data):
+                removed += len(data) - len(rest_of_data)
+                write_dataset(folder, rest_of_data)
+    return removed
