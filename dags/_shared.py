@@ -1,4 +1,4 @@
-"""What every task shares: its cutoff, its night, and how the pipeline's errors are told to Airflow.
+"""What every task shares: its cutoff, its night, and how the pipeline's errors become Airflow's.
 
 Nothing heavy is imported when a DAG is parsed; every task is one call of a pipeline function.
 """
@@ -13,6 +13,7 @@ from airflow.sdk import Asset, Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipeline.config.settings import Settings, load_settings
+from pipeline.monitoring.alerts import alert
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night, resolve_cutoff
 
@@ -23,23 +24,19 @@ TRAINING_POOL = "training"
 """One slot: networks that train side by side would not fit into memory."""
 
 
-def tell_of_a_failure(context: Any) -> None:
-    """An Airflow callback: a task that failed for good is told to `addresses.alerts`."""
-    from pipeline.monitoring.alerts import tell
-
+def alert_on_failure(context: Any) -> None:
+    """An Airflow callback: posts to `addresses.alerts` that a task failed for good."""
     task, error = context["ti"], " ".join(str(context.get("exception")).split())
-    tell(load_settings(), f"recur: {task.dag_id}, {task.task_id} failed: {error}")
+    alert(load_settings().alerts, f"recur: {task.dag_id}, {task.task_id} failed: {error}")
 
 
-def tell_of_a_review(context: Any) -> None:
-    """An Airflow callback: a review that asks for a training or a look is told to `addresses.alerts`. The training
+def alert_on_review(context: Any) -> None:
+    """An Airflow callback: posts to `addresses.alerts` that a review calls for a training or a look. The training
     itself is due with the next night.
     """
-    from pipeline.monitoring.alerts import tell
-
-    found = context["ti"].xcom_pull(task_ids=context["ti"].task_id) or {}
-    if found.get("decision", "fine") != "fine":
-        tell(load_settings(), f"recur: {found['decision']}: {found['why']}")
+    review = context["ti"].xcom_pull(task_ids=context["ti"].task_id) or {}
+    if review.get("decision", "fine") != "fine":
+        alert(load_settings().alerts, f"recur: {review['decision']}: {review['why']}")
 
 
 DAG_ARGUMENTS: dict[str, Any] = {
@@ -50,7 +47,7 @@ DAG_ARGUMENTS: dict[str, Any] = {
         "owner": "recur",
         "retries": 1,
         "retry_delay": timedelta(minutes=1),
-        "on_failure_callback": tell_of_a_failure,
+        "on_failure_callback": alert_on_failure,
     },
     "params": {
         "cutoff": Param(
@@ -65,9 +62,9 @@ DAG_ARGUMENTS: dict[str, Any] = {
 
 
 @contextmanager
-def told_to_airflow() -> Iterator[None]:
-    """Nothing to do marks the task skipped. What a person has to mend fails it at once, as a retry would fail again;
-    any other error is retried.
+def airflow_errors() -> Iterator[None]:
+    """NothingToDo marks the task skipped. A RecurError, which a person has to fix, fails it at once, as a retry would
+    fail again; any other error is retried.
     """
     try:
         yield
@@ -87,7 +84,7 @@ def current_cutoff() -> datetime:
 
 def run_step(name: str) -> dict[str, Any]:
     """`pipeline.steps.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
-    with told_to_airflow():
+    with airflow_errors():
         settings = load_settings()
         step: Callable[[Settings, Night], dict[str, Any]] = getattr(import_module(f"pipeline.steps.{name}"), name)
         return step(settings, current_night(settings))

@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, get_current_context, task
 
-from dags._shared import DAG_ARGUMENTS, EVENTS, current_cutoff, run_step, tell_of_a_review
+from dags._shared import DAG_ARGUMENTS, EVENTS, alert_on_review, current_cutoff, run_step
+from pipeline.config.settings import load_settings
 
 
 @dag(schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"), doc_md=__doc__, **DAG_ARGUMENTS)
@@ -21,10 +22,7 @@ def nightly_predictions() -> None:
     @task
     def validate() -> dict[str, Any]:
         """Set aside the rows that break a rule; refuse a broken night. Gives the address of the Data Docs too."""
-        from pipeline.config.settings import load_settings
-        from pipeline.validation.expectations import index_page
-
-        return run_step("validate") | {"data_docs": index_page(load_settings()).as_uri()}
+        return run_step("validate") | {"data_docs": load_settings().state.data_docs_page.as_uri()}
 
     @task(outlets=[EVENTS])
     def load() -> dict[str, Any]:
@@ -43,7 +41,7 @@ def nightly_predictions() -> None:
         """Put the night's scores before the analysts, in one transaction."""
         return run_step("publish")
 
-    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, on_success_callback=tell_of_a_review)
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, on_success_callback=alert_on_review)
     def review() -> dict[str, Any]:
         """Hold predictions whose horizon has closed against what happened, also when there was nothing to publish; look
         for drift; decide what is to be done, which its callback tells.

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import dag, get_current_context, task
 
-from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, current_cutoff, told_to_airflow
+from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, airflow_errors, current_cutoff
 from pipeline.config.settings import load_settings
 from pipeline.runtime.errors import NothingToDo
 
@@ -21,7 +21,7 @@ def train_and_compare() -> None:
         from pipeline.monitoring.retraining import training_due
         from pipeline.steps.snapshot import snapshot
 
-        with told_to_airflow():
+        with airflow_errors():
             settings, cutoff = load_settings(), current_cutoff()
             if not get_current_context()["params"].get("cutoff") and not training_due(settings, cutoff):
                 raise NothingToDo(f"no training is due as of {cutoff.date()}")
@@ -34,7 +34,7 @@ def train_and_compare() -> None:
         from pipeline.steps.train import train
 
         get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]
-        with told_to_airflow():
+        with airflow_errors():
             return train(load_settings(), current_cutoff(), name)
 
     @task
@@ -42,7 +42,7 @@ def train_and_compare() -> None:
         """Score every model by the same function on the same examples; give the verdict."""
         from pipeline.steps.compare import compare
 
-        with told_to_airflow():
+        with airflow_errors():
             return compare(load_settings(), current_cutoff())
 
     @task
@@ -50,7 +50,7 @@ def train_and_compare() -> None:
         """Let the gate decide whether the best challenger becomes the champion."""
         from pipeline.steps.promote import promote
 
-        with told_to_airflow():
+        with airflow_errors():
             return promote(load_settings(), current_cutoff())
 
     train.expand(name=snapshot()) >> compare() >> promote()

@@ -229,7 +229,7 @@ def _print_next(settings: Settings, screen: "Console", customer: str | None) -> 
         page = last_report(settings)
     except RecurError:  # nothing was compared yet
         page = None
-    docs = settings.state.data_docs / "uncommitted" / "data_docs" / "local_site" / "index.html"
+    docs = settings.state.data_docs_page
     steps = [
         ("make up", "Airflow, MLflow and the analysts' page"),
         ('recur query "select * from churn_predictions"', "SQL over the views; `recur query` alone lists them"),

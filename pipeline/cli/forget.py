@@ -4,52 +4,22 @@ comes back with the next night that holds it, or when a night is taken from it a
 
 import json
 from collections.abc import Callable
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+import pipeline.event_store.erasure
+import pipeline.scoring.erasure
+import pipeline.training.erasure
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.paths import atomically
 from pipeline.runtime.stale_files import sweep_below
+from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
-
-Eraser = Callable[[Settings, str], int]
-
-
-def _by(module: str) -> Eraser:
-    """`<module>.erase(settings, customer_id)`, imported when it is called."""
-    return lambda settings, customer_id: int(import_module(module).erase(settings, customer_id))
-
-
-def _from_files(folder: str) -> Eraser:
-    """The Parquet files under `paths.var`'s `folder`."""
-    return lambda settings, customer_id: sum(
-        _erase_from(file, customer_id) for file in sorted((settings.var / folder).glob("**/*.parquet"))
-    )
-
-
-ERASERS: dict[str, Eraser] = {
-    "source": _from_files("source"),
-    "pulled": _from_files("pulled"),
-    "staged": _from_files("staged"),
-    "accepted": _from_files("accepted"),
-    "quarantine": _from_files("quarantine"),
-    "events": _by("pipeline.event_store.erasure"),
-    "scored": _from_files("scored"),
-    "carried": _by("pipeline.scoring.erasure"),  # once the events are gone
-    "snapshots": _by("pipeline.training.erasure"),
-    "predictions": lambda settings, customer_id: open_predictions(settings.predictions, settings.root).erase(
-        customer_id
-    ),
-    "published": _by("pipeline.serving.exports"),
-}
-"""Every place that holds something of a customer, in the way of the data, with what erases one from it and returns how
-many rows went. Whatever else comes to keep something of customers is a line here.
-"""
 
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
@@ -61,27 +31,54 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     with recorded(predictions, settings.state, "forget", None) as figures, settings.state.alone("night"):
         for folder in {settings.var, settings.events}:
             sweep_below(folder)
-        removed = {place: erase(settings, customer_id) for place, erase in ERASERS.items()}
+        removed = {place: erase(customer_id) for place, erase in _erasers(settings).items()}
         figures["message"] = f"{sum(removed.values())} rows of one customer erased"
         return removed
+
+
+def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
+    """Every place that holds something of a customer, in the way of the data, with the function that erases a customer
+    from it and returns how many rows went. A new place that keeps something of customers is a line here.
+    """
+
+    def files(folder: str) -> Callable[[str], int]:
+        return partial(_erase_from_files, settings.var / folder)
+
+    return {
+        "source": files("source"),
+        "pulled": files("pulled"),
+        "staged": files("staged"),
+        "accepted": files("accepted"),
+        "quarantine": files("quarantine"),
+        "events": partial(pipeline.event_store.erasure.erase, settings),
+        "scored": files("scored"),
+        "carried": partial(pipeline.scoring.erasure.erase, settings),  # once the events are gone
+        "snapshots": partial(pipeline.training.erasure.erase, settings),
+        "predictions": open_predictions(settings.predictions, settings.root).erase,
+        "published": partial(exports.erase, settings.published) if settings.published else lambda _: 0,
+    }
+
+
+def _erase_from_files(folder: Path, customer_id: str) -> int:
+    return sum(_erase_from(file, customer_id) for file in sorted(folder.glob("**/*.parquet")))
 
 
 def _erase_from(path: Path, customer_id: str) -> int:
     """Rewrites one file without the customer, a row group at a time, if it holds any row of theirs."""
     with pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)
-        removed = sum(pc.sum(_concerned(file.read_row_group(group), customer_id)).as_py() or 0 for group in groups)
+        removed = sum(pc.sum(_is_about(file.read_row_group(group), customer_id)).as_py() or 0 for group in groups)
         if removed:
             schema, codec = file.schema_arrow, file.metadata.row_group(0).column(0).compression
             with atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression=codec) as writer:
                 for group in groups:
                     table = file.read_row_group(group)
-                    writer.write_table(table.filter(pc.invert(_concerned(table, customer_id))))
+                    writer.write_table(table.filter(pc.invert(_is_about(table, customer_id))))
     return int(removed)
 
 
-def _concerned(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:
-    """For each row, whether it is about the customer."""
+def _is_about(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:
+    """For each row of `table`, whether it is about the customer."""
     if "row" in table.schema.names and table.schema.field("row").type == pa.string():  # a quarantined row, as JSON
         return pa.array([_names(json.loads(row), customer_id) for row in table["row"].to_pylist()], pa.bool_())
     own = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id), False)

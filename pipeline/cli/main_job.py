@@ -90,7 +90,7 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
     with chatter_into(log) as screen, Progress(screen, len(nights)) as progress:
         progress.say(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
         progress.doing("starting Airflow")
-        os.environ.update(environment(settings))
+        os.environ.update(environment(settings.state, settings.file))
         prepare()
         runner = _Runner(load_dags(), log, progress)
         before = {number: signal.getsignal(number) for number in STOPS}

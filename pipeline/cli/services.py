@@ -21,6 +21,9 @@ from rich.console import Console
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.airflow import environment
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.serving.database import open_predictions
+from pipeline.serving.datasette import command
+from pipeline.serving.pages import sign_in
 
 HOST = "127.0.0.1"
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -73,9 +76,7 @@ def up(settings: Settings, ports: dict[str, int | None] | None = None) -> None:
 
 
 def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
-    from pipeline.serving.datasette import command
-
-    airflow, python = {**os.environ, **environment(settings, ports["airflow"])}, sys.executable
+    airflow, python = {**os.environ, **environment(settings.state, settings.file, ports["airflow"])}, sys.executable
     airflow["PATH"] = f"{Path(python).parent}{os.pathsep}{airflow.get('PATH', '')}"
     services = [
         Service("airflow", [python, "-m", "airflow", "api-server"], airflow, f"http://{HOST}:{ports['airflow']}"),
@@ -88,14 +89,13 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
         served = [python, "-m", "mlflow", "server", "--host", HOST, "--port", str(ports["mlflow"]), "--workers", "1"]
         services.append(Service("mlflow", served, mlflow, f"http://{HOST}:{ports['mlflow']}"))
     if settings.predictions.startswith("sqlite"):
-        pages = command(settings, ports["datasette"], HOST)
+        predictions = open_predictions(settings.predictions, settings.root)
+        pages = command(predictions, settings.state, ports["datasette"], HOST)
         services.append(Service("datasette", pages, dict(os.environ), f"http://{HOST}:{ports['datasette']}"))
     return services
 
 
 def _tell(console: Console, settings: Settings, services: list[Service]) -> None:
-    from pipeline.serving.pages import sign_in
-
     addresses = {service.name: service.address for service in services if service.address}
     passwords = settings.var / "airflow" / "passwords.json"
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
@@ -130,7 +130,7 @@ def _prepare(settings: Settings, logs: Path) -> None:
     with (logs / "airflow.log").open("ab") as log:
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.runtime.airflow"],
-            env={**os.environ, **environment(settings)},
+            env={**os.environ, **environment(settings.state, settings.file)},
             stdout=log,
             stderr=log,
             check=False,

@@ -1,11 +1,11 @@
 """What can be said of a night's scores before their horizon closes: how far its inputs and scores have drifted from
-those of training, and what its probabilities promise of its performance.
+those of training, and how well it should do if its probabilities are right.
 
-Training is the test slice of its snapshot, the latest that it holds. What only grows as a history does (the time since
-the first event, totals over a lifetime) is not watched: it moves by itself.
+Training is the latest test period of its snapshot. What only grows as a history does (the time since the first event,
+totals over a lifetime) is left out: it moves by itself.
 
-The inputs are those of a sample of its customers, built as training built them, so that a champion that reads no
-aggregates is watched too, and at a cost that does not grow with the customers.
+The inputs are the aggregates of a sample of the night's customers, computed as training computes them. So a champion
+that reads no aggregates is monitored too, at a cost that does not grow with the number of customers.
 """
 
 import re
@@ -19,111 +19,106 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import delete, insert, select
 
+from models.evaluation.drift import expected_performance, stability_index
+from models.evaluation.intervals import Interval
 from pipeline.config.settings import Settings
 from pipeline.runtime.nights import Night
-from pipeline.serving.database import open_predictions
-from pipeline.serving.tables import prediction as predictions
-from pipeline.serving.tables import watched
-from pipeline.training import registry
+from pipeline.serving.database import PredictionsStore
+from pipeline.serving.tables import comparison_metric, monitored, prediction
 from pipeline.training.dataset_files import AGGREGATES, EXAMPLES
+from pipeline.training.registry import Version
 from pipeline.training.snapshot import read_meta, windows_of
 
-SAMPLE, OF_TRAINING = 1_000, 20_000
+SAMPLE, SAMPLE_OF_TRAINING = 1_000, 20_000
 GROWS_BY_ITSELF = re.compile(r"days_since_first_event|\w+_total|\w+_max")
 DRIFT, EXPECTED, SCORE = "drift", "expected", "score"
+UNKNOWN = Interval(None, None, None)
 
 
-def watch(settings: Settings, night: Night) -> None:
+def monitor(settings: Settings, predictions: PredictionsStore, champion: Version | None, night: Night) -> None:
     """Writes the night's rows of `monitoring`, in the place of earlier ones; none where the night is not published or
-    no champion reigns whose training is still there.
+    there is no champion.
     """
-    from models.evaluation.drift import expected_performance
-
-    of_the_night = (predictions.c.score_date == night.score_date) & (
-        predictions.c.horizon_days == settings.question.primary
-    )
-    columns = (predictions.c.customer_id, predictions.c.churn_probability)
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
-        scored = connection.execute(select(*columns).where(of_the_night).order_by(columns[0])).tuples().all()
-    champion = registry.champion(settings) if scored else None
-    if champion is None:
+    horizon, columns = settings.question.primary, prediction.c
+    of_the_night = (columns.score_date == night.score_date) & (columns.horizon_days == horizon)
+    query = select(columns.customer_id, columns.churn_probability).where(of_the_night).order_by(columns.customer_id)
+    with predictions.reading() as connection:
+        scored = connection.execute(query).tuples().all()
+    if champion is None or not scored:
         return
     probability = np.array([value for _, value in scored])
-    promised = promises(settings, champion)
+    reference = reference_metrics(predictions, champion)
     rows: list[dict[str, Any]] = [
-        {"kind": EXPECTED, "name": name, "value": _known(value), "reference": promised.get(name)}
+        {"kind": EXPECTED, "name": name, "value": _finite(value), "reference": reference.get(name, UNKNOWN).value}
         for name, value in expected_performance(probability).items()
     ]
-    size = min(SAMPLE, len(scored))
-    customers = [scored[place * len(scored) // size][0] for place in range(size)]  # evenly spread
+    customers = [scored[row][0] for row in _evenly(len(scored), SAMPLE)]
+    snapshot = settings.state.snapshot(champion.trained_until)
+    drift = _score_drift(snapshot / "predictions" / f"{champion.recipe}.parquet", horizon, probability)
+    if (training := _of_training(snapshot)) is not None:
+        drift |= _input_drift(training, _aggregates(settings, night, champion, customers))
     rows += [
-        {"kind": DRIFT, "name": name, "value": _known(value), "reference": settings.review.max_drift}
-        for name, value in _drift(settings, night, champion, probability, customers).items()
+        {"kind": DRIFT, "name": name, "value": _finite(value), "reference": settings.review.max_drift}
+        for name, value in drift.items()
     ]
-    with open_predictions(settings.predictions, settings.root).writing() as connection:
-        connection.execute(delete(watched).where(watched.c.score_date == night.score_date))
-        connection.execute(insert(watched), [{"score_date": night.score_date, **row} for row in rows])
+    with predictions.writing() as connection:
+        connection.execute(delete(monitored).where(monitored.c.score_date == night.score_date))
+        connection.execute(insert(monitored), [{"score_date": night.score_date, **row} for row in rows])
 
 
-def promises(settings: Settings, champion: registry.Version) -> dict[str, float]:
-    """What the champion's recipe reached on the test of its training, by metric; empty where that is not known."""
-    return {name: value for name, (value, _, _) in promised_intervals(settings, champion).items() if value is not None}
+def reference_metrics(predictions: PredictionsStore, champion: Version) -> dict[str, Interval]:
+    """The test metrics of the champion's recipe in the comparison of its training; empty where there is none."""
+    columns = comparison_metric.c
+    of_champion = (columns.cutoff == champion.trained_until.date()) & (columns.model_name == champion.recipe)
+    with predictions.reading() as connection:
+        rows = connection.execute(select(columns.metric, columns.value, columns.low, columns.high).where(of_champion))
+        return {metric: Interval(value, low, high) for metric, value, low, high in rows}
 
 
-def promised_intervals(
-    settings: Settings, champion: registry.Version
-) -> dict[str, tuple[float | None, float | None, float | None]]:
-    """The same, as (value, low, high)."""
-    from pipeline.serving.tables import comparison_metric as metrics
-
-    of_it = (metrics.c.cutoff == champion.trained_until.date()) & (metrics.c.model_name == champion.recipe)
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
-        rows = connection.execute(select(metrics.c.metric, metrics.c.value, metrics.c.low, metrics.c.high).where(of_it))
-        return {metric: (value, low, high) for metric, value, low, high in rows}
+def _score_drift(test_predictions: Path, horizon: int, probability: np.ndarray) -> dict[str, float]:
+    """Of the churn probabilities, from those on the test; empty where the file is gone."""
+    if not test_predictions.exists():
+        return {}
+    table = pq.read_table(test_predictions, columns=["slice", "horizon_days", "churn_probability"])
+    test = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], horizon))
+    return {SCORE: stability_index(table.filter(test)["churn_probability"].to_numpy(), probability)}
 
 
-def _drift(
-    settings: Settings, night: Night, champion: registry.Version, probability: np.ndarray, customers: list[str]
-) -> dict[str, float]:
-    from models.evaluation.drift import stability_index
-
-    folder = settings.state.snapshot(champion.trained_until)
-    found: dict[str, float] = {}
-    said = folder / "predictions" / f"{champion.recipe}.parquet"
-    if said.exists():
-        table = pq.read_table(said, columns=["slice", "horizon_days", "churn_probability"])
-        test = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], settings.question.primary))
-        found[SCORE] = stability_index(table.filter(test)["churn_probability"].to_numpy(), probability)
-    if (then := _of_training(folder)) is not None:
-        now = _aggregates(settings, night, champion, customers)
-        for name in now:
-            if name in then.column_names and not GROWS_BY_ITSELF.fullmatch(name):
-                found[name] = stability_index(then[name].to_numpy(), now[name].to_numpy())
-    return found
+def _input_drift(training: pa.Table, now: pd.DataFrame) -> dict[str, float]:
+    return {
+        name: stability_index(training[name].to_numpy(), now[name].to_numpy())
+        for name in now
+        if name in training.column_names and not GROWS_BY_ITSELF.fullmatch(name)
+    }
 
 
 def _of_training(folder: Path) -> pa.Table | None:
-    """The aggregates of the test slice, at most `OF_TRAINING` rows of them; None where the snapshot is gone."""
+    """The aggregates of the latest test period, at most `SAMPLE_OF_TRAINING` rows; None where the snapshot is gone."""
     if (content := read_meta(folder)) is None:
         return None
     test = windows_of(content)[-1].test
     cutoff = pq.read_table(folder / EXAMPLES, columns=["cutoff"])["cutoff"]
     rows = np.flatnonzero(pc.is_in(cutoff, pa.array(test, cutoff.type)).to_numpy())
-    size = min(OF_TRAINING, len(rows))
-    return pq.read_table(folder / AGGREGATES).take(rows[np.arange(size) * len(rows) // max(size, 1)])
+    return pq.read_table(folder / AGGREGATES).take(rows[_evenly(len(rows), SAMPLE_OF_TRAINING)])
 
 
-def _aggregates(settings: Settings, night: Night, champion: registry.Version, customers: list[str]) -> pd.DataFrame:
+def _evenly(rows: int, most: int) -> np.ndarray:
+    """At most `most` of so many row numbers, evenly spread."""
+    size = min(most, rows)
+    return np.arange(size) * rows // max(size, 1)
+
+
+def _aggregates(settings: Settings, night: Night, champion: Version, customers: list[str]) -> pd.DataFrame:
     """The aggregates of `customers` as of the night, as training builds them: from the sums that the champion carries,
     or where it carries none, from their events.
     """
     from pipeline.scoring.query import aggregates_of
     from pipeline.steps.score import asked
 
-    own = pa.array(customers, pa.string())
-    carried = aggregates_of(settings, champion, night.cutoff, own)
-    return asked(settings, night.cutoff, own).aggregates if carried is None else carried
+    sample = pa.array(customers, pa.string())
+    carried = aggregates_of(settings, champion, night.cutoff, sample)
+    return asked(settings, night.cutoff, sample).aggregates if carried is None else carried
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None

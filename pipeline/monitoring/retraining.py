@@ -1,106 +1,101 @@
-"""What a night's reviews and monitoring ask for: a training, a look, or nothing. and whether a training is due."""
+"""When to retrain: what a night's reviews and monitoring call for, and whether a training is due."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from pipeline.config.settings import Settings
+from models.evaluation.intervals import Interval
+from models.evaluation.retraining_policy import Upkeep, decide
+from pipeline.config.settings import Review, Settings
+from pipeline.monitoring.drift import DRIFT, EXPECTED, reference_metrics
 from pipeline.runtime.nights import DAY, Night, midnight
-from pipeline.serving.database import open_predictions
+from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.serving.tables import monitored, retraining_decision
 from pipeline.serving.tables import night as nights
 from pipeline.serving.tables import review as reviews
-from pipeline.serving.tables import upkeep as decisions
-from pipeline.serving.tables import watched
-from pipeline.training import registry
+from pipeline.training.registry import Version
 from pipeline.training.snapshot import finished_trainings
 
-if TYPE_CHECKING:
-    from models.evaluation.intervals import Interval
-    from models.evaluation.retraining_policy import Upkeep
 
-
-def decide_upkeep(settings: Settings, night: Night) -> "Upkeep":
-    """Decides by the rule (`models.evaluation.retraining_policy.decide`) from the latest review of the "
-    "champion's own scores at the
-    primary horizon, what its test promised, and what was watched of the night; writes it to `review_decisions`.
+def decide_retraining(
+    predictions: PredictionsStore, champion: Version | None, night: Night, limits: Review, horizon: int
+) -> Upkeep:
+    """Applies the rule (`models.evaluation.retraining_policy.decide`) to the latest review of the champion's own scores
+    at `horizon`, its test reference, and the night's monitoring; writes the decision to `review_decisions`.
     """
-    from models.evaluation.intervals import Interval
-    from models.evaluation.retraining_policy import Upkeep, decide
-    from pipeline.monitoring.drift import DRIFT, EXPECTED, promised_intervals
-
-    champion = registry.champion(settings)
     if champion is None:
-        return Upkeep("fine", "no champion reigns yet")
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
-        seen = connection.execute(
-            select(watched.c.kind, watched.c.name, watched.c.value).where(watched.c.score_date == night.score_date)
-        ).all()
-    told = {(kind, name): value for kind, name, value in seen if value is not None}
-    found = decide(
-        _realised(settings, champion, night),
-        {name: Interval(*ends) for name, ends in promised_intervals(settings, champion).items()},
-        told.get((EXPECTED, "log_loss")),
-        {name: value for (kind, name), value in told.items() if kind == DRIFT},
-        settings.review.max_drift,
-        settings.review.tolerance,
+        return Upkeep("fine", "there is no champion yet")
+    of_the_night = select(monitored.c.kind, monitored.c.name, monitored.c.value).where(
+        monitored.c.score_date == night.score_date, monitored.c.value.is_not(None)
     )
-    with open_predictions(settings.predictions, settings.root).writing() as connection:
-        connection.execute(delete(decisions).where(decisions.c.score_date == night.score_date))
+    with predictions.reading() as connection:
+        monitoring = {(kind, name): value for kind, name, value in connection.execute(of_the_night)}
+    outcome = decide(
+        _realised(predictions, champion, night, horizon),
+        reference_metrics(predictions, champion),
+        monitoring.get((EXPECTED, "log_loss")),
+        {name: value for (kind, name), value in monitoring.items() if kind == DRIFT},
+        limits.max_drift,
+        limits.tolerance,
+    )
+    with predictions.writing() as connection:
+        connection.execute(delete(retraining_decision).where(retraining_decision.c.score_date == night.score_date))
         connection.execute(
-            insert(decisions).values(
+            insert(retraining_decision).values(
                 score_date=night.score_date,
-                decision=found.decision,
-                why=found.why,
+                decision=outcome.decision,
+                why=outcome.why,
                 model_name=champion.recipe,
                 model_version=str(champion.number),
                 decided_at=datetime.now(UTC),
             )
         )
-    return found
+    return outcome
 
 
 def training_due(settings: Settings, cutoff: datetime) -> bool:
     """Whether `cutoff` is late enough after the last finished training of this question (by default more than the
-    primary horizon, else at least `models.retrain_after` days), or the last review asked for one. True where there was
+    primary horizon, else at least `models.retrain_after` days), or the last review calls for one. True where there was
     none.
     """
     finished = finished_trainings(settings.state, settings.question.digest)
     wait = settings.models.retrain_after or settings.question.primary + 1
     if not finished or cutoff - finished[-1] >= wait * DAY:
         return True
-    return cutoff > finished[-1] and retraining_asked(settings, finished[-1])
+    if cutoff <= finished[-1]:
+        return False
+    predictions = open_predictions(settings.predictions, settings.root)
+    return retraining_called_for(predictions, finished[-1], settings.question.cutoff_every)
 
 
-def retraining_asked(settings: Settings, since: datetime) -> bool:
-    """Whether the last decision asks for a training, and was made at least `question.cutoff_every` days after the one
-    that ended at `since`: what a gate has just refused is not tried again every night.
+def retraining_called_for(predictions: PredictionsStore, last_training: datetime, wait_days: int) -> bool:
+    """Whether the last decision is to retrain, and was made at least `wait_days` after the last training: what the gate
+    has just refused is not tried again every night.
     """
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
+    decisions = retraining_decision.c
+    with predictions.reading() as connection:
         last = connection.execute(
-            select(decisions.c.score_date, decisions.c.decision).order_by(decisions.c.score_date.desc()).limit(1)
+            select(decisions.score_date, decisions.decision).order_by(decisions.score_date.desc()).limit(1)
         ).first()
     if last is None or last.decision != "retrain":
         return False
-    return (midnight(last.score_date) - since).days >= settings.question.cutoff_every
+    return (midnight(last.score_date) - last_training).days >= wait_days
 
 
-def _realised(settings: Settings, champion: registry.Version, night: Night) -> "dict[str, Interval]":
+def _realised(predictions: PredictionsStore, champion: Version, night: Night, horizon: int) -> dict[str, Interval]:
     """The latest review, up to the night, of what this version scored."""
-    from models.evaluation.intervals import Interval
-
-    own = (
+    of_champion = (
         (nights.c.model_version == str(champion.number))
         & (nights.c.run_id == champion.run_id)
-        & (reviews.c.horizon_days == settings.question.primary)
+        & (reviews.c.horizon_days == horizon)
         & (reviews.c.score_date <= night.score_date)
     )
     joined = reviews.join(nights, nights.c.score_date == reviews.c.score_date)
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
-        day = connection.scalar(select(func.max(reviews.c.score_date)).select_from(joined).where(own))
+    with predictions.reading() as connection:
+        day = connection.scalar(select(func.max(reviews.c.score_date)).select_from(joined).where(of_champion))
         rows = connection.execute(
             select(reviews.c.metric, reviews.c.value, reviews.c.low, reviews.c.high).where(
-                reviews.c.score_date == day, reviews.c.horizon_days == settings.question.primary
+                reviews.c.score_date == day, reviews.c.horizon_days == horizon
             )
         ).all()
     return {metric: Interval(value, low, high) for metric, value, low, high in rows}

@@ -5,11 +5,12 @@
 
 import os
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config.settings import Settings
+from pipeline.runtime.nights import DAY
+from pipeline.runtime.paths import StateFolder
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, DagRunState
@@ -19,16 +20,16 @@ DAGS = PROJECT / "dags"
 TRAINING_POOL = "training"
 
 
-def environment(settings: Settings, port: int = 8080) -> dict[str, str]:
-    """The variables under which Airflow must be imported or started; `port` is that of its web page and API.
+def environment(state: StateFolder, configuration: Path | None, port: int = 8080) -> dict[str, str]:
+    """The variables under which Airflow must be imported or started. `configuration` is the file that its tasks read,
+    None for the defaults; `port` is that of Airflow's web page and API.
 
     Two tasks run at once, a night and a training, since each may hold TensorFlow in memory. Everything is set, so that
     an environment left over from another Airflow changes nothing here.
     """
-    home = settings.var / "airflow"
-    logs = settings.var / "logs" / "airflow"
+    home, logs = state.airflow, state.logs / "airflow"
     secret = _secret(home / "secret")
-    named = {"RECUR_CONFIG": str(settings.file)} if settings.file else {}
+    named = {"RECUR_CONFIG": str(configuration)} if configuration else {}
     return named | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(home / "airflow.cfg"),
@@ -50,7 +51,7 @@ def environment(settings: Settings, port: int = 8080) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # Networks train and blocks are scored side by side: splitting their small products too would cost more.
+        # Networks train and shards are scored side by side: splitting their small products too would cost more.
         "TF_NUM_INTRAOP_THREADS": "1",
         # Services run in var/, whose folder of served models would else stand before the package of that name.
         "PYTHONSAFEPATH": "1",
@@ -81,13 +82,13 @@ def run_in_process(dag: "DAG", cutoff: datetime) -> "DagRunState":
     the scheduled run for that night, the interval's start, so that a later backfill sees it as done; run again, it
     takes the place of the run before it.
     """
-    run = dag.test(logical_date=cutoff - timedelta(days=1), run_conf={"cutoff": cutoff.date().isoformat()})
+    run = dag.test(logical_date=cutoff - DAY, run_conf={"cutoff": cutoff.date().isoformat()})
     state: DagRunState = run.state
     return state
 
 
 def _secret(path: Path) -> str:
-    """What Airflow's services sign with among themselves: made once, readable by this user alone."""
+    """The key that Airflow's services sign with: made once, readable by this user alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -33,8 +33,22 @@ class StateFolder:
 
     @property
     def data_docs(self) -> Path:
-        """The Great Expectations project, whose Data Docs begin at `uncommitted/data_docs/local_site/index.html`."""
+        """The Great Expectations project."""
         return self.path / "great_expectations"
+
+    @property
+    def data_docs_page(self) -> Path:
+        """The first page of its Data Docs."""
+        return self.data_docs / "uncommitted" / "data_docs" / "local_site" / "index.html"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def airflow(self) -> Path:
+        """Airflow's home: its configuration, database and passwords."""
+        return self.path / "airflow"
 
     def snapshot(self, cutoff: datetime) -> Path:
         """The folder of one training: examples, both views, splits, and every model's predictions on them."""

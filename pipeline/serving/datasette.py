@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.serving.database import open_predictions
+from pipeline.runtime.paths import StateFolder
+from pipeline.serving.database import PredictionsStore
 from pipeline.serving.pages import sign_in
 from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
@@ -29,7 +29,8 @@ SETTINGS = {
     "truncate_cells_html": 240,
 }
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+HOST = "127.0.0.1"
+LOOPBACK = (HOST, "::1", "localhost")
 PAGES = Path(__file__).parent / "pages"
 _FIRST_ORDER = {  # the order in which a view opens
     "churn_predictions": {"sort_desc": "risk_percentile"},
@@ -72,7 +73,9 @@ def metadata(database_name: str) -> dict[str, Any]:
     }
 
 
-def command(settings: Settings, port: int, host: str = "127.0.0.1", behind_loopback: bool = False) -> list[str]:
+def command(
+    predictions: PredictionsStore, state: StateFolder, port: int, host: str = HOST, behind_loopback: bool = False
+) -> list[str]:
     """The command line that serves the pages, for a process that the caller starts and stops. Makes the database, empty
     if need be. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it;
     `behind_loopback` says that the host cannot be reached but through the loopback of another, as in a container.
@@ -82,18 +85,17 @@ def command(settings: Settings, port: int, host: str = "127.0.0.1", behind_loopb
     if host not in LOOPBACK and not behind_loopback and sign_in.password() is None:
         raise ConfigurationError(
             f"the pages on {host} could be read by anyone who reaches it: set {sign_in.VARIABLE} in the environment, "
-            "or serve them on 127.0.0.1"
+            f"or serve them on {HOST}"
         )
-    predictions = open_predictions(settings.predictions, settings.root)
     if predictions.on_postgresql:
         raise RecurError(f"Datasette reads SQLite, and the predictions are at {predictions}: use its tools")
     path = Path(str(predictions.engine().url.database))
-    folder = settings.var / "datasette"
+    folder = state.path / "datasette"
     folder.mkdir(parents=True, exist_ok=True)
     description = folder / "metadata.json"
     description.write_text(json.dumps(metadata(path.stem), indent=2, ensure_ascii=False), "utf-8")
-    ours = ["--plugins-dir", str(PAGES / "plugins"), "--template-dir", str(PAGES / "templates")]
-    ours += ["--static", f"recur:{PAGES / 'static'}"]
+    pages = ["--plugins-dir", str(PAGES / "plugins"), "--template-dir", str(PAGES / "templates")]
+    pages += ["--static", f"recur:{PAGES / 'static'}"]
     options = [part for name, value in SETTINGS.items() for part in ("--setting", name, str(value))]
     served = [str(path), "--host", host, "--port", str(port), "--metadata", str(description)]
-    return [sys.executable, "-m", "datasette", "serve", *served, *ours, *options]
+    return [sys.executable, "-m", "datasette", "serve", *served, *pages, *options]

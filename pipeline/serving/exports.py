@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.paths import atomically
 
 if TYPE_CHECKING:
@@ -35,34 +34,31 @@ OF_THE_NIGHT = ("model_name", "model_version", "run_id", "question_digest")
 SCHEMA = pa.schema([*OF_A_CUSTOMER, *((name, pa.string()) for name in OF_THE_NIGHT)])
 
 
-def export(settings: Settings, day: date, scores: "pd.DataFrame") -> None:
+def export(folder: Path, day: date, scores: "pd.DataFrame") -> None:
     """Writes the night of `day`, whose rows and columns are those of `prediction_history` but `score_date`, which is
     the folder's name, and the instants of scoring: the same night gives the same bytes.
     """
-    if settings.published is not None:
-        _write(settings.published, day, pa.Table.from_pandas(scores[SCHEMA.names], SCHEMA, preserve_index=False))
+    _write(folder, day, pa.Table.from_pandas(scores[SCHEMA.names], SCHEMA, preserve_index=False))
 
 
-def export_again(settings: Settings, connection: Connection, day: date) -> None:
-    """Writes the night of `day` anew from the database, where its changes have changed."""
-    if settings.published is None:
-        return
+def export_again(folder: Path, connection: Connection, day: date) -> None:
+    """Writes the night of `day` again, from the database, after its `risk_change` was corrected there."""
     columns = ", ".join(SCHEMA.names)
-    asked = f"select {columns} from prediction_history where score_date = :day order by horizon_days, customer_id"
-    rows = connection.execute(text(asked), {"day": day.isoformat()}).mappings().all()
-    _write(settings.published, day, pa.Table.from_pylist([dict(row) for row in rows], SCHEMA))
+    query = f"select {columns} from prediction_history where score_date = :day order by horizon_days, customer_id"
+    rows = connection.execute(text(query), {"day": day.isoformat()}).mappings().all()
+    _write(folder, day, pa.Table.from_pylist([dict(row) for row in rows], SCHEMA))
 
 
-def remove(settings: Settings, days: list[date]) -> None:
+def remove(folder: Path, days: list[date]) -> None:
     """Removes these nights."""
-    for day in days if settings.published is not None else ():
-        shutil.rmtree(_folder(settings.published, day), ignore_errors=True)  # type: ignore[arg-type]
+    for day in days:
+        shutil.rmtree(_folder(folder, day), ignore_errors=True)
 
 
-def erase(settings: Settings, customer_id: str) -> int:
+def erase(folder: Path, customer_id: str) -> int:
     """Removes every row of `customer_id`; returns how many there were."""
     removed = 0
-    for file in sorted(settings.published.glob(f"score_date=*/{FILE}")) if settings.published else ():
+    for file in sorted(folder.glob(f"score_date=*/{FILE}")):
         table = pq.read_table(file, partitioning=None)
         rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
         if rest.num_rows < table.num_rows:

@@ -148,7 +148,7 @@ review_of_segment = Table(
     Column("customers", Integer, nullable=False),
 )
 
-watched = Table(
+monitored = Table(
     "watched",
     metadata,
     Column("score_date", Day, ForeignKey("night.score_date", ondelete="CASCADE"), primary_key=True),
@@ -159,7 +159,7 @@ watched = Table(
 )
 """What can be said of a night's scores before its horizon closes: drift of inputs and scores, expected metrics."""
 
-upkeep = Table(
+retraining_decision = Table(
     "upkeep",
     metadata,
     Column("score_date", Day, primary_key=True),
@@ -196,7 +196,7 @@ comparison_metric = Table(
     Column("predict_customers_per_second", Float(53)),
 )
 
-driver = Table(
+global_importance = Table(
     "driver",
     metadata,
     Column("cutoff", Day, primary_key=True),
@@ -207,7 +207,7 @@ driver = Table(
     Column("raises", Float(53), nullable=False),
 )
 
-silence = Table(
+recency = Table(
     "silence",
     metadata,
     Column("cutoff", Day, primary_key=True),

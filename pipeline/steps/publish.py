@@ -5,10 +5,11 @@ and changes nothing else but the `risk_change` of the night after it. A night th
 loaded already counts as backfilled, and is never reviewed.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import loaded_nights
@@ -18,9 +19,9 @@ from pipeline.runtime.nights import Night
 from pipeline.serving import exports
 from pipeline.serving.bulk import append, read
 from pipeline.serving.database import open_predictions
-from pipeline.serving.tables import band as bands
+from pipeline.serving.night_tables import neighbour, remove_old_predictions
+from pipeline.serving.tables import band, prediction
 from pipeline.serving.tables import night as nights
-from pipeline.serving.tables import prediction as predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,73 +30,73 @@ OF_THE_NIGHT = ("model_name", "model_version", "run_id", "question_digest")
 
 
 def publish(settings: Settings, night: Night) -> dict[str, Any]:
-    """Publishes what `score` left for `night`; gives rows_scored and rows_published. Raises NothingToDo where the night
-    has no scores, and RecurError where they are not what one model said of one question.
+    """Publishes the scores of `night`; gives rows_scored and rows_published. Raises NothingToDo where the night has no
+    scores, and RecurError where they are not of one model and one question.
     """
-    store = open_predictions(settings.predictions, settings.root)
-    with recorded(store, settings.state, "publish", night) as figures:
-        from datetime import UTC, datetime
-
+    predictions, folder = open_predictions(settings.predictions, settings.root), settings.published
+    with recorded(predictions, settings.state, "publish", night) as figures:
         path = settings.state.scored(night)
         if not path.exists():
             raise NothingToDo(f"{night.name} has no scores to publish: there was no champion to make them")
         scores = ranked(_read(path), settings.serving.high_share, settings.serving.medium_share)
-        with store.writing() as connection:
-            scores["risk_change"] = _change(connection, _neighbour(connection, night.score_date, earlier=True), scores)
-            for table in (predictions, nights):
+        customers = int(scores["customer_id"].nunique())
+        with predictions.writing() as connection:
+            before = neighbour(connection, night.score_date, earlier=True)
+            scores["risk_change"] = _change(connection, before, scores)
+            for table in (prediction, nights):
                 connection.execute(delete(table).where(table.c.score_date == night.score_date))
             connection.execute(
                 insert(nights).values(
                     score_date=night.score_date,
                     primary_horizon=settings.question.primary,
-                    customers=int(scores["customer_id"].nunique()),
+                    customers=customers,
                     scored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
                     known_until=max(loaded_nights(settings), default=None),
                     **{column: str(scores[column].iloc[0]) for column in OF_THE_NIGHT},
                 )
             )
-            connection.execute(insert(bands), _bands(night.score_date, scores))
-            append(connection, predictions, night.score_date, scores)
+            connection.execute(insert(band), _bands(night.score_date, scores))
+            append(connection, prediction, night.score_date, scores)
             after = _correct_the_night_after(connection, night.score_date)
-            gone = _let_go(connection, settings.serving.nights_kept)
-            # Before the commit: what is seen as published is never without its file.
-            exports.export(settings, night.score_date, scores)
-            if after is not None:
-                exports.export_again(settings, connection, after)
-        exports.remove(settings, gone)
-        figures |= {"rows_scored": int(scores["customer_id"].nunique()), "rows_published": len(scores)}
+            removed = remove_old_predictions(connection, settings.serving.nights_kept)
+            if folder is not None:  # before the commit: a night that is seen as published has its file
+                exports.export(folder, night.score_date, scores)
+                if after is not None:
+                    exports.export_again(folder, connection, after)
+        if folder is not None:
+            exports.remove(folder, removed)
+        figures |= {"rows_scored": customers, "rows_published": len(scores)}
     return figures
 
 
 def ranked(scores: "pd.DataFrame", high_share: float, medium_share: float) -> "pd.DataFrame":
-    """`scores` with `risk_percentile` in (0, 100] and `risk_band`, for each horizon apart.
+    """`scores` with `risk_percentile` in (0, 100] and `risk_band`, for each horizon separately.
 
-    Customers stand in the order of their churn probability, equals in that of their silence, then of their id, so that
-    every customer has a place of their own: `risk_percentile` is 100 times the place from below over the number of
-    customers, and the bands hold `ceil(high_share * n)`, `ceil((high_share + medium_share) * n)` less those, and the
-    rest.
+    Customers are ordered by churn probability, ties by days since the last event, then by id, so no two share a rank.
+    `risk_percentile` is 100 times the rank from below over the number of customers n; the bands hold
+    `ceil(high_share * n)`, `ceil((high_share + medium_share) * n)` less those, and the rest.
     """
     import numpy as np
 
     by_customer = scores.sort_values("customer_id", kind="stable", ignore_index=True)  # once: text sorts slowly
-    horizon, risk, silence = (
+    horizon, risk, recency = (
         by_customer[column].to_numpy() for column in ("horizon_days", "churn_probability", "days_since_last_event")
     )
-    order = np.lexsort((silence, risk, horizon))
+    order = np.lexsort((recency, risk, horizon))
     _, first, size = np.unique(horizon[order], return_index=True, return_counts=True)
-    place, count = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(first, size) + 1
+    rank, count = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(first, size) + 1
     count[order] = np.repeat(size, size)
-    from_above = count - place
-    # The 1e-9 keeps shares such as .1 * 30 from being one more than they say, as floats are.
+    from_above = count - rank
+    # 1e-9: in floats (.1 + .2) * 10 is a little more than 3, and its ceiling would be 4.
     high = np.ceil(high_share * count - 1e-9)
     medium = np.ceil(min(high_share + medium_share, 1.0) * count - 1e-9)
     band = np.where(from_above < high, "high", np.where(from_above < medium, "medium", "low"))
-    by_customer["risk_percentile"], by_customer["risk_band"] = 100.0 * place / count, band
+    by_customer["risk_percentile"], by_customer["risk_band"] = 100.0 * rank / count, band
     return by_customer.iloc[np.argsort(horizon, kind="stable")].reset_index(drop=True)
 
 
-def _read(path: Any) -> "pd.DataFrame":
+def _read(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     scores = pd.read_parquet(path)
@@ -112,13 +113,6 @@ def _read(path: Any) -> "pd.DataFrame":
     return scores
 
 
-def _neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
-    """The published night next to `day`, before or after it."""
-    column = nights.c.score_date
-    nearest = func.max(column) if earlier else func.min(column)
-    return connection.scalar(select(nearest).where(column < day if earlier else column > day))
-
-
 def _change(connection: Connection, before: date | None, scores: "pd.DataFrame") -> "pd.Series[float]":
     """Each churn probability minus that of the night `before`; null for a customer who is not in it."""
     import numpy as np
@@ -127,12 +121,12 @@ def _change(connection: Connection, before: date | None, scores: "pd.DataFrame")
     import pyarrow.compute as pc
 
     change = pd.Series(np.nan, index=scores.index)
-    columns = predictions.c
+    columns = prediction.c
     for horizon, rows in scores.groupby("horizon_days")[["customer_id", "churn_probability"]]:
         of_then = (columns.score_date == before) & (columns.horizon_days == int(str(horizon)))
         was = read(connection, select(columns.customer_id, columns.churn_probability).where(of_then))
-        place = pc.index_in(pa.array(rows["customer_id"]), pa.array(was["customer_id"], pa.string()))
-        then = was["churn_probability"].reindex(place.to_pandas())
+        row = pc.index_in(pa.array(rows["customer_id"]), pa.array(was["customer_id"], pa.string()))
+        then = was["churn_probability"].reindex(row.to_pandas())
         change.loc[rows.index] = rows["churn_probability"].to_numpy() - then.to_numpy(np.float64)
     return change
 
@@ -146,35 +140,19 @@ def _bands(day: date, scores: "pd.DataFrame") -> list[dict[str, Any]]:
     return [{"score_date": day, **row} for row in counted.reset_index().to_dict("records")]
 
 
-def _let_go(connection: Connection, kept: int | None) -> list[date]:
-    """Removes the predictions of the nights before the last `kept`, as far as no horizon of theirs is still to be
-    reviewed; gives their score dates. The nights themselves stay, with their reviews and risk bands.
-    """
-    if kept is None:
-        return []
-    from pipeline.steps.review import waiting
-
-    older = list(connection.scalars(select(nights.c.score_date).order_by(nights.c.score_date.desc()).offset(kept)))
-    held = {day for day, _ in waiting(connection)}
-    gone = [day for day in older if day not in held]
-    for day in gone:
-        connection.execute(delete(predictions).where(predictions.c.score_date == day))
-    return gone
-
-
 def _correct_the_night_after(connection: Connection, day: date) -> date | None:
-    """A night that is published late, or again, is the one that its successor's changes are counted from. Gives that
-    successor, where there is one.
+    """The changes of the night after `day` are counted from `day`, so a night that is published late, or again,
+    corrects them. Gives that next night, where there is one.
     """
-    after = _neighbour(connection, day, earlier=False)
+    after = neighbour(connection, day, earlier=False)
     if after is None:
         return None
-    now = predictions.alias("now")
-    of_the_same = (now.c.horizon_days == predictions.c.horizon_days) & (now.c.customer_id == predictions.c.customer_id)
+    now = prediction.alias("now")
+    of_the_same = (now.c.horizon_days == prediction.c.horizon_days) & (now.c.customer_id == prediction.c.customer_id)
     was = select(now.c.churn_probability).where(now.c.score_date == day, of_the_same).scalar_subquery()
     connection.execute(
-        update(predictions)
-        .where(predictions.c.score_date == after)
-        .values(risk_change=predictions.c.churn_probability - was)
+        update(prediction)
+        .where(prediction.c.score_date == after)
+        .values(risk_change=prediction.c.churn_probability - was)
     )
     return after

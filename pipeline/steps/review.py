@@ -1,145 +1,134 @@
-"""Review: published predictions held against what really happened, once their horizon has closed, whole and in parts;
-what can be said before; and what is to be done.
+"""Review: published predictions against what really happened, once their horizon has closed, whole and by segment;
+monitoring of the night's own scores; and whether to retrain.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import delete, insert, select
 
+from features.question import Question
+from models.evaluation.intervals import Interval, customer_weights, mean, score
 from pipeline.config.settings import Settings
+from pipeline.monitoring.drift import monitor
 from pipeline.monitoring.realised import Outcomes, outcomes
+from pipeline.monitoring.retraining import decide_retraining
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo
-from pipeline.runtime.nights import Night, midnight
+from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import PredictionsStore, open_predictions
-from pipeline.serving.tables import band as bands
-from pipeline.serving.tables import night as nights
-from pipeline.serving.tables import prediction as predictions
+from pipeline.serving.night_tables import unreviewed
+from pipeline.serving.tables import prediction, review_of_segment
 from pipeline.serving.tables import review as reviews
-from pipeline.serving.tables import review_of_segment
+from pipeline.training import registry
 
-if TYPE_CHECKING:
-    from models.evaluation.intervals import Interval
-
-REPLICATES, OF_A_SEGMENT = 1000, 300
+REPLICATES, REPLICATES_OF_A_SEGMENT = 1000, 300
 LEAST_CUSTOMERS, MOST_MEMBERS = 30, 12
-"""Parts of fewer customers tell nothing; of an attribute's values, so many of the most frequent are shown apart."""
+"""Segments of fewer customers are left out; of an attribute, its most frequent values are shown."""
 TREATMENT = "treatment"
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """The scored customers of one night and horizon whose outcome is known, and their probabilities and outcomes."""
+
+    customers: np.ndarray
+    probability: np.ndarray
+    churn: np.ndarray
+
+    def select(self, rows: np.ndarray) -> "Reviewed":
+        return Reviewed(self.customers[rows], self.probability[rows], self.churn[rows])
+
+    def metrics(self, replicates: int, seed: int) -> list[dict[str, Any]]:
+        """A row for each metric, with its interval over customers."""
+        weights = customer_weights(self.customers, replicates, seed)
+        measured: Mapping[str, Interval] = {
+            "base_rate": mean(self.churn, weights),
+            "mean_predicted": mean(self.probability, weights),
+            **score(self.churn, self.probability, weights),
+        }
+        return [
+            {"metric": metric, "customers": len(self.customers)}
+            | {"value": interval.value, "low": interval.low, "high": interval.high}
+            for metric, interval in measured.items()
+        ]
 
 
 def review(settings: Settings, night: Night) -> dict[str, Any]:
     """Reviews every published score date and horizon that has closed (`score_date + horizon <= night.cutoff`) and has
-    no review yet; watches the night's own scores; decides what is to be done.
+    no review yet; monitors the night's own scores; decides whether to retrain.
 
     Who churned is what the question says, by the events as they are known at `night.cutoff`.
-    Gives `reviewed`, a list of (score date, horizon in days), `decision` and `why`. Raises NothingToDo where nothing
-    has closed and nothing is to be done, saying when the next will close.
+    Gives `reviewed`, a list of (score date, horizon in days), `decision` and `why`. Raises NothingToDo, which says when
+    the next horizon closes, where none has closed and the decision is `fine`.
     """
-    from pipeline.monitoring.drift import watch
-    from pipeline.monitoring.retraining import decide_upkeep
-
-    store = open_predictions(settings.predictions, settings.root)
-    with recorded(store, settings.state, "review", night) as figures:
-        with store.reading() as connection:
-            unreviewed = waiting(connection)
-        closed = [(day, horizon) for day, horizon in unreviewed if _end(settings, day, horizon) <= night.cutoff]
-        for day, horizon in closed:
-            _review_one(settings, store, night, (day, horizon))
-        watch(settings, night)
-        upkeep = decide_upkeep(settings, night)
-        figures["message"] = f"{upkeep.decision}: {upkeep.why}"
-        if not closed and upkeep.decision == "fine":
-            following = min((_end(settings, day, horizon) for day, horizon in unreviewed), default=None)
-            next_time = f"the next closes on {following:%Y-%m-%d}" if following else "none is waiting"
+    predictions = open_predictions(settings.predictions, settings.root)
+    with recorded(predictions, settings.state, "review", night) as figures:
+        with predictions.reading() as connection:
+            waiting = {pair: _end(settings.question, *pair) for pair in unreviewed(connection)}
+        closed = [pair for pair, end in waiting.items() if end <= night.cutoff]
+        for pair in closed:
+            _review_one(settings, predictions, night, pair)
+        champion = registry.champion(settings)
+        monitor(settings, predictions, champion, night)
+        retraining = decide_retraining(predictions, champion, night, settings.review, settings.question.primary)
+        figures["message"] = f"{retraining.decision}: {retraining.why}"
+        if not closed and retraining.decision == "fine":
+            next_end = min(waiting.values(), default=None)
+            next_time = f"the next closes on {next_end:%Y-%m-%d}" if next_end else "none is waiting"
             raise NothingToDo(f"no horizon of a published night has closed by {night.name} unreviewed: {next_time}")
-        figures |= {"reviewed": closed, "decision": upkeep.decision, "why": upkeep.why}
-    return {name: figures[name] for name in ("reviewed", "decision", "why")}
+    return {"reviewed": closed, "decision": retraining.decision, "why": retraining.why}
 
 
-def waiting(connection: Connection) -> list[tuple[date, int]]:
-    """What was published and never reviewed, in order; backfilled nights are not to be."""
-    honest = nights.c.known_until.is_(None) | (nights.c.known_until <= nights.c.score_date)
-    # Told from the risk bands, a few rows a night: of predictions only those of the nights that wait are looked at.
-    of_bands = select(bands.c.score_date, bands.c.horizon_days).join_from(bands, nights).where(honest).distinct()
-    done = select(reviews.c.score_date, reviews.c.horizon_days).distinct()
-    left = sorted({(day, horizon) for day, horizon in connection.execute(of_bands.except_(done))})
-    any_customer = select(predictions.c.customer_id).limit(1)
-    empty = {
-        day
-        for day in {day for day, _ in left}
-        if connection.scalar(any_customer.where(predictions.c.score_date == day)) is None
-    }
-    return [(day, horizon) for day, horizon in left if day not in empty]
-
-
-def _review_one(settings: Settings, store: PredictionsStore, night: Night, closed: tuple[date, int]) -> None:
+def _review_one(settings: Settings, predictions: PredictionsStore, night: Night, closed: tuple[date, int]) -> None:
     day, horizon = closed
-    with store.reading() as connection:
+    with predictions.reading() as connection:
         rows = connection.execute(
-            select(predictions.c.customer_id, predictions.c.churn_probability)
-            .where(predictions.c.score_date == day, predictions.c.horizon_days == horizon)
-            .order_by(predictions.c.customer_id)
+            select(prediction.c.customer_id, prediction.c.churn_probability)
+            .where(prediction.c.score_date == day, prediction.c.horizon_days == horizon)
+            .order_by(prediction.c.customer_id)
         ).all()
     customers = np.array([customer for customer, _ in rows], dtype=object)
     probability = np.array([value for _, value in rows], dtype=np.float64)
-    happened = outcomes(settings, night, midnight(day), _end(settings, day, horizon))
+    happened = outcomes(settings, night, midnight(day), _end(settings.question, day, horizon))
     churn = happened.churn(customers, settings.question)
-    told = np.isfinite(churn)
-    customers, probability, churn = customers[told], probability[told], churn[told]
-    key = {"score_date": day, "horizon_days": horizon}
-    whole = _rows(_measured(customers, churn, probability, REPLICATES, settings.run.seed), len(customers))
-    parts = [
+    whole = Reviewed(customers, probability, churn).select(np.isfinite(churn))
+    key, seed = {"score_date": day, "horizon_days": horizon}, settings.run.seed
+    of_segments = [
         key | {"segment": segment, "member": member} | row
-        for (segment, member), part in _parts(settings, customers, happened).items()
-        for row in _rows(
-            _measured(customers[part], churn[part], probability[part], OF_A_SEGMENT, settings.run.seed), int(part.sum())
-        )
+        for (segment, member), mask in _segments(settings.review.segments, whole.customers, happened).items()
+        for row in whole.select(mask).metrics(REPLICATES_OF_A_SEGMENT, seed)
     ]
-    now = datetime.now(UTC)
-    with store.writing() as connection:
+    metrics, now = whole.metrics(REPLICATES, seed), datetime.now(UTC)
+    with predictions.writing() as connection:
         for table in (reviews, review_of_segment):
             connection.execute(delete(table).where(table.c.score_date == day, table.c.horizon_days == horizon))
-        connection.execute(insert(reviews), [key | {"reviewed_at": now} | row for row in whole])
-        if parts:
-            connection.execute(insert(review_of_segment), parts)
+        connection.execute(insert(reviews), [key | {"reviewed_at": now} | row for row in metrics])
+        if of_segments:
+            connection.execute(insert(review_of_segment), of_segments)
 
 
-def _measured(
-    customers: np.ndarray, churn: np.ndarray, probability: np.ndarray, replicates: int, seed: int
-) -> "dict[str, Interval]":
-    from models.evaluation.intervals import customer_weights, mean, score
-
-    weights = customer_weights(customers, replicates, seed)
-    return {
-        "base_rate": mean(churn, weights),
-        "mean_predicted": mean(probability, weights),
-        **score(churn, probability, weights),
-    }
-
-
-def _rows(measured: "Mapping[str, Interval]", customers: int) -> list[dict[str, Any]]:
-    return [
-        {"metric": metric, "value": one.value, "low": one.low, "high": one.high, "customers": customers}
-        for metric, one in measured.items()
-    ]
-
-
-def _parts(settings: Settings, customers: np.ndarray, happened: Outcomes) -> dict[tuple[str, str], np.ndarray]:
-    """The parts of a night's customers, each a mask: treated or not, where any was, and the segments."""
-    found: dict[tuple[str, str], np.ndarray] = {}
+def _segments(
+    attributes: tuple[str, ...], customers: np.ndarray, happened: Outcomes
+) -> dict[tuple[str, str], np.ndarray]:
+    """A mask of the customers for each segment and member: treated or not, where any was, and each attribute's most
+    frequent values.
+    """
+    masks: dict[tuple[str, str], np.ndarray] = {}
     if happened.treated:
         treated = np.array([customer in happened.treated for customer in customers], dtype=bool)
-        found = {(TREATMENT, "treated"): treated, (TREATMENT, "not treated"): ~treated}
-    for name in settings.review.segments:
+        masks = {(TREATMENT, "treated"): treated, (TREATMENT, "not treated"): ~treated}
+    for name in attributes:
         values = np.array([happened.segments[name].get(customer, "none") for customer in customers], dtype=object)
         members, counts = np.unique(values.astype(str), return_counts=True)
-        most = sorted(zip(-counts, members, strict=True))[:MOST_MEMBERS]
-        found |= {(name, str(member)): values == member for _, member in most}
-    return {part: mask for part, mask in found.items() if mask.sum() >= LEAST_CUSTOMERS}
+        most_frequent = sorted(zip(-counts, members, strict=True))[:MOST_MEMBERS]
+        masks |= {(name, str(member)): values == member for _, member in most_frequent}
+    return {segment: mask for segment, mask in masks.items() if mask.sum() >= LEAST_CUSTOMERS}
 
 
-def _end(settings: Settings, day: date, horizon: int) -> datetime:
-    return midnight(day) + timedelta(days=settings.question.gap + horizon)
+def _end(question: Question, day: date, horizon: int) -> datetime:
+    """When the horizon of the scores of `day` closes."""
+    return midnight(day) + (question.gap + horizon) * DAY

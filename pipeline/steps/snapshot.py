@@ -25,7 +25,6 @@ from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
 from pipeline.training import tracking
 from pipeline.training.snapshot import EPOCH, PARTS, Snapshot, finished_trainings, read_meta
-from pipeline.validation.expectations import index_page
 
 
 def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             tracking.discard(settings, earlier["run_id"])
         shutil.rmtree(folder, ignore_errors=True)
         run = tracking.open_run(settings, f"comparison {cutoff.date()}")
-        run.tags({"data_docs": index_page(settings).as_uri()})
+        run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
         run.parameters({"seed": settings.run.seed, "models": list(settings.models.names)})
         _log(taken, run, store.attributes)
         run.dataset("test", taken.test_digest, taken.examples["test"], folder)

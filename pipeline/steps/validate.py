@@ -26,7 +26,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     rows_quarantined`. Raises RecurError, which names the rule, the figures and the mend, where the night is refused:
     then nothing is accepted, and the event store and the predictions stay as they were.
     """
-    from pipeline.validation.expectations import expect, index_page
+    from pipeline.validation.expectations import expect
 
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "validate", night) as figures, settings.state.alone("night"):
@@ -62,7 +62,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             broken = expect(settings, night, profile, expected)
             if broken:
                 told = _refusal(night, broken[0], profile, by_reason, rules, settings.validation.expected_reasons)
-                raise RecurError(f"{told}; all its figures and limits: {index_page(settings).as_uri()}")
+                raise RecurError(f"{told}; all its figures and limits: {settings.state.data_docs_page.as_uri()}")
         return counts
 
 

@@ -15,7 +15,7 @@ from models.explanation.attributions import attributions, sample
 from models.explanation.global_importance import by_silence, drivers, figure, to_json
 from pipeline.config.settings import Settings
 from pipeline.serving.database import open_predictions
-from pipeline.serving.tables import driver, silence
+from pipeline.serving.tables import global_importance, recency
 from pipeline.training import tracking
 
 LATEST_CUTOFFS, CUSTOMERS = 4, 400
@@ -44,7 +44,7 @@ def what_moves_risk(
     run.figure(figure(driven, stretches), "explanation/what_moves_risk.png")
     key = {"cutoff": cutoff.date(), "model_name": name}
     with open_predictions(settings.predictions, settings.root).writing() as connection:
-        for table, rows in ((driver, content["drivers"]), (silence, content["by_silence"])):
+        for table, rows in ((global_importance, content["drivers"]), (recency, content["by_silence"])):
             connection.execute(delete(table).where(table.c.cutoff == cutoff.date(), table.c.model_name == name))
             if rows:
                 connection.execute(insert(table), [key | row for row in rows])

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.settings import Settings
@@ -17,11 +16,6 @@ from pipeline.validation.night_rules import NightRule
 
 NAME = "night"
 NIGHTS_KEPT = 14
-
-
-def index_page(settings: Settings) -> Path:
-    """The first page of the Data Docs."""
-    return settings.state.data_docs / "uncommitted" / "data_docs" / "local_site" / "index.html"
 
 
 def expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
@@ -107,8 +101,8 @@ def _forget_configuration(settings: Settings) -> None:
 
 def _forget_results(settings: Settings, night: Night) -> None:
     """Makes room for `night`: removes an earlier result of it, and all but the last nights."""
-    uncommitted = index_page(settings).parents[2]
-    for folder in (uncommitted / "validations" / NAME, index_page(settings).parent / "validations" / NAME):
+    uncommitted = settings.state.data_docs_page.parents[2]
+    for folder in (uncommitted / "validations" / NAME, settings.state.data_docs_page.parent / "validations" / NAME):
         nights = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
         others = [one for one in nights if one.name != night.name]
         for old in {*nights} - {*others[-(NIGHTS_KEPT - 1) :]}:

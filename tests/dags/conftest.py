@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from pipeline.config.settings import Settings
     from pipeline.runtime.airflow import environment
+    from pipeline.runtime.paths import StateFolder
 
-    os.environ.update(environment(Settings(root=tmp_path_factory.mktemp("airflow"))))
+    os.environ.update(environment(StateFolder(tmp_path_factory.mktemp("airflow")), None))

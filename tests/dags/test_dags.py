@@ -102,10 +102,10 @@ def test_training_waits_for_what_load_emits(nightly: Any, training: Any) -> None
     ],
 )
 def test_how_errors_are_told(airflow_home: None, error: Exception, told: str) -> None:
-    from dags._shared import told_to_airflow
+    from dags._shared import airflow_errors
 
     def fail() -> None:
-        with told_to_airflow():
+        with airflow_errors():
             raise error
 
     assert _raised_by(fail) == (told, str(error))
@@ -140,16 +140,16 @@ def test_callbacks_tell_of_failures_and_of_reviews_that_ask_for_something(
     for dag in (nightly, training):
         assert all(task.has_on_failure_callback for task in dag.tasks if not task.is_mapped)
     assert [task.task_id for task in nightly.tasks if task.on_success_callback] == ["review"]
-    from dags._shared import tell_of_a_failure, tell_of_a_review
+    from dags._shared import alert_on_failure, alert_on_review
 
     with listening() as (address, heard):
         (tmp_path / "recur.toml").write_text('[addresses]\nalerts = "$RECUR_TEST_ALERTS"\n', "utf-8")
         monkeypatch.setenv("RECUR_CONFIG", str(tmp_path / "recur.toml"))
         monkeypatch.setenv("RECUR_TEST_ALERTS", address)
-        tell_of_a_review({"ti": _Task({"decision": "fine", "why": "nothing"})})
-        tell_of_a_review({"ti": _Task()})
-        tell_of_a_review({"ti": _Task({"decision": "alert", "why": "scores have moved"})})
-        tell_of_a_failure({"ti": _Task(), "exception": RecurError("the disk\nis full")})
+        alert_on_review({"ti": _Task({"decision": "fine", "why": "nothing"})})
+        alert_on_review({"ti": _Task()})
+        alert_on_review({"ti": _Task({"decision": "alert", "why": "scores have moved"})})
+        alert_on_failure({"ti": _Task(), "exception": RecurError("the disk\nis full")})
     assert heard == [
         {"text": "recur: alert: scores have moved"},
         {"text": "recur: nightly_predictions, review failed: the disk is full"},

@@ -102,7 +102,7 @@ def _airflow(settings: Settings) -> Iterator[None]:
     ports = {name: up._port(name, 0, None) for name in up.PORTS}
     services = [one for one in up._services(settings, ports) if one.name in ("airflow", "scheduler", "dag-processor")]
     running: dict[str, subprocess.Popen[bytes]] = {}
-    os.environ.update(environment(settings, ports["airflow"]))
+    os.environ.update(environment(settings.state, settings.file, ports["airflow"]))
     try:
         for service in services:
             running[service.name] = up._start(service, logs, settings.var)

@@ -19,6 +19,7 @@ from pipeline.config.settings import Question, Settings
 from pipeline.serving.datasette import command
 from tests.support.chromium import Page, browsing, found
 from tests.support.plain_reading import ROOT
+from tests.support.published import predictions_of
 from tests.support.worlds.published_world import publish_nights, write_evidence
 
 WIDTHS = (1280, 390)
@@ -175,7 +176,9 @@ def serving(settings: Settings) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (settings.root / "datasette.log").open("wb") as log:
-        process = subprocess.Popen(command(settings, port), cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command(predictions_of(settings), settings.state, port), cwd=ROOT, stdout=log, stderr=log
+        )
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

@@ -8,8 +8,8 @@ from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import DAY
 from pipeline.serving.tables import night as nights
+from pipeline.serving.tables import retraining_decision
 from pipeline.serving.tables import review as reviews
-from pipeline.serving.tables import upkeep
 from pipeline.steps.publish import publish
 from pipeline.steps.review import review
 from pipeline.steps.score import score
@@ -70,5 +70,5 @@ def test_scores_worse_than_promised_make_a_training_due(scored_world: World) -> 
     assert not training_due(settings, NEXT)
     later = FIRST + settings.question.cutoff_every * DAY
     with predictions_of(settings).writing() as connection:
-        connection.execute(update(upkeep).values(score_date=later.date()))
+        connection.execute(update(retraining_decision).values(score_date=later.date()))
     assert training_due(settings, later)

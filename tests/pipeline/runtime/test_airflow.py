@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.airflow import DAGS, environment
+from pipeline.runtime.paths import StateFolder
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_state_lies_under_var(settings: Settings) -> None:
-    variables = environment(settings)
+    variables = environment(settings.state, None)
     for name in ("AIRFLOW_HOME", "AIRFLOW_CONFIG", "AIRFLOW__LOGGING__BASE_LOG_FOLDER"):
         assert Path(variables[name]).is_relative_to(settings.var)
     assert variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{settings.var / 'airflow' / 'airflow.db'}"
@@ -27,14 +28,14 @@ def test_state_lies_under_var(settings: Settings) -> None:
 
 
 def test_its_page_is_on_loopback_at_the_given_port(settings: Settings) -> None:
-    variables = environment(settings, port=8123)
+    variables = environment(settings.state, None, port=8123)
     assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert variables["AIRFLOW__API__PORT"] == "8123"
     assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
 
 
 def test_the_secret_is_made_once_and_readable_by_its_owner_alone(settings: Settings) -> None:
-    first, second = environment(settings), environment(settings)
+    first, second = environment(settings.state, None), environment(settings.state, None)
     assert first["AIRFLOW__API_AUTH__JWT_SECRET"] == second["AIRFLOW__API_AUTH__JWT_SECRET"]
     assert len(first["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 48
     assert stat.S_IMODE((settings.var / "airflow" / "secret").stat().st_mode) == 0o600
@@ -42,14 +43,14 @@ def test_the_secret_is_made_once_and_readable_by_its_owner_alone(settings: Setti
 
 def test_tasks_read_the_configuration_that_was_given(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    assert environment(Settings(root=tmp_path, file=file))["RECUR_CONFIG"] == str(file)
-    assert "RECUR_CONFIG" not in environment(Settings(root=tmp_path))
+    assert environment(StateFolder(tmp_path), file)["RECUR_CONFIG"] == str(file)
+    assert "RECUR_CONFIG" not in environment(StateFolder(tmp_path), None)
 
 
 def test_a_folder_of_the_state_does_not_hide_the_package_of_its_name(tmp_path: Path) -> None:
     """`var/models` holds the models that serve; a service runs in `var`, and imports the package `models`."""
     (tmp_path / "models").mkdir()
     program = [sys.executable, "-c", "import models; models.MODELS"]
-    environed = {**os.environ, **environment(Settings(root=tmp_path))}
+    environed = {**os.environ, **environment(StateFolder(tmp_path), None)}
     done = subprocess.run(program, cwd=tmp_path, env=environed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.runtime import airflow
 
-SCRIPT = airflow.PROJECT / "pipeline" / "bootstrap.py"
+SCRIPT = airflow.PROJECT / "pipeline" / "runtime" / "bootstrap.py"
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_a_missing_libgomp_is_named(bootstrap, monkeypatch) -> None:
 
 def test_an_unfit_python_ends_with_one_line_and_status_one(tmp_path: Path) -> None:
     project = tmp_path / "project"
-    (project / "pipeline").mkdir(parents=True)
+    (project / "pipeline" / "runtime").mkdir(parents=True)
     for name in ("requirements.lock", "pyproject.toml"):
         (project / name).write_text("")
-    copy = project / "pipeline" / "bootstrap.py"
+    copy = project / "pipeline" / "runtime" / "bootstrap.py"
     # This Python made unfit: the newest that the copy accepts is older than any.
     copy.write_text(SCRIPT.read_text().replace("OLDEST, NEWEST = (3, 11), (3, 13)", "OLDEST, NEWEST = (3, 1), (3, 2)"))
     done = subprocess.run(

@@ -244,9 +244,9 @@ def test_the_pages_cannot_write(published: Settings) -> None:
 def test_off_loopback_a_password_is_asked_for(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(sign_in.VARIABLE, raising=False)
     with pytest.raises(ConfigurationError, match=sign_in.VARIABLE):
-        datasette.command(published, 8001, "0.0.0.0")
+        datasette.command(predictions_of(published), published.state, 8001, "0.0.0.0")
     monkeypatch.setenv(sign_in.VARIABLE, "an old password")
-    assert "0.0.0.0" in datasette.command(published, 8001, "0.0.0.0")
+    assert "0.0.0.0" in datasette.command(predictions_of(published), published.state, 8001, "0.0.0.0")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pipeline.config.settings import Addresses, Settings
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
+from pipeline.runtime.paths import StateFolder
 from pipeline.serving import database, datasette
 from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import metadata
@@ -208,7 +209,7 @@ def test_the_pages_show_the_views_and_hide_the_tables() -> None:
 
 def test_datasette_reads_what_was_committed_last_and_no_table(settings: Settings) -> None:
     page = "/predictions/quarantine_summary.json?_shape=array"
-    command = [*datasette.command(settings, 0)]
+    command = [*datasette.command(predictions_of(settings), settings.state, 0)]
     with predictions_of(settings).reading() as open_reader:  # keeps the write-ahead log from being folded into the file
         open_reader.execute(text("select count(*) from quarantine")).all()
         predictions_of(settings).write_quarantine(NIGHT, {"newest": 9})
@@ -225,5 +226,5 @@ def test_datasette_reads_what_was_committed_last_and_no_table(settings: Settings
 def test_datasette_says_that_it_reads_sqlite_alone(tmp_path: Path) -> None:
     address = "postgresql://somebody:hidden@127.0.0.1:1/none"
     with pytest.raises(RecurError) as raised:
-        datasette.command(Settings(root=tmp_path, addresses=Addresses(predictions=address)), 8001)
+        datasette.command(open_predictions(address, tmp_path), StateFolder(tmp_path), 8001)
     assert "hidden" not in str(raised.value)

@@ -15,7 +15,6 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 from pipeline.steps.extract import extract
 from pipeline.steps.validate import validate
-from pipeline.validation.expectations import index_page
 from pipeline.validation.parsing import events, judged
 from pipeline.validation.rules import CONFLICT, row_rules
 from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
@@ -188,7 +187,7 @@ def test_a_refused_night_leaves_the_store_as_it_was_and_says_what_to_do(tmp_path
     assert "5 of 25 rows (20.0%) were set aside, at most 8.0% may be" in told
     assert "customer_id_missing" in told
     assert "recur quarantine list" in told
-    assert index_page(settings).as_uri() in told
+    assert settings.state.data_docs_page.as_uri() in told
     assert {file: file.read_bytes() for file in settings.events.iterdir()} == before
     assert not settings.state.accepted(night_of(settings, "2020-02-02")).exists()
     assert len(pd.read_parquet(settings.state.quarantine(night_of(settings, "2020-02-02")))) == 5
@@ -231,10 +230,10 @@ def test_a_night_that_was_not_extracted_is_named(tmp_path):
 def test_data_docs_show_the_night_and_nothing_of_a_customer(tmp_path):
     settings = configure(tmp_path, ["Wilhelmina,2020-01-01,41.4142", ",2020-01-01,41.4142", "z,2020-01-02,1"])
     ingest(settings, "2020-01-02")
-    assert "2020-01-02" in index_page(settings).read_text("utf-8")
+    assert "2020-01-02" in settings.state.data_docs_page.read_text("utf-8")
     written = [file.read_bytes() for file in settings.state.data_docs.rglob("*") if file.is_file()]
     assert not any(b"Wilhelmina" in content or b"41.4142" in content for content in written)
-    pages = list((index_page(settings).parent / "validations").rglob("*.html"))
+    pages = list((settings.state.data_docs_page.parent / "validations").rglob("*.html"))
     assert len(pages) == 1
     assert "share of rows where no customer is named" in pages[0].read_text("utf-8")
 
@@ -246,7 +245,7 @@ def test_data_docs_keep_the_last_nights_only(tmp_path, monkeypatch):
     for cutoff in cutoffs:
         extract(settings, night := night_of(settings, cutoff))
         validate(settings, night)
-    names = sorted(folder.name for folder in (index_page(settings).parent / "validations" / "night").iterdir())
+    names = sorted(folder.name for folder in (settings.state.data_docs_page.parent / "validations" / "night").iterdir())
     assert names == cutoffs[-2:]
 
 

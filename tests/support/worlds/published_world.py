@@ -67,11 +67,18 @@ def publish_nights(
 
 def write_evidence(settings: Settings) -> None:
     """A comparison of two models, what moves risk, a quarantine, reviews of the first three nights, one of them in
-    parts, what was watched of the last of them, and what it asks for.
+    parts, the monitoring of the last of them, and the decision.
     """
     from sqlalchemy import insert
 
-    from pipeline.serving.tables import driver, review, review_of_segment, silence, upkeep, watched
+    from pipeline.serving.tables import (
+        global_importance,
+        monitored,
+        recency,
+        retraining_decision,
+        review,
+        review_of_segment,
+    )
 
     def interval(value: float) -> dict[str, float]:
         return {"value": value, "low": value * 0.95, "high": value * 1.05}
@@ -117,28 +124,28 @@ def write_evidence(settings: Settings) -> None:
     ]
     key = {"cutoff": FIRST.date(), "model_name": "gru"}
     weights = {"last_event": ("time since the last event", 0.9), "events": ("how often, and in which rhythm", 0.4)}
-    stretches = [(0, 7, 0.05, 0.04), (7, 28, 0.2, 0.22), (28, None, 0.6, 0.58)]
+    intervals = [(0, 7, 0.05, 0.04), (7, 28, 0.2, 0.22), (28, None, 0.6, 0.58)]
     with predictions_of(settings).writing() as connection:
         connection.execute(insert(review), rows)
         connection.execute(insert(review_of_segment), of_parts)
         connection.execute(
-            insert(driver),
+            insert(global_importance),
             [
                 key | {"input": name, "words": words, "weight": weight, "raises": 0.4}
                 for name, (words, weight) in weights.items()
             ],
         )
         connection.execute(
-            insert(silence),
+            insert(recency),
             [
                 key | {"from_days": start, "to_days": end, "customers": 100, "predicted": said, "happened": came}
-                for start, end, said, came in stretches
+                for start, end, said, came in intervals
             ],
         )
         moved = {"score_date": day, "kind": "drift", "name": "amount_28", "value": 0.31, "reference": 0.25}
-        connection.execute(insert(watched), [moved])
+        connection.execute(insert(monitored), [moved])
         connection.execute(
-            insert(upkeep).values(
+            insert(retraining_decision).values(
                 score_date=day,
                 decision="alert",
                 why="what customers do has moved since training: amount 28 (0.31), where 0.25 is much",

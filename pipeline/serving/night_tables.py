@@ -1,0 +1,46 @@
+"""Published nights in the database: which is next to another, which wait for a review, which need no longer be kept."""
+
+from datetime import date
+
+from sqlalchemy import Connection, delete, func, select
+
+from pipeline.serving.tables import band, night, prediction, review
+
+
+def neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
+    """The published night next to `day`, before or after it."""
+    column = night.c.score_date
+    nearest = func.max(column) if earlier else func.min(column)
+    return connection.scalar(select(nearest).where(column < day if earlier else column > day))
+
+
+def unreviewed(connection: Connection) -> list[tuple[date, int]]:
+    """The score dates and horizons that were published and never reviewed, in order. Backfilled nights are left out:
+    they are never reviewed.
+    """
+    not_backfilled = night.c.known_until.is_(None) | (night.c.known_until <= night.c.score_date)
+    # Risk bands are a few rows a night; predictions are read only of the nights that they name.
+    published = select(band.c.score_date, band.c.horizon_days).join_from(band, night).where(not_backfilled).distinct()
+    reviewed = select(review.c.score_date, review.c.horizon_days).distinct()
+    waiting = sorted({(day, horizon) for day, horizon in connection.execute(published.except_(reviewed))})
+    any_customer = select(prediction.c.customer_id).limit(1)
+    empty = {
+        day
+        for day in {day for day, _ in waiting}
+        if connection.scalar(any_customer.where(prediction.c.score_date == day)) is None
+    }
+    return [(day, horizon) for day, horizon in waiting if day not in empty]
+
+
+def remove_old_predictions(connection: Connection, nights_kept: int | None) -> list[date]:
+    """Removes the predictions of the nights before the last `nights_kept` that are reviewed at every horizon; returns
+    their score dates. The nights themselves stay, with their reviews and risk bands.
+    """
+    if nights_kept is None:
+        return []
+    newest_first = select(night.c.score_date).order_by(night.c.score_date.desc())
+    waiting = {day for day, _ in unreviewed(connection)}
+    removed = [day for day in connection.scalars(newest_first.offset(nights_kept)) if day not in waiting]
+    for day in removed:
+        connection.execute(delete(prediction).where(prediction.c.score_date == day))
+    return removed
