@@ -1,4 +1,4 @@
-"""A night scored from carried state beside the same night scored from every history read anew, for a recurrent and a
+"""A night scored from carried state beside the same night recomputed from whole histories, for a recurrent and a
 hybrid champion; and that full recompute beside the bare network's own `predict` on the same histories.
 
 `--customers`, `--events` (of the past) and `--night` (events) set the size, `--runs` how often each is measured. Every
@@ -181,14 +181,16 @@ def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
 
 
 def _scored(settings: Any, version: Any, model: Any, cutoff: datetime) -> dict[str, float]:
-    import pipeline.scoring.state_updater  # noqa: F401  # which `answered` would import while it is timed
     from pipeline.runtime.nights import Night
-    from pipeline.steps.score import answered, write_scores
+    from pipeline.scoring.inputs import ScoringInputs
+    from pipeline.scoring.predict import predict_eligible
+    from pipeline.scoring.score_files import write_not_scored, write_scored
 
-    began = time.monotonic()
-    said = answered(settings, version, model, cutoff)
-    write_scores(settings, Night(cutoff - DAY, cutoff), said, None, version)
-    return {"seconds": time.monotonic() - began, "customers": len(said.customers), "peak_memory_bytes": _peak()}
+    began, night, question = time.monotonic(), Night(cutoff - DAY, cutoff), settings.question
+    scored = predict_eligible(ScoringInputs.open(settings), version, model, cutoff)
+    write_not_scored(settings.state.not_scored(night), scored, question)
+    write_scored(settings.state.scored(night), scored, None, version, question)
+    return {"seconds": time.monotonic() - began, "customers": len(scored.customers), "peak_memory_bytes": _peak()}
 
 
 def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, float]:
@@ -201,16 +203,16 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     from features.sequences.histories import Histories, starts_of_runs
     from models.networks.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
     from models.recurrent.batches import HistoryReader, cut_chunks
-    from pipeline.event_store.night_events import Events, before
+    from pipeline.event_store.night_events import NightEvents, split_at
     from pipeline.event_store.store import open_store
-    from pipeline.scoring.state_updater import EVENTS_A_BLOCK
+    from pipeline.scoring.state_updater import EVENTS_A_SHARD
 
     store, seconds, events = open_store(settings), 0.0, 0
-    past = Events(settings, store, END + DAY)
-    ends = [None, *past.boundaries(EVENTS_A_BLOCK), None]
+    past = NightEvents(store, settings.question, END + DAY, settings.state)
+    ends = [None, *past.boundaries(EVENTS_A_SHARD), None]
     every = max(round(1 / share), 1)
     for number in range(0, len(ends) - 1, every):
-        read, _ = before(past.between(ends[number], ends[number + 1]), END + DAY)
+        read, _ = split_at(past.between(ends[number], ends[number + 1]), END + DAY)
         starts = starts_of_runs(read, ("customer_id",))
         owners = read["customer_id"].combine_chunks().take(starts).cast("string")
         histories = Histories.of(read, owners, starts, store.attributes)

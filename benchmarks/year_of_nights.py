@@ -162,7 +162,7 @@ def _timed(settings: Settings, cutoff: date, step: str) -> float:
     work = getattr(importlib.import_module(f"pipeline.steps.{step}"), step)
     began = time.process_time()
     with suppress(NothingToDo):  # no horizon has closed yet
-        work(settings, night_ending_at(settings, midnight(cutoff)))
+        work(settings, night_ending_at(settings.events, midnight(cutoff)))
     return time.process_time() - began
 
 

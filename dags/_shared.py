@@ -96,4 +96,4 @@ def current_night(settings: Settings) -> Night:
     """
     from pipeline.event_store.store import night_ending_at
 
-    return night_ending_at(settings, current_cutoff())
+    return night_ending_at(settings.events, current_cutoff())

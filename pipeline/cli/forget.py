@@ -15,6 +15,7 @@ import pipeline.event_store.erasure
 import pipeline.scoring.erasure
 import pipeline.training.erasure
 from pipeline.config.settings import Settings
+from pipeline.event_store.store import open_store
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.paths import atomically
 from pipeline.runtime.stale_files import sweep_below
@@ -41,6 +42,8 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
     from it and returns how many rows went. A new place that keeps something of customers is a line here.
     """
 
+    store = open_store(settings)
+
     def files(folder: str) -> Callable[[str], int]:
         return partial(_erase_from_files, settings.var / folder)
 
@@ -50,9 +53,9 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
         "staged": files("staged"),
         "accepted": files("accepted"),
         "quarantine": files("quarantine"),
-        "events": partial(pipeline.event_store.erasure.erase, settings),
+        "events": partial(pipeline.event_store.erasure.erase, store, settings.state),
         "scored": files("scored"),
-        "carried": partial(pipeline.scoring.erasure.erase, settings),  # once the events are gone
+        "carried": partial(pipeline.scoring.erasure.erase, store, settings.state),  # once the events are gone
         "snapshots": partial(pipeline.training.erasure.erase, settings),
         "predictions": open_predictions(settings.predictions, settings.root).erase,
         "published": partial(exports.erase, settings.published) if settings.published else lambda _: 0,

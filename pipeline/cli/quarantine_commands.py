@@ -9,7 +9,7 @@ from pipeline.cli.session import at_work, settings_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.validation.quarantine import Change
+    from pipeline.cli.replay import Change
 
 quarantine_app = typer.Typer(help="What validation set aside and why, and again after a fix.", rich_markup_mode=None)
 
@@ -42,7 +42,7 @@ def quarantine_replay(context: typer.Context) -> None:
     Ends with the customers whose scores changed.
     """
     from pipeline.cli.console import figure, working
-    from pipeline.validation.quarantine import replay
+    from pipeline.cli.replay import replay
 
     with at_work(context) as (settings, screen):
         with working(screen, "replaying the quarantine"):

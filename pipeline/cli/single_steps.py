@@ -28,7 +28,7 @@ def ingest(settings: Settings, screen: "Console", until: datetime | None) -> Non
     if cutoff > end:
         raise NothingToDo(f"every night up to {end:%Y-%m-%d} is loaded; the source's last day ends {closed:%Y-%m-%d}")
     while cutoff <= end:
-        night = night_ending_at(settings, cutoff)
+        night = night_ending_at(settings.events, cutoff)
         figures: dict[str, Any] = {}
         for name, step in (("extract", extract), ("validate", validate), ("load", load)):
             figures |= _step(screen, f"{name} {night.name}", step, settings, night)
@@ -63,7 +63,7 @@ def score(settings: Settings, screen: "Console", cutoff: datetime | None) -> Non
     from pipeline.steps.publish import publish
     from pipeline.steps.score import score as score_night
 
-    night = night_ending_at(settings, cutoff or _last_loaded(settings))
+    night = night_ending_at(settings.events, cutoff or _last_loaded(settings))
     scored = _step(screen, f"score {night.name}", score_night, settings, night)
     published = _step(screen, f"publish {night.name}", publish, settings, night)
     screen.print(

@@ -1,8 +1,8 @@
-"""Which objects of the store may hold an event id, told without opening them: the 64-bit digests of all their event
-ids in ascending order, each with the night of its object, in a few *segments* of whole nights under `paths.var`.
+"""Which objects of the store may hold an event id, without opening them: the 64-bit digests of all their event ids in
+ascending order, each with the night of its object, in a few *runs* of whole nights under `paths.var`.
 
-Segments are made from the store and from nothing else, when they are asked: those that are not there, or no longer fit
-their objects, are made anew. A segment that is not twice as large as the one after it is merged with it, so that there
+Runs are made from the store and from nothing else, when they are needed: those that are missing, or no longer fit
+their objects, are made again. A run that is not twice as large as the one after it is merged with it, so that there
 are no more than about log2(events) of them, and an event is written as often at most.
 """
 
@@ -17,17 +17,16 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config.settings import Settings
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.paths import StateFolder, atomically
 
 MADE_OF = b"recur.made_of"
 DIGEST = "hash(event_id)"
 
 
 @dataclass(frozen=True)
-class Segment:
+class Run:
     """A file: `digest` uint64, `night` date32, in order of digest. `made_of` is the stamp of each object by its score
     date, and the version of the engine, which another one need not digest alike.
     """
@@ -37,7 +36,7 @@ class Segment:
     rows: pa.Table
 
     @classmethod
-    def read(cls, file: Path) -> "Segment":
+    def read(cls, file: Path) -> "Run":
         with pa.memory_map(str(file)) as source:
             rows = pa.ipc.open_file(source).read_all()
         return cls(file, json.loads(rows.schema.metadata[MADE_OF]), rows)
@@ -46,17 +45,17 @@ class Segment:
         """The nights of the rows that have one of the digests `wanted`, which are in ascending order."""
         digests = self.rows["digest"].to_numpy()
         begins, ends = (np.searchsorted(digests, wanted, side) for side in ("left", "right"))
-        times = ends - begins
-        found = np.repeat(ends - np.cumsum(times), times) + np.arange(times.sum())
-        return set(self.rows["night"].take(pa.array(found)).unique().to_pylist())
+        counts = ends - begins
+        rows = np.repeat(ends - np.cumsum(counts), counts) + np.arange(counts.sum())
+        return set(self.rows["night"].take(pa.array(rows)).unique().to_pylist())
 
 
-def folder_of(settings: Settings) -> Path:
-    return settings.var / "event_ids"
+def folder(state: StateFolder) -> Path:
+    return state.path / "event_ids"
 
 
 def objects_with(
-    settings: Settings, store: EventStore, connection: duckdb.DuckDBPyConnection, events: str, before: date
+    store: EventStore, state: StateFolder, connection: duckdb.DuckDBPyConnection, events: str, before: date
 ) -> list[Path]:
     """The objects of nights before `before` that hold an event id of the relation `events`, ascending, and perhaps one
     that holds none of them.
@@ -65,50 +64,48 @@ def objects_with(
     if not earlier:
         return []
     wanted = connection.execute(f"select {DIGEST} as digest from {events} order by 1").fetchnumpy()["digest"]
-    found: set[date] = set()
-    for segment in _segments(folder_of(settings), store, connection, earlier):
-        found |= segment.nights_of(wanted)
-    return [store.path(night) for night in earlier if night in found]
+    nights: set[date] = set()
+    for run in _runs(folder(state), store, connection, earlier):
+        nights |= run.nights_of(wanted)
+    return [store.path(night) for night in earlier if night in nights]
 
 
-def _segments(
-    folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection, nights: Sequence[date]
-) -> list[Segment]:
-    """Segments of at least `nights`, oldest first."""
+def _runs(folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection, nights: Sequence[date]) -> list[Run]:
+    """Runs of at least `nights`, oldest first."""
     stamps = {night.isoformat(): _stamp(store.path(night)) for night in store.nights()}
-    held: list[Segment] = []
-    told = set[str]()
+    runs: list[Run] = []
+    indexed = set[str]()
     for file in sorted(folder.glob("*.arrow"), reverse=True):
-        segment = Segment.read(file)
-        fits = all(stamps.get(name) == stamp for name, stamp in segment.made_of.items())
-        if fits and not told & segment.made_of.keys():
-            held.insert(0, segment)
-            told |= segment.made_of.keys()
+        run = Run.read(file)
+        fits = all(stamps.get(name) == stamp for name, stamp in run.made_of.items())
+        if fits and not indexed & run.made_of.keys():
+            runs.insert(0, run)
+            indexed |= run.made_of.keys()
         else:  # of other objects, or merged by a process that was killed
             file.unlink()
-    new = {night.isoformat(): stamps[night.isoformat()] for night in nights if night.isoformat() not in told}
+    new = {night.isoformat(): stamps[night.isoformat()] for night in nights if night.isoformat() not in indexed}
     if new:
         objects = " union all ".join(_digests(store.path(date.fromisoformat(name))) for name in new)
-        held.append(_write(folder, connection, new, objects))
-    while len(held) > 1 and len(held[-2].rows) < 2 * len(held[-1].rows):
-        *held, older, newer = held
+        runs.append(_write(folder, connection, new, objects))
+    while len(runs) > 1 and len(runs[-2].rows) < 2 * len(runs[-1].rows):
+        *runs, older, newer = runs
         with _registered(connection, older=older.rows, newer=newer.rows):
             both = _write(folder, connection, older.made_of | newer.made_of, "from older union all from newer")
         for merged in (older, newer):
             if merged.file != both.file:
                 merged.file.unlink()
-        held.append(both)
-    return held
+        runs.append(both)
+    return runs
 
 
-def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[str, str], rows: str) -> Segment:
-    """The segment of the relation `rows`, named after its last night."""
-    found = connection.sql(f"select digest, night from ({rows}) order by digest, night").to_arrow_table()
-    table = found.combine_chunks().replace_schema_metadata({MADE_OF: json.dumps(made_of, sort_keys=True).encode()})
+def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[str, str], rows: str) -> Run:
+    """The run of the relation `rows`, named after its last night."""
+    digests = connection.sql(f"select digest, night from ({rows}) order by digest, night").to_arrow_table()
+    table = digests.combine_chunks().replace_schema_metadata({MADE_OF: json.dumps(made_of, sort_keys=True).encode()})
     file = folder / f"{max(made_of)}.arrow"
     with atomically(file) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         writer.write_table(table)
-    return Segment.read(file)
+    return Run.read(file)
 
 
 def _digests(file: Path) -> str:
@@ -125,6 +122,6 @@ def _registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> It
 
 
 def _stamp(file: Path) -> str:
-    """What tells an object from another of its night, without opening it."""
-    found = file.stat()
-    return f"{found.st_size} {found.st_mtime_ns} {duckdb.__version__}"
+    """Changes when the object of a night is replaced; the object is not opened."""
+    status = file.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {duckdb.__version__}"

@@ -17,28 +17,28 @@ import pyarrow.compute as pc
 
 from features.dataset import Integers
 from features.question import Question
-from pipeline.config.settings import Settings
-from pipeline.event_store.objects import Among, Between, Object
+from pipeline.event_store.objects import Among, Between, StoredObject
 from pipeline.event_store.ordered import ids, in_order, read
 from pipeline.event_store.revisions import superseding_sql
 from pipeline.event_store.store import TIME, EventStore, corrections
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.nights import midnight
+from pipeline.runtime.paths import StateFolder
 
 THREADS = os.cpu_count() or 1
 SAMPLED = 64  # one row of so many tells how customers lie among the rows
 
 
-class Events:
+class NightEvents:
     """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff`,
     they delete nothing and the question does not exclude them. Some may happen at or after the cutoff.
     """
 
-    def __init__(self, settings: Settings, store: EventStore, cutoff: datetime) -> None:
-        self._settings, self._asking, self.cutoff = settings, Lock(), cutoff  # blocks are made side by side
+    def __init__(self, store: EventStore, question: Question, cutoff: datetime, state: StateFolder) -> None:
+        self._state, self._lock, self.cutoff = state, Lock(), cutoff  # shards are made side by side
         self._store, self._files = store, store.files(cutoff)
         self.schema = schema(store)
-        self._excluded, self._objects = _excluded(settings.question, store), dict[Path, Object]()
+        self._excluded, self._objects = _excluded(question, store), dict[Path, StoredObject]()
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
 
     @cached_property
@@ -98,7 +98,7 @@ class Events:
 
     def _ordered(
         self,
-        objects: Sequence[Object],
+        objects: Sequence[StoredObject],
         whose: Between | Among,
         left_out: Mapping[int, Integers],
         with_ids: bool,
@@ -140,17 +140,17 @@ class Events:
 
     def _sql(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
         """What the engine, which most nights need not be started for, finds among the store's objects and `tables`."""
-        with self._asking, session(self._settings.state) as connection:
+        with self._lock, session(self._state) as connection:
             for name, table in tables.items():
                 connection.register(name, table)
             return connection.sql(query).to_arrow_table()
 
-    def _objects_of(self, files: Sequence[Path]) -> list[Object]:
-        with self._asking:
+    def _objects_of(self, files: Sequence[Path]) -> list[StoredObject]:
+        with self._lock:
             for file in files:
                 if file not in self._objects:
                     self._store.require_columns(file)
-                    self._objects[file] = Object(file)
+                    self._objects[file] = StoredObject(file)
         return [self._objects[file] for file in files]
 
     def _read(self, files: Sequence[Path], options: str = "") -> str:
@@ -197,7 +197,7 @@ def as_revisions(events: pa.Table, cutoff: datetime) -> pa.Table:
     return events
 
 
-def before(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:
+def split_at(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:
     """The events before `cutoff`, and those at or after it."""
     happened = pc.less(events["event_time"], pa.scalar(cutoff, TIME))
     if pc.all(happened, min_count=0).as_py():
@@ -209,12 +209,12 @@ def _correcting(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if corrections(file) != 0]
 
 
-def objects(store: EventStore, cutoff: datetime) -> dict[str, str]:
+def object_digests(store: EventStore, cutoff: datetime) -> dict[str, str]:
     """The store's objects that `cutoff` knows, by score date, each with a digest of what it holds."""
-    return {file.stem: digest(file) for file in store.files(cutoff)}
+    return {file.stem: object_digest(file) for file in store.files(cutoff)}
 
 
-def digest(file: Path) -> str:
+def object_digest(file: Path) -> str:
     """Of the footer: it tells size, place and ends of every column in the object."""
     with file.open("rb") as opened:
         opened.seek(-8, 2)

@@ -60,7 +60,7 @@ class Among:
 
 
 @dataclass(frozen=True)
-class Object:
+class StoredObject:
     """One of the store's."""
 
     file: Path

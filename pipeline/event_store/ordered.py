@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.dataset import Integers
-from pipeline.event_store.objects import Object, Whose, only
+from pipeline.event_store.objects import StoredObject, Whose, only
 
 AT_ONCE = 16  # row groups that are one thread's
 
@@ -31,7 +31,7 @@ class Rows:
 
 
 def read(
-    objects: Sequence[Object],
+    objects: Sequence[StoredObject],
     whose: Whose,
     columns: Sequence[str],
     cutoff: datetime,
@@ -39,7 +39,7 @@ def read(
     left_out: Mapping[int, Integers],
     threads: int,
 ) -> Rows:
-    """`Object.read` of all `objects`, without the rows `left_out` (numbers by the place of their object)."""
+    """`StoredObject.read` of all `objects`, without the rows `left_out` (numbers by the place of their object)."""
     parts: list[tuple[int, list[int]]] = [(0, [])]
     for place, one in enumerate(objects):
         groups = one.groups_of(whose)
@@ -60,7 +60,7 @@ def read(
     return Rows(table, np.concatenate(places), np.concatenate(numbers))
 
 
-def ids(objects: Sequence[Object], rows: Rows, at: Integers) -> pa.Array:
+def ids(objects: Sequence[StoredObject], rows: Rows, at: Integers) -> pa.Array:
     """The event ids of the rows at `at`."""
     order = np.lexsort((rows.number[at], rows.object[at]))
     sorted_at = at[order]
@@ -74,7 +74,7 @@ def ids(objects: Sequence[Object], rows: Rows, at: Integers) -> pa.Array:
     return found.take(pa.array(back))
 
 
-def in_order(objects: Sequence[Object], rows: Rows) -> Rows:
+def in_order(objects: Sequence[StoredObject], rows: Rows) -> Rows:
     """`rows` in the order of customer_id, event_time, event_id; the customers' dictionary ascends. Runs of one
     customer's are put together, and only the customers to whom something came late are sorted.
     """

@@ -53,7 +53,7 @@ class EventStore:
 
     def nights(self) -> list[date]:
         """The score dates of the loaded nights, ascending."""
-        return sorted(date.fromisoformat(file.stem) for file in self.folder.glob("????-??-??.parquet"))
+        return loaded_nights(self.folder)
 
     def require_loaded(self, cutoff: datetime) -> None:
         """Raises RecurError where the store does not hold the night that ends at `cutoff`."""
@@ -141,17 +141,17 @@ def open_store(settings: Settings) -> EventStore:
     return EventStore(settings.events, open_source(settings).attributes())
 
 
-def night_ending_at(settings: Settings, cutoff: datetime) -> Night:
-    """The night whose end is `cutoff`: it starts at the latest loaded cutoff before it, or, where there is none, holds
-    all history. So a night after a failed one takes both intervals.
+def night_ending_at(folder: Path, cutoff: datetime) -> Night:
+    """The night whose end is `cutoff`: it starts at the latest cutoff before it that the event store in `folder` holds,
+    or, where there is none, holds all history. So a night after a failed one takes both intervals.
     """
-    earlier = [night for night in loaded_nights(settings) if midnight(night) < cutoff]
+    earlier = [night for night in loaded_nights(folder) if midnight(night) < cutoff]
     return Night(midnight(earlier[-1]) if earlier else None, cutoff)
 
 
-def loaded_nights(settings: Settings) -> list[date]:
-    """The score dates of the loaded nights, ascending."""
-    return EventStore(settings.events, {}).nights()
+def loaded_nights(folder: Path) -> list[date]:
+    """The score dates of the nights that the event store in `folder` holds, ascending."""
+    return sorted(date.fromisoformat(file.stem) for file in folder.glob("????-??-??.parquet"))
 
 
 def corrections(file: Path) -> int | None:

@@ -23,6 +23,9 @@ from models.evaluation.drift import expected_performance, stability_index
 from models.evaluation.intervals import Interval
 from pipeline.config.settings import Settings
 from pipeline.runtime.nights import Night
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.query import carried_aggregates
+from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.database import PredictionsStore
 from pipeline.serving.tables import comparison_metric, monitored, prediction
 from pipeline.training.dataset_files import AGGREGATES, EXAMPLES
@@ -56,7 +59,7 @@ def monitor(settings: Settings, predictions: PredictionsStore, champion: Version
     snapshot = settings.state.snapshot(champion.trained_until)
     drift = _score_drift(snapshot / "predictions" / f"{champion.recipe}.parquet", horizon, probability)
     if (training := _of_training(snapshot)) is not None:
-        drift |= _input_drift(training, _aggregates(settings, night, champion, customers))
+        drift |= _input_drift(training, _aggregates(ScoringInputs.open(settings), night, champion, customers))
     rows += [
         {"kind": DRIFT, "name": name, "value": _finite(value), "reference": settings.review.max_drift}
         for name, value in drift.items()
@@ -108,16 +111,13 @@ def _evenly(rows: int, most: int) -> np.ndarray:
     return np.arange(size) * rows // max(size, 1)
 
 
-def _aggregates(settings: Settings, night: Night, champion: Version, customers: list[str]) -> pd.DataFrame:
+def _aggregates(inputs: ScoringInputs, night: Night, champion: Version, customers: list[str]) -> pd.DataFrame:
     """The aggregates of `customers` as of the night, as training builds them: from the sums that the champion carries,
     or where it carries none, from their events.
     """
-    from pipeline.scoring.query import aggregates_of
-    from pipeline.steps.score import asked
-
     sample = pa.array(customers, pa.string())
-    carried = aggregates_of(settings, champion, night.cutoff, sample)
-    return asked(settings, night.cutoff, sample).aggregates if carried is None else carried
+    carried = carried_aggregates(inputs, champion, night.cutoff, sample)
+    return read_examples(inputs, night.cutoff, sample).aggregates if carried is None else carried
 
 
 def _finite(value: float) -> float | None:

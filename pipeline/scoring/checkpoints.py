@@ -1,5 +1,5 @@
-"""The generations of carried state: each is a folder, of one model, one question and one known time. It is made beside
-its place, block by block, and takes it when it is whole; what a killed process had made of it is gone on from.
+"""The checkpoints of carried state: a folder for each model version and cutoff. It is built under a hidden name, shard
+by shard, and renamed when it is complete; the shards of a killed process are used again.
 """
 
 import json
@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.nights import midnight, parse_cutoff
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.training.registry import Version
 
 PLAN = "plan.json"
@@ -19,8 +18,8 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a generation is made from. `objects` are those of the event store that were read, by score date, each with
-    a digest; `starts` the first customer of every block but the first; `origin` the generation that it goes on from.
+    """What a checkpoint is made from. `objects` are those of the event store that were read, by score date, each with
+    a digest; `starts` the first customer of every shard but the first; `origin` the checkpoint that it continues.
     """
 
     objects: dict[str, str]
@@ -28,12 +27,12 @@ class Plan:
     origin: str | None
 
     @property
-    def blocks(self) -> range:
+    def shards(self) -> range:
         return range(len(self.starts) + 1)
 
 
 @dataclass(frozen=True)
-class Generation:
+class Checkpoint:
     """`folder` is named after the cutoff's date: nothing known later, nothing that happens at or after it, is read."""
 
     folder: Path
@@ -44,76 +43,81 @@ class Generation:
         return parse_cutoff(self.folder.name)
 
 
-def room(settings: Settings) -> Path:
-    return settings.var / "carried"
+class Checkpoints:
+    """Those of one model version and its question."""
+
+    def __init__(self, state: StateFolder, version: Version) -> None:
+        self._carried = carried_folder(state)
+        self.folder = self._carried / f"{version.run_id}-{version.question_digest}"
+
+    def complete(self) -> list[Checkpoint]:
+        """The complete ones, oldest first."""
+        plans = sorted(self.folder.glob(f"????-??-??/{PLAN}"))
+        return [Checkpoint(plan.parent, read_plan(plan.parent)) for plan in plans]
+
+    def of_cutoff(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
+        """The complete one of `cutoff` that read just these `objects`."""
+        same = (one for one in self.complete() if one.cutoff == cutoff and one.plan.objects == objects)
+        return next(same, None)
+
+    def latest_before(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
+        """The latest complete one before `cutoff` that read just those of `objects` that its own cutoff knows."""
+        for checkpoint in reversed(self.complete()):
+            known = {name: digest for name, digest in objects.items() if _end_of(name) <= checkpoint.cutoff}
+            if checkpoint.cutoff < cutoff and checkpoint.plan.objects == known:
+                return checkpoint
+        return None
+
+    def interrupted_plan(self, cutoff: datetime, objects: dict[str, str], origin: str | None) -> Plan | None:
+        """The plan of an earlier attempt at the same checkpoint that was broken off."""
+        folder = self._building(cutoff)
+        plan = read_plan(folder) if (folder / PLAN).exists() else None
+        return plan if plan and (plan.objects, plan.origin) == (objects, origin) else None
+
+    def begin(self, cutoff: datetime, plan: Plan) -> Path:
+        """The folder in which the checkpoint is built, with the shards of an earlier attempt at the same plan."""
+        building = self._building(cutoff)
+        if building.exists() and (not (building / PLAN).exists() or read_plan(building) != plan):
+            shutil.rmtree(building)
+        building.mkdir(parents=True, exist_ok=True)
+        write_plan(building, plan)
+        return building
+
+    def finish(self, cutoff: datetime, plan: Plan) -> None:
+        """Renames the complete folder. Kept beside it are its origin and the latest checkpoint of its version; all
+        others, of other versions too, are removed.
+        """
+        final = self.folder / str(cutoff.date())
+        shutil.rmtree(final, ignore_errors=True)  # of a night that was loaded again since
+        self._building(cutoff).rename(final)
+        kept = {final, self.complete()[-1].folder, self.folder / (plan.origin or final.name)}
+        for version_folder in self._carried.glob("*"):
+            for folder in version_folder.iterdir() if version_folder == self.folder else [version_folder]:
+                if folder not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _building(self, cutoff: datetime) -> Path:
+        return self.folder / f".{cutoff.date()}.building"
 
 
-def of_version(settings: Settings, version: Version) -> Path:
-    """The folder of all generations of a version."""
-    return room(settings) / f"{version.run_id}-{version.question_digest}"
+def carried_folder(state: StateFolder) -> Path:
+    return state.path / "carried"
 
 
-def whole(folder: Path) -> list[Generation]:
-    """The generations in `folder`, oldest first."""
-    return [Generation(plan.parent, read(plan.parent)) for plan in sorted(folder.glob(f"????-??-??/{PLAN}"))]
+def checkpoint_folders(state: StateFolder) -> Iterator[Path]:
+    """Every folder that holds shards, of all versions: checkpoints, complete or not."""
+    for plan in sorted(carried_folder(state).glob(f"*/*/{PLAN}")):
+        yield plan.parent
 
 
-def origin(folder: Path, cutoff: datetime, objects: dict[str, str]) -> Generation | None:
-    """The latest generation before `cutoff` that read just what the store still holds of its nights."""
-    for generation in reversed(whole(folder)):
-        if generation.cutoff < cutoff and generation.plan.objects == _until(objects, generation.cutoff):
-            return generation
-    return None
-
-
-def begin(folder: Path, cutoff: datetime, plan: Plan) -> Path:
-    """The folder in which the generation of `cutoff` is made; it holds the blocks of an earlier try at the same."""
-    building = folder / f".{cutoff.date()}.building"
-    if building.exists() and (not (building / PLAN).exists() or read(building) != plan):
-        shutil.rmtree(building)
-    building.mkdir(parents=True, exist_ok=True)
-    write(building, plan)
-    return building
-
-
-def resumed(folder: Path, cutoff: datetime, objects: dict[str, str], origin: str | None) -> Plan | None:
-    """The plan of an earlier try at the same that was broken off."""
-    file = folder / f".{cutoff.date()}.building" / PLAN
-    found = read(file.parent) if file.exists() else None
-    return found if found and (found.objects, found.origin) == (objects, origin) else None
-
-
-def finish(settings: Settings, building: Path, plan: Plan) -> Generation:
-    """Puts the whole generation in its place. Kept beside it are the one that it goes on from, and the latest of its
-    model: all others go.
-    """
-    folder = building.parent
-    place = folder / building.name.removeprefix(".").removesuffix(".building")
-    shutil.rmtree(place, ignore_errors=True)  # of a night that was loaded anew since
-    building.rename(place)
-    latest = whole(folder)[-1].folder
-    kept = {place, latest, folder / (plan.origin or place.name)}
-    for other in room(settings).glob("*"):
-        for one in other.iterdir() if other == folder else [other]:
-            if one not in kept:
-                shutil.rmtree(one, ignore_errors=True)
-    return Generation(place, plan)
-
-
-def _until(objects: dict[str, str], cutoff: datetime) -> dict[str, str]:
-    return {name: digest for name, digest in objects.items() if midnight(datetime.fromisoformat(name)) <= cutoff}
-
-
-def read(folder: Path) -> Plan:
+def read_plan(folder: Path) -> Plan:
     return Plan(**json.loads((folder / PLAN).read_text("utf-8")))
 
 
-def write(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: Plan) -> None:
     with atomically(folder / PLAN) as file:
         file.write_text(json.dumps(asdict(plan)), "utf-8")
 
 
-def every(settings: Settings) -> Iterator[Path]:
-    """Every folder that holds blocks: generations, whole or not."""
-    for plan in sorted(room(settings).glob(f"*/*/{PLAN}")):
-        yield plan.parent
+def _end_of(score_date: str) -> datetime:
+    return midnight(datetime.fromisoformat(score_date))

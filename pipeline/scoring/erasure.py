@@ -10,58 +10,68 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.config.settings import Settings
-from pipeline.event_store.night_events import digest
-from pipeline.event_store.store import open_store
-from pipeline.runtime.paths import atomically
-from pipeline.scoring import checkpoints as generations
-from pipeline.scoring.shard import Block
+from pipeline.event_store.night_events import object_digest
+from pipeline.event_store.store import EventStore
+from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.scoring.checkpoints import Plan, checkpoint_folders, read_plan, write_plan
+from pipeline.scoring.shard import StateShard
 
 
-def erase(settings: Settings, customer_id: str) -> int:
-    """Removes `customer_id` and returns from how many blocks and lists. To be called once the event store is rid of the
-    customer: its objects are taken as they are now, so that the others' state stays as it is.
+def erase(store: EventStore, state: StateFolder, customer_id: str) -> int:
+    """Removes `customer_id` from carried state and from the lists of who was not scored; returns from how many shards
+    and lists. To be called once the event store is rid of the customer: its objects are taken as they are now, so that
+    the others' state stays valid.
     """
     removed = 0
-    for file in sorted((settings.var / "not_scored").glob("*.parquet")):
+    for file in sorted((state.path / "not_scored").glob("*.parquet")):
         table = pq.read_table(file)
-        kept = table.filter(pc.not_equal(table["customer_id"], customer_id))
-        if len(kept) < len(table):
+        others = table.filter(pc.not_equal(table["customer_id"], customer_id))
+        if len(others) < len(table):
             removed += 1
             with atomically(file) as temporary:
-                pq.write_table(kept, temporary)
-    for folder in generations.every(settings):
-        removed += _erase_from(settings, folder, customer_id)
+                pq.write_table(others, temporary)
+    for folder in checkpoint_folders(state):
+        removed += _erase_from(store, folder, customer_id)
     return removed
 
 
-def _erase_from(settings: Settings, folder: Path, customer_id: str) -> int:
-    """What is not whole goes, to be made again. Else a folder without the customer takes the place when it is whole;
-    killed between the two, all is read anew.
+def _erase_from(store: EventStore, folder: Path, customer_id: str) -> int:
+    """Removes an incomplete checkpoint, to be built again. Else a copy without the customer replaces the folder when it
+    is complete; killed between the two, everything is recomputed.
     """
     if folder.name.startswith("."):
         shutil.rmtree(folder)
         return 0
-    other = folder.with_name(f"{folder.name}.erased")
-    shutil.rmtree(other, ignore_errors=True)
-    shutil.copytree(folder, other, copy_function=os.link)
-    store, plan, removed = open_store(settings), generations.read(folder), 0
-    for number in plan.blocks:
-        has_sums, seen = Block.has_sums(folder, number), list(folder.glob(f"{number:04d}.seen.*"))
-        block = Block.read(folder, number, [str(at) for at in range(len(seen))] if has_sums else None)
-        waits, here = pc.equal(block.pending["customer_id"], customer_id), pc.equal(block.customers, customer_id)
-        if here.true_count or pc.any(waits).as_py():
-            removed += 1
-            rest = block.among(block.customers.filter(pc.invert(here)), pa.array([customer_id]))
-            replace(rest, pending=block.pending.filter(pc.invert(waits))).write(other, number)
-    objects = {name: digest(store.path(date.fromisoformat(name))) for name in plan.objects}
-    starts = list(plan.starts)
-    if customer_id in starts:  # the block begins with the next that there is
-        at = starts.index(customer_id)
-        block = Block.read(other, at + 1, None)
-        following = [*block.customers.to_pylist(), *block.pending["customer_id"].to_pylist(), *starts[at + 1 :]]
-        starts[at : at + 1] = [min(following)] if following else []
-    generations.write(other, replace(plan, objects=objects, starts=starts))
+    copy = folder.with_name(f"{folder.name}.erased")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder, copy, copy_function=os.link)
+    plan = read_plan(folder)
+    removed = sum(_erase_from_shard(folder, copy, number, customer_id) for number in plan.shards)
+    objects = {name: object_digest(store.path(date.fromisoformat(name))) for name in plan.objects}
+    write_plan(copy, replace(plan, objects=objects, starts=_starts_without(plan, copy, customer_id)))
     shutil.rmtree(folder)
-    other.rename(folder)
+    copy.rename(folder)
     return removed
+
+
+def _erase_from_shard(folder: Path, copy: Path, number: int, customer_id: str) -> bool:
+    """Whether the shard held anything of the customer."""
+    attributes = [str(place) for place in range(len(list(folder.glob(f"{number:04d}.seen.*"))))]
+    shard = StateShard.read(folder, number, attributes if StateShard.has_sums(folder, number) else None)
+    in_pending, in_shard = pc.equal(shard.pending["customer_id"], customer_id), pc.equal(shard.customers, customer_id)
+    if not in_shard.true_count and not pc.any(in_pending).as_py():
+        return False
+    others = shard.aligned_to(shard.customers.filter(pc.invert(in_shard)), pa.array([customer_id]))
+    replace(others, pending=shard.pending.filter(pc.invert(in_pending))).write(copy, number)
+    return True
+
+
+def _starts_without(plan: Plan, copy: Path, customer_id: str) -> list[str]:
+    """A shard that began with the customer begins with the next that there is."""
+    starts = list(plan.starts)
+    if customer_id in starts:
+        number = starts.index(customer_id)
+        shard = StateShard.read(copy, number + 1, None)
+        following = [*shard.customers.to_pylist(), *shard.pending["customer_id"].to_pylist(), *starts[number + 1 :]]
+        starts[number : number + 1] = [min(following)] if following else []
+    return starts

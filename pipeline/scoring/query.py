@@ -1,4 +1,4 @@
-"""Who is asked about at a cutoff, by what is carried of everybody, and where they stand; without a network."""
+"""Who is eligible at a cutoff, and where they stand, from carried state; without a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,57 +12,55 @@ import pyarrow.compute as pc
 from features.aggregates.definitions import named
 from features.dataset import Dataset, Integers, Sequences
 from features.sequences.encoding import Standing
-from pipeline.config.settings import Settings
-from pipeline.event_store.night_events import objects
-from pipeline.event_store.store import EventStore, open_store
-from pipeline.scoring import checkpoints as generations
-from pipeline.scoring.shard import Block
+from pipeline.event_store.night_events import object_digests
+from pipeline.scoring.checkpoints import Checkpoints
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.shard import StateShard
 from pipeline.training.registry import Version
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One block's, in order of customer_id: those eligible at the cutoff, and who is not, with the time of the last
-    event. `rows` are the places of the eligible in the block; `aggregates` are there where sums are carried, `recent`
-    (the offsets of each customer's last events, and their times) where these are. Times are in microseconds since 1970
-    in UTC.
+class QueryShard:
+    """The customers of one shard who are eligible at the cutoff, in order of customer_id, and those who are not, with
+    the time of their last event. Times are in microseconds since 1970 in UTC.
     """
 
     customers: pa.Array
-    rows: Integers
-    standing: Standing
-    aggregates: pd.DataFrame | None
-    recent: tuple[Integers, Integers] | None
-    others: pa.Array
-    others_last: Integers
+    rows: Integers  # [customers], their rows in the shard
+    at_cutoff: Standing
+    aggregates: pd.DataFrame | None  # [customers, features], where the shard has sums
+    recent: tuple[Integers, Integers] | None  # offsets [customers + 1] and times of the last events, where carried
+    not_eligible: pa.Array
+    not_eligible_last: Integers
 
     @classmethod
-    def of(cls, block: Block, cutoff: datetime, settings: Settings, store: EventStore) -> "Asked":
-        at = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64))
-        active_within = timedelta(days=settings.question.active_within) // timedelta(microseconds=1)
-        asked, aggregates = np.flatnonzero(block.last >= at - active_within), None
-        if block.running is not None:
-            asked, aggregates = block.running.aggregates(cutoff, settings.question, store.attributes)
-        others = np.ones(len(block.customers), bool)
-        others[asked] = False
+    def of(cls, shard: StateShard, cutoff: datetime, inputs: ScoringInputs) -> "QueryShard":
+        at, question = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64)), inputs.question
+        active_within = timedelta(days=question.active_within) // timedelta(microseconds=1)
+        rows, aggregates = np.flatnonzero(shard.last >= at - active_within), None
+        if shard.running is not None:
+            rows, aggregates = shard.running.aggregates(cutoff, question, inputs.store.attributes)
+        others = np.ones(len(shard.customers), bool)
+        others[rows] = False
         return cls(
-            customers=block.customers.take(pa.array(asked)),
-            rows=asked,
-            standing=Standing(np.full(len(asked), at), block.first[asked], block.last[asked], block.events[asked]),
+            customers=shard.customers.take(pa.array(rows)),
+            rows=rows,
+            at_cutoff=Standing(np.full(len(rows), at), shard.first[rows], shard.last[rows], shard.events[rows]),
             aggregates=aggregates,
-            recent=None if block.recent is None else block.recent.of(asked),
-            others=block.customers.filter(pa.array(others)),
-            others_last=block.last[others],
+            recent=None if shard.recent is None else shard.recent.of(rows),
+            not_eligible=shard.customers.filter(pa.array(others)),
+            not_eligible_last=shard.last[others],
         )
 
 
-def examples(parts: Sequence[Asked], horizons: tuple[int, ...]) -> Dataset:
-    """The examples of those asked about, where recent events are carried. Of their histories nothing is there but the
-    times of these: enough for a model that reads aggregates, or the silence, and for reasons.
+def dataset_without_histories(queries: Sequence[QueryShard], horizons: tuple[int, ...]) -> Dataset:
+    """The eligible customers as a `Dataset`, for models that read aggregates or recency and for reasons. Its
+    `sequences` are no histories: they hold the times of each customer's last events and no other column, so that
+    lengths, first events and everything else read from them would be wrong. There are no labels.
     """
-    recent = [part.recent for part in parts if part.recent is not None]
+    recent = [query.recent for query in queries if query.recent is not None]
     lengths = np.concatenate([np.diff(offsets) for offsets, _ in recent])
-    sequences = Sequences(
+    recent_times = Sequences(
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         event_time=np.concatenate([time for _, time in recent]),
         numeric={},
@@ -72,27 +70,28 @@ def examples(parts: Sequence[Asked], horizons: tuple[int, ...]) -> Dataset:
     )
     return Dataset(
         horizons=horizons,
-        customer_id=np.asarray(pa.concat_arrays([part.customers for part in parts]).to_pylist(), dtype=object),
-        cutoff=np.concatenate([part.standing.cutoff for part in parts]),
-        aggregates=pd.concat([part.aggregates for part in parts], ignore_index=True),
-        sequences=sequences,
+        customer_id=np.asarray(pa.concat_arrays([query.customers for query in queries]).to_pylist(), dtype=object),
+        cutoff=np.concatenate([query.at_cutoff.cutoff for query in queries]),
+        aggregates=pd.concat([query.aggregates for query in queries], ignore_index=True),
+        sequences=recent_times,
         labels=None,
     )
 
 
-def aggregates_of(settings: Settings, version: Version, cutoff: datetime, customers: pa.Array) -> pd.DataFrame | None:
+def carried_aggregates(
+    inputs: ScoringInputs, version: Version, cutoff: datetime, customers: pa.Array
+) -> pd.DataFrame | None:
     """The aggregates of those of `customers` who are eligible at `cutoff`, in order of customer_id, from the sums that
     `version` carries; None where it carries none of that cutoff, or the store has changed since.
     """
-    store, found = open_store(settings), []
-    categorical = named(store.attributes, "categorical")
-    for generation in generations.whole(generations.of_version(settings, version)):
-        if generation.cutoff != cutoff or generation.plan.objects != objects(store, cutoff):
-            continue
-        for number in generation.plan.blocks:
-            if not Block.has_sums(generation.folder, number):
-                return None
-            part = Asked.of(Block.read(generation.folder, number, categorical), cutoff, settings, store)
-            assert part.aggregates is not None
-            found.append(part.aggregates[pc.is_in(part.customers, customers).to_numpy(zero_copy_only=False)])
-    return pd.concat(found, ignore_index=True) if found else None
+    checkpoint = Checkpoints(inputs.state, version).of_cutoff(cutoff, object_digests(inputs.store, cutoff))
+    if checkpoint is None:
+        return None
+    categorical, tables = named(inputs.store.attributes, "categorical"), []
+    for number in checkpoint.plan.shards:
+        if not StateShard.has_sums(checkpoint.folder, number):
+            return None
+        query = QueryShard.of(StateShard.read(checkpoint.folder, number, categorical), cutoff, inputs)
+        assert query.aggregates is not None
+        tables.append(query.aggregates[pc.is_in(query.customers, customers).to_numpy(zero_copy_only=False)])
+    return pd.concat(tables, ignore_index=True)

@@ -1,9 +1,9 @@
-"""The carried state of a champion's customers: made from every history once, moved on by the events of a night, asked.
-A model without a state of its own carries the sums that its aggregates are made of, and the times of the last events.
+"""The carried state of a champion's customers: computed from whole histories once, then updated by each night's events.
+A model without a state carries the sums that aggregates are made of, and the times of the last events.
 
-A customer is read anew where a night brings anything that sorts before what was read, or that corrects or deletes it;
-all others go on from their state. A block is made of what its origin and the event store hold and of nothing else, so
-that a night scored again is the same, and a run that was killed goes on at its first block that is not whole.
+A customer is recomputed where a night brings an event that sorts before those already read, or corrects or deletes one;
+all others continue from their state. A shard is made from its origin and the event store and from nothing else, so a
+night scored again is the same, and a killed run continues at its first incomplete shard.
 """
 
 import os
@@ -21,226 +21,147 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.aggregates.definitions import named
-from features.aggregates.running import Running, place
-from features.sequences.encoding import NEVER
-from features.sequences.histories import Histories, starts_of_runs
-from features.sequences.recent import Recent
+from features.aggregates.running import place
+from features.sequences.histories import starts_of_runs
 from models.base import Model, Predictions, Stepper
-from models.explanation.reasons import RHYTHM
-from models.recurrent.batches import Floats32
-from pipeline.config.settings import Settings
-from pipeline.event_store.night_events import Events, before, objects
-from pipeline.event_store.store import open_store
-from pipeline.scoring import checkpoints as generations
-from pipeline.scoring.checkpoints import Generation, Plan
-from pipeline.scoring.query import Asked
-from pipeline.scoring.shard import Block, slices
+from pipeline.event_store.night_events import NightEvents, object_digests, split_at
+from pipeline.scoring.checkpoints import Checkpoint, Checkpoints, Plan
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.query import QueryShard
+from pipeline.scoring.shard import StateShard, split_by_customer
+from pipeline.scoring.shard_updater import ShardUpdater
 from pipeline.training.registry import Version
 
-EVENTS_A_BLOCK = 1_500_000
-NOBODY = pa.array([], pa.string())
-OnBlock = Callable[[int, int], None]
-Make = Callable[[int], Block]
+EVENTS_A_SHARD = 1_500_000
+ORDER = [("customer_id", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")]
+MakeShard = Callable[[int], StateShard]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One block's: who is asked about, in order of customer_id, and what the model says of them."""
+class ShardPredictions:
+    """The predictions for the eligible customers of one shard, in order of customer_id."""
 
-    asked: Asked
+    query: QueryShard
     predictions: Predictions
 
 
-@dataclass(frozen=True)
-class Begun:
-    """Customers who are read anew, and their states [customers, width] after all their events before the cutoff."""
-
-    customers: pa.Array
-    states: Floats32
-
-
-class Keeper:
-    """Of one model. `answers` is all that scoring asks of one with a state, `asked` of one without."""
+class StateUpdater:
+    """Of one model. Scoring calls `predictions` of a model with a state, and `queries` of one that reads aggregates."""
 
     def __init__(
-        self, settings: Settings, version: Version, model: Model, events_a_block: int = EVENTS_A_BLOCK
+        self, inputs: ScoringInputs, version: Version, model: Model, events_a_shard: int = EVENTS_A_SHARD
     ) -> None:
-        self._settings, self._version = settings, version
-        self._stepper = _stepper(model)
-        self._store, self._events_a_block = open_store(settings), events_a_block
-        self._attributes = self._store.attributes
-        # Who is eligible is told from the sums too, where not every event counts.
+        attributes, self._stepper = inputs.store.attributes, _stepper(model)
         self._reads_sums = "aggregates" in model.views or self._stepper is None
-        has_sums = self._reads_sums or not settings.question.counts_every_event
-        self._categorical = named(self._attributes, "categorical") if has_sums else None
-        self._folder = generations.of_version(settings, version)
+        # Where not every event counts, sums decide who is eligible.
+        has_sums = self._reads_sums or not inputs.question.counts_every_event
+        categorical = named(attributes, "categorical") if has_sums else None
+        self._inputs, self._events_a_shard = inputs, events_a_shard
+        self._checkpoints = Checkpoints(inputs.state, version)
+        self._shards = ShardUpdater(inputs.question, attributes, self._stepper, categorical)
 
-    def answers(self, cutoff: datetime, on_block: OnBlock | None = None) -> list[Answers]:
-        """What the model says at `cutoff`, block by block, from events with event time < cutoff and known time <=
-        cutoff. `on_block(done, blocks)` is told of progress. Raises RecurError where the night is not loaded.
+    def predictions(self, cutoff: datetime) -> list[ShardPredictions]:
+        """By shard, from events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is
+        not loaded.
         """
         stepper = self._stepper
         assert stepper is not None
 
-        def say(block: Block) -> Answers:
-            asked = Asked.of(block, cutoff, self._settings, self._store)
-            aggregates = asked.aggregates if self._reads_sums else None
-            said = stepper.predict(block.states[asked.rows], asked.standing, aggregates)
-            return Answers(replace(asked, aggregates=None), said)  # which nobody asks for again
+        def predict(shard: StateShard) -> ShardPredictions:
+            query = QueryShard.of(shard, cutoff, self._inputs)
+            aggregates = query.aggregates if self._reads_sums else None
+            predictions = stepper.predict(shard.states[query.rows], query.at_cutoff, aggregates)
+            return ShardPredictions(replace(query, aggregates=None), predictions)  # not needed again: frees memory
 
-        return self._of_blocks(cutoff, say, on_block)
+        return self._each_shard(cutoff, predict)
 
-    def asked(self, cutoff: datetime) -> list[Asked]:
-        """The same without what the model says: who is asked about, and their aggregates."""
-        return self._of_blocks(cutoff, lambda block: Asked.of(block, cutoff, self._settings, self._store), None)
+    def queries(self, cutoff: datetime) -> list[QueryShard]:
+        """The same without predictions: who is eligible, and their aggregates."""
+        return self._each_shard(cutoff, lambda shard: QueryShard.of(shard, cutoff, self._inputs))
 
-    def _of_blocks(self, cutoff: datetime, say: Callable[[Block], T], on_block: OnBlock | None) -> list[T]:
-        """What is to `say` of each block of the generation of `cutoff`, in their order. Those that are not there are
-        made: made, written and asked in one go, so that none is read that was just in memory.
+    def _each_shard(self, cutoff: datetime, work: Callable[[StateShard], T]) -> list[T]:
+        """`work` on every shard of the checkpoint of `cutoff`, in order. A missing shard is made, worked on while in
+        memory, and written meanwhile.
         """
-        self._store.require_loaded(cutoff)
-        said: list[T] = []
+        self._inputs.store.require_loaded(cutoff)
         cores = os.cpu_count()
-        # Each block on one core: splitting such small products among cores costs more than it gains. Beside them goes
-        # what waits for the disk, or for nothing that they do.
+        # Each shard on one core: splitting such small products among cores costs more than it gains. What waits for
+        # the disk, or is independent of the shards, runs beside them.
         with threadpool_limits(1), ThreadPoolExecutor(cores) as beside, ThreadPoolExecutor(cores) as pool:
             if self._stepper is not None:
                 beside.submit(self._stepper.trace)
-            folder, plan, make = self._generation(Events(self._settings, self._store, cutoff), beside)
+            folder, plan, make = self._checkpoint(cutoff, beside)
 
-            def told(number: int) -> T:
-                if make is None or Block.is_whole(folder, number):
-                    return say(self._read(folder, number))
-                block = make(number)
-                written = beside.submit(block.write, folder, number)
-                answer = say(block)
+            def worked(number: int) -> T:
+                if make is None or StateShard.is_complete(folder, number):
+                    return work(self._read(folder, number))
+                shard = make(number)
+                written = beside.submit(shard.write, folder, number)
+                result = work(shard)
                 written.result()
-                return answer
+                return result
 
-            for one in pool.map(told, plan.blocks):
-                said.append(one)
-                if on_block:
-                    on_block(len(said), len(plan.blocks))
+            results = list(pool.map(worked, plan.shards))
         if make is not None:
-            generations.finish(self._settings, folder, plan)
-        return said
+            self._checkpoints.finish(cutoff, plan)
+        return results
 
-    def _generation(self, events: Events, beside: Executor) -> tuple[Path, Plan, Make | None]:
-        """The folder and the plan of that of the cutoff of `events`, and what makes its blocks: None where they are."""
-        known = objects(self._store, events.cutoff)
-        for there in generations.whole(self._folder):
-            if there.cutoff == events.cutoff and there.plan.objects == known:
-                return there.folder, there.plan, None
-        origin = generations.origin(self._folder, events.cutoff, known)
-        name = origin.folder.name if origin else None
-        plan = generations.resumed(self._folder, events.cutoff, known, name)
+    def _checkpoint(self, cutoff: datetime, beside: Executor) -> tuple[Path, Plan, MakeShard | None]:
+        """The folder and plan of the checkpoint of `cutoff`, and what makes its shards: None where it is complete."""
+        inputs, checkpoints = self._inputs, self._checkpoints
+        objects = object_digests(inputs.store, cutoff)
+        if complete := checkpoints.of_cutoff(cutoff, objects):
+            return complete.folder, complete.plan, None
+        events = NightEvents(inputs.store, inputs.question, cutoff, inputs.state)
+        origin = checkpoints.latest_before(cutoff, objects)
+        origin_name = origin.folder.name if origin else None
+        plan = checkpoints.interrupted_plan(cutoff, objects, origin_name)
         if plan is None:
-            starts = origin.plan.starts if origin else events.boundaries(self._events_a_block)
-            plan = Plan(known, starts, name)
-        folder = generations.begin(self._folder, events.cutoff, plan)
-        return folder, plan, self._night(events, origin, beside) if origin else self._anew(events, plan)
+            starts = origin.plan.starts if origin else events.boundaries(self._events_a_shard)
+            plan = Plan(objects, starts, origin_name)
+        folder = checkpoints.begin(cutoff, plan)
+        return folder, plan, self._from_origin(events, origin, beside) if origin else self._from_scratch(events, plan)
 
-    def _anew(self, events: Events, plan: Plan) -> Make:
-        """Blocks from whole histories."""
+    def _from_scratch(self, events: NightEvents, plan: Plan) -> MakeShard:
+        """Shards from whole histories."""
         ends = [None, *plan.starts, None]
 
-        def make(number: int) -> Block:
-            read, pending = before(events.between(ends[number], ends[number + 1]), events.cutoff)
-            empty = Block.empty(self._stepper.width if self._stepper else 0, pending.cast(events.schema))
-            return self._moved(empty, read, NOBODY, lambda: self._begun(events.schema.empty_table()), events.cutoff)
+        def make(number: int) -> StateShard:
+            read, pending = split_at(events.between(ends[number], ends[number + 1]), events.cutoff)
+            empty = self._shards.empty(pending.cast(events.schema))
+            return self._shards.advance(empty, read, events.cutoff)
 
         return make
 
-    def _night(self, events: Events, origin: Generation, beside: Executor) -> Make:
-        """Blocks from those of `origin` and the nights since."""
-        starts = origin.plan.starts
-        held = [self._read(origin.folder, number, whole=False) for number in origin.plan.blocks]
-        waiting = [block.pending for block in held if len(block.pending)]
+    def _from_origin(self, events: NightEvents, origin: Checkpoint, beside: Executor) -> MakeShard:
+        """Shards from those of `origin` and the events of the nights since."""
+        cutoff, starts = events.cutoff, origin.plan.starts
+        shards = [self._read(origin.folder, number, sums=False) for number in origin.plan.shards]
+        waiting = [shard.pending for shard in shards if len(shard.pending)]
         rows = events.since(origin.cutoff, with_ids=bool(waiting))
         if waiting:
-            rows = pa.concat_tables([rows, *waiting]).sort_by(
-                [("customer_id", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")]
-            )
-        fresh, later = before(rows.combine_chunks(), events.cutoff)
-        late = [_late(part, block) for part, block in zip(slices(fresh, starts), held, strict=True)]
-        anew = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
-        again, later_again = before(events.of_customers(anew), events.cutoff)
-        begun = beside.submit(self._begun, again)
-        pending = pa.concat_tables([_without(later, anew), later_again]).sort_by("customer_id")
-        parts = list(zip(*(slices(table, starts) for table in (fresh, again, pending)), strict=True))
+            rows = pa.concat_tables([rows, *waiting]).sort_by(ORDER)
+        fresh, later = split_at(rows.combine_chunks(), cutoff)
+        late = [_late(*pair) for pair in zip(split_by_customer(fresh, starts), shards, strict=True)]
+        reset = pa.concat_arrays([events.changed(origin.cutoff), *late]).unique()
+        whole, whole_later = split_at(events.of_customers(reset), cutoff)
+        recomputed = beside.submit(self._shards.recompute, whole)
+        pending = pa.concat_tables([_without(later, reset), whole_later]).sort_by("customer_id")
+        tables = (fresh, whole, pending)
+        by_shard = list(zip(*(split_by_customer(table, starts) for table in tables), strict=True))
 
-        def make(number: int) -> Block:
-            fresh, again, pending = parts[number]
-            read = pa.concat_tables([_without(fresh, anew), again])
-            read = read.take(pc.sort_indices(read["customer_id"])) if len(again) else read  # stable: the order stays
-            block = replace(self._read(origin.folder, number), pending=pending)
-            return self._moved(block, read, anew, begun.result, events.cutoff)
+        def make(number: int) -> StateShard:
+            fresh, whole, pending = by_shard[number]
+            read = pa.concat_tables([_without(fresh, reset), whole])
+            read = read.take(pc.sort_indices(read["customer_id"])) if len(whole) else read  # stable: the order stays
+            shard = replace(self._read(origin.folder, number), pending=pending)
+            return self._shards.advance(shard, read, cutoff, reset, recomputed.result)
 
         return make
 
-    def _begun(self, events: pa.Table) -> Begun:
-        """From whole histories, those of all blocks together: few long ones beside many short ones cost a block most of
-        its steps.
-        """
-        starts = starts_of_runs(events, ("customer_id",))
-        who = events["customer_id"].combine_chunks().take(pa.array(starts))
-        if self._stepper is None:
-            return Begun(who, np.zeros((len(who), 0), np.float32))
-        histories = Histories.of(events, who, starts, self._attributes)
-        sequences = histories.sequences(np.arange(len(who)), histories.lengths)
-        return Begun(who, self._stepper.advance(self._stepper.start(len(who)), sequences, np.full(len(who), NEVER)))
-
-    def _moved(
-        self, block: Block, events: pa.Table, anew: pa.Array, begun: Callable[[], Begun], cutoff: datetime
-    ) -> Block:
-        """`block` moved on by `events`, in order, each customer's after all that was read of it before; those in `anew`
-        are begun anew, to the states that `begun` gives, and go where nothing is left of them.
-        """
-        events = events.combine_chunks()
-        starts = starts_of_runs(events, ("customer_id",))
-        who = events["customer_id"].combine_chunks().take(pa.array(starts)).cast(pa.string())
-        rows, known = place(who, block.customers), pc.is_in(block.customers, anew)
-        gone = np.flatnonzero(known.to_numpy(zero_copy_only=False))
-        if (rows >= 0).all() and np.isin(gone, rows).all():
-            moved = block.without(gone)
-        else:  # some come, or nothing is left of some
-            customers = pa.concat_arrays([block.customers.filter(pc.invert(known)), who]).unique()
-            customers = customers.take(pc.sort_indices(customers))
-            moved, rows = block.among(customers, anew), place(who, customers)
-        time = np.asarray(events["event_time"].cast(pa.int64()))
-        ends = np.append(starts, len(time))[1:]
-        previous = moved.last[rows]
-        new, after = previous == NEVER, moved.states
-        if self._stepper is not None:
-            going = pc.invert(pc.is_in(who, anew)).to_numpy(zero_copy_only=False)
-            states = moved.states[rows]
-            states[new] = self._stepper.start(int(new.sum()))
-            histories = Histories.of(events, who, starts, self._attributes)
-            if not going.all():
-                histories = histories.only(going, np.ones(len(time), bool))
-            sequences = histories.sequences(np.arange(len(histories.lengths)), histories.lengths)
-            states[going] = self._stepper.advance(states[going], sequences, previous[going])
-            if not going.all():
-                whole = begun()
-                states[~going] = whole.states[place(who.filter(pa.array(~going)), whole.customers)]
-            after[rows] = states
-        moved.events[rows] += ends - starts
-        moved.first[rows] = np.where(new, time[starts], moved.first[rows])
-        moved.last[rows] = time[ends - 1]
-        running = None
-        if self._categorical is not None:
-            more = Running.of(events, starts, rows, self._attributes, previous, self._settings.question)
-            running = (moved.running.with_more(more) if moved.running else more).folded(cutoff)
-        recent = None
-        if self._stepper is None:
-            recent = moved.recent or Recent(rows[:0], time[:0], RHYTHM)
-            recent = recent.with_more(np.repeat(rows, ends - starts), time)
-        return replace(moved, states=after, running=running, recent=recent)
-
-    def _read(self, folder: Path, number: int, whole: bool = True) -> Block:
-        """Without `whole`, without the sums."""
-        return Block.read(folder, number, self._categorical if whole else None)
+    def _read(self, folder: Path, number: int, sums: bool = True) -> StateShard:
+        return StateShard.read(folder, number, self._shards.categorical if sums else None)
 
 
 @lru_cache(maxsize=1)  # its functions are traced once a process, not once a night
@@ -248,12 +169,12 @@ def _stepper(model: Model) -> Stepper | None:
     return model.stepper()
 
 
-def _late(events: pa.Table, block: Block) -> pa.Array:
-    """The customers of `events`, in order, whose first one does not come after all that was read of them."""
+def _late(events: pa.Table, shard: StateShard) -> pa.Array:
+    """The customers of `events`, in order, whose first one does not come after all that the shard read of them."""
     first = events.take(pa.array(starts_of_runs(events, ("customer_id",))))
-    row = place(first["customer_id"], block.customers)
+    row = place(first["customer_id"], shard.customers)
     time = first["event_time"].cast(pa.int64()).to_numpy()
-    late = (row >= 0) & (time <= block.last[row]) if len(block.last) else np.zeros(len(row), bool)
+    late = (row >= 0) & (time <= shard.last[row]) if len(shard.last) else np.zeros(len(row), bool)
     return first["customer_id"].combine_chunks().filter(pa.array(late))
 
 

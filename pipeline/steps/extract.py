@@ -28,7 +28,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
             raise NothingToDo(
                 f"the source's last closed day ends at {closed.date()}: nothing to extract for the night {night.name}"
             )
-        later = [loaded for loaded in loaded_nights(settings) if loaded >= night.score_date]
+        later = [loaded for loaded in loaded_nights(settings.events) if loaded >= night.score_date]
         if later and later[0] != night.score_date:
             raise NothingToDo(
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"

@@ -84,7 +84,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
     said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
     own_account = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
     rows = f"select {columns}, source_rows, true as is_new, {own_account} as said_time from {accepted}"
-    if earlier := objects_with(settings, store, connection, accepted, night.score_date):
+    if earlier := objects_with(store, settings.state, connection, accepted, night.score_date):
         objects = f"read_parquet([{', '.join(literal(file) for file in earlier)}], filename = true)"
         same_id = f"event_id in (select event_id from {accepted})"
         rows += f" union all select {columns}, 0, false, {KNOWN_BY_THE_SOURCE} from {objects} where {same_id}"

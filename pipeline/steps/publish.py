@@ -51,7 +51,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
                     primary_horizon=settings.question.primary,
                     customers=customers,
                     scored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
-                    known_until=max(loaded_nights(settings), default=None),
+                    known_until=max(loaded_nights(settings.events), default=None),
                     **{column: str(scores[column].iloc[0]) for column in OF_THE_NIGHT},
                 )
             )

@@ -1,19 +1,12 @@
-"""The quarantine: the rows that validation set aside, each with its reason, and another try at them after a fix."""
+"""The quarantine: the rows that validation set aside, each with its reason."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights, night_ending_at
 from pipeline.runtime.engine import literal, session
-from pipeline.runtime.errors import RecurError
-from pipeline.runtime.nights import midnight
 from pipeline.sources.index import Contents
-from pipeline.steps.extract import extract
-from pipeline.steps.load import load
-from pipeline.steps.validate import validate
 
 
 class SetAside(NamedTuple):
@@ -26,22 +19,6 @@ class SetAside(NamedTuple):
     reason: str
     rows: int
     examples: list[str]
-
-
-class Change(NamedTuple):
-    """A customer's churn probability at the primary horizon as of the last loaded night; None where not eligible."""
-
-    customer_id: str
-    before: float | None
-    after: float | None
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """How many rows each night's quarantine lost, and whose scores changed with that (None: no champion may score)."""
-
-    brought_back: dict[str, int]
-    changes: list[Change] | None
 
 
 def summary(
@@ -72,53 +49,6 @@ def summary(
         given = {"reason": reason, "night": night, "examples": examples}
         used = {name: value for name, value in given.items() if value is not None}
         return [SetAside(*row) for row in connection.execute(grouped, used).fetchall()]
-
-
-def replay(settings: Settings) -> Replayed:
-    """Takes every loaded night that has rows in quarantine from the source again, as it is and is mapped today. What
-    now passes counts as known since its own night. Refused nights are not loaded by this: they are due with the next
-    run.
-
-    Where a champion may score the last loaded night, every customer is scored before and after, and those whose score
-    changed are given; nothing is published.
-    """
-    loaded = {night.isoformat(): night for night in loaded_nights(settings)}
-    rows: dict[str, int] = {}
-    for one in summary(settings):
-        rows[one.night] = rows.get(one.night, 0) + one.rows
-    due = sorted(rows.keys() & loaded.keys())
-    if not due:
-        return Replayed({}, [])
-    before, brought_back = _scores(settings), {}
-    for name in due:
-        night = night_ending_at(settings, midnight(loaded[name]))
-        extract(settings, night, afresh=True)
-        validate(settings, night)
-        outcome = load(settings, night)
-        brought_back[name] = rows[name] - outcome["rows_quarantined"]
-    if before is None:
-        return Replayed(brought_back, None)
-    after = (_scores(settings) or {}) if any(brought_back.values()) else before
-    customers = sorted(before.keys() | after.keys())
-    changes = [Change(customer, before.get(customer), after.get(customer)) for customer in customers]
-    return Replayed(brought_back, [one for one in changes if one.before != one.after])
-
-
-def _scores(settings: Settings) -> dict[str, float] | None:
-    """Each eligible customer's churn probability at the primary horizon, as of the last loaded night; None where no
-    champion may say.
-    """
-    from pipeline.steps.score import answered, guarded_champion
-    from pipeline.training import registry
-
-    cutoff = midnight(loaded_nights(settings)[-1])
-    try:
-        champion = guarded_champion(settings, cutoff)
-    except RecurError:  # there is none, or it may not
-        return None
-    said = answered(settings, champion, registry.load(settings, champion), cutoff)
-    primary = settings.question.horizons.index(settings.question.primary)
-    return dict(zip(said.customers.to_pylist(), said.predictions.churn_probability[:, primary].tolist(), strict=True))
 
 
 def _row_ranges(settings: Settings) -> list[tuple[int, int, str]]:

@@ -1,5 +1,5 @@
-"""A year of nights with late, corrected, moved and deleted events: what is said from carried state, held each night
-against what is said when every history is read anew.
+"""A year of nights with late, corrected, moved and deleted events: each night, predictions from carried state beside
+those from whole histories.
 """
 
 import tempfile
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pipeline.config.settings import Addresses, Paths
 from pipeline.runtime.nights import DAY
-from pipeline.scoring.state_updater import Keeper
 from tests.support.untrained import untrained
 from tests.support.worlds.carried_world import (
     START,
     difference,
     made_up_revisions,
     make_world,
-    read_anew,
+    recomputed,
+    updater,
     version,
     write_night,
 )
@@ -33,23 +33,23 @@ def main() -> bool:
         revisions = made_up_revisions(BEFORE + NIGHTS, CUSTOMERS, BUSIEST, seed=7)
         first, began = START + BEFORE * DAY, time.monotonic()
         write_night(settings, revisions, None, first)
-        examples = read_anew(settings, first, [first - 28 * DAY])
+        examples = recomputed(settings, first, [first - 28 * DAY])
         worst = dict.fromkeys(MODELS, 0.0)
-        asked, keepers = 0, {}
+        eligible, updaters = 0, {}
         models = {name: untrained(name, examples, units=7, **more) for name, more in MODELS.items()}
         spread = {name: float(model.predict(examples).churn_probability.std()) for name, model in models.items()}
         for name, model in models.items():
-            place = {"addresses": Addresses(events=str(settings.events)), "paths": Paths(var=f"var_{name}")}
-            own = settings.model_copy(update=place)
-            keepers[name] = Keeper(own, version(own, name), model, events_a_block=2_000)
+            changes = {"addresses": Addresses(events=str(settings.events)), "paths": Paths(var=f"var_{name}")}
+            own = settings.model_copy(update=changes)
+            updaters[name] = updater(own, version(own, name), model, events_a_shard=2_000)
         for night in range(NIGHTS):
             cutoff = first + night * DAY
             if night:
                 write_night(settings, revisions, cutoff - DAY, cutoff)
-            data = read_anew(settings, cutoff)
-            asked += len(data)
+            data = recomputed(settings, cutoff)
+            eligible += len(data)
             for name, model in models.items():
-                worst[name] = max(worst[name], difference(keepers[name], cutoff, data, model))
+                worst[name] = max(worst[name], difference(updaters[name], cutoff, data, model))
             if night % 30 == 0:
                 print(f"{cutoff.date()}: {len(data)} customers, {time.monotonic() - began:.0f} s", flush=True)
         lengths = data.sequences.length
@@ -57,7 +57,8 @@ def main() -> bool:
     late = revisions["known_time"] > revisions["event_time"].dt.ceil("D") + DAY
     print(f"{len(ids):,} revisions of {ids.nunique():,} events, {int(late.sum()):,} late or later corrections")
     print(
-        f"{asked:,} customers over {NIGHTS} nights; histories of {lengths.min()} to {lengths.max():,} events at the end"
+        f"{eligible:,} customers over {NIGHTS} nights; "
+        f"histories of {lengths.min()} to {lengths.max():,} events at the end"
     )
     for name, most in worst.items():
         print(f"{name:14s} {most:.1e}, where the standard deviation of its scores is {spread[name]:.2f}")

@@ -36,7 +36,7 @@ def main() -> bool:
         world = Path(scratch)
         themselves = _world(world / "themselves")
         for cutoff in CUTOFFS:
-            night = night_ending_at(themselves, cutoff)
+            night = night_ending_at(themselves.events, cutoff)
             for step in (extract, validate, load):
                 step(themselves, night)
         expected = _objects(themselves)

@@ -64,7 +64,7 @@ def _cutoffs(end: date) -> list[date]:
 
 
 def _ingest(settings: Settings, cutoff: date) -> dict[str, int | str]:
-    night = night_ending_at(settings, midnight(cutoff))
+    night = night_ending_at(settings.events, midnight(cutoff))
     extract(settings, night)
     validate(settings, night)
     return {"night": night.name, **load(settings, night)}

@@ -94,7 +94,7 @@ def test_after_a_whole_run_only_the_source_knows_them(own_world: World, capfd):
     with settings.source_path.open("a") as file:
         file.writelines(f"bad{number},{forgotten},{LATER - DAY:%Y-%m-%d} 10:00,much,a\n" for number in range(2))
         file.write(f"end,cust-000,{LATER:%Y-%m-%d} 10:00,5,a\n")  # closes the day before
-    night = night_ending_at(settings, LATER)
+    night = night_ending_at(settings.events, LATER)
     extract(settings, night, afresh=True)
     for step in (validate, load, score, publish, publish):
         step(settings, night)

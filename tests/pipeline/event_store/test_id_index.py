@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.forget import forget
 from pipeline.config.settings import Settings
-from pipeline.event_store import id_index as event_ids
+from pipeline.event_store import id_index
 from pipeline.event_store.store import event_schema, open_store
 from pipeline.runtime.engine import session
 from pipeline.steps.load import load
@@ -28,7 +28,7 @@ def found(settings: Settings, ids: list[str], night: int) -> list[int]:
     store = open_store(settings)
     with session(settings.state) as connection:
         connection.register("wanted", pa.table({"event_id": pa.array(ids, pa.string())}))
-        objects = event_ids.objects_with(settings, store, connection, "wanted", FIRST + timedelta(days=night))
+        objects = id_index.objects_with(store, settings.state, connection, "wanted", FIRST + timedelta(days=night))
     return [(date.fromisoformat(file.stem) - FIRST).days for file in objects]
 
 
@@ -43,7 +43,7 @@ def test_objects_are_found_by_what_they_hold_and_files_stay_few(settings: Settin
         assert found(settings, [f"{night - 5}-7", "none", f"{night}-1"], night) == ([night - 5] if night > 4 else [])
     assert found(settings, ["often", "often", "5-0"], 24) == [3, 5, 13, 23]
     assert found(settings, ["often", "5-0"], 13) == [3, 5]
-    assert len(list(event_ids.folder_of(settings).iterdir())) <= 6
+    assert len(list(id_index.folder(settings.state).iterdir())) <= 6
 
 
 def test_what_the_store_holds_now_is_what_counts(settings: Settings) -> None:
@@ -59,7 +59,7 @@ def test_what_the_store_holds_now_is_what_counts(settings: Settings) -> None:
 def test_what_a_killed_merge_left_counts_once(settings: Settings) -> None:
     write(settings, 0, ["0", "a"])
     found(settings, [], 1)
-    [first] = event_ids.folder_of(settings).iterdir()
+    [first] = id_index.folder(settings.state).iterdir()
     content = first.read_bytes()
     write(settings, 1, ["1", "a"])
     assert found(settings, ["a"], 2) == [0, 1]
@@ -90,5 +90,5 @@ def test_nothing_is_kept_of_a_forgotten_customer(tmp_path: Path) -> None:
     for night in ("2020-01-02", "2020-01-03"):
         ingest(settings, night)
     forget(settings, "a")
-    assert not event_ids.folder_of(settings).exists()
+    assert not id_index.folder(settings.state).exists()
     assert ingest(settings, "2020-01-04")["rows_accepted"] == 0

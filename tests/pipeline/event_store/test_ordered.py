@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.event_store import store as event_store
-from pipeline.event_store.night_events import Events
+from pipeline.event_store.night_events import NightEvents
 from pipeline.event_store.store import open_store
 from tests.support.worlds.carried_world import START, made_up_revisions, make_world, write_night
 
@@ -40,6 +40,10 @@ def settings(revisions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) 
     return made
 
 
+def night_events(settings: Settings, cutoff: datetime) -> NightEvents:
+    return NightEvents(open_store(settings), settings.question, cutoff, settings.state)
+
+
 def expected(revisions: pd.DataFrame, cutoff: datetime) -> pd.DataFrame:
     known = revisions[revisions["known_time"] <= cutoff].sort_values(["known_time", "deleted"], kind="stable")
     current = known.drop_duplicates("event_id", keep="last")
@@ -53,7 +57,7 @@ def nones(values: pd.Series) -> list[str | None]:
 @pytest.mark.parametrize("days", [20, 25, 60])
 def test_current_events_are_those_of_a_plain_reading(settings: Settings, revisions: pd.DataFrame, days: int) -> None:
     cutoff = START + timedelta(days=days)
-    events, plain = Events(settings, open_store(settings), cutoff), expected(revisions, cutoff)
+    events, plain = night_events(settings, cutoff), expected(revisions, cutoff)
     some = pa.array(["c0003", "c0001", "c0099"])
     theirs = plain[plain["customer_id"].isin(some.to_pylist())]
     within = plain[(plain["customer_id"] >= "c0002") & (plain["customer_id"] < "c0005")]
@@ -82,7 +86,7 @@ def test_values_that_the_question_excludes_are_left_out(settings: Settings, revi
         & (plain["customer_id"] != "c0000")
     ]
     own = settings.model_copy(update={"question": question})
-    found = Events(own, open_store(own), cutoff).between()
+    found = night_events(own, cutoff).between()
     assert found["customer_id"].cast(pa.string()).to_pylist() == kept["customer_id"].tolist()
     np.testing.assert_array_equal(found["amount"].to_numpy(), kept["amount"].to_numpy(float))
 
@@ -97,7 +101,7 @@ def test_what_cannot_hold_a_customer_is_not_read(settings: Settings, tmp_path: P
     begin, size = held.dictionary_page_offset, held.total_compressed_size
     content[begin : begin + size] = bytes(size)
     file.write_bytes(content)
-    events = Events(settings, store, START + timedelta(days=20))
+    events = night_events(settings, START + timedelta(days=20))
     try:
         assert len(events.of_customers(pa.array(["c0003"]))) > 0
         with pytest.raises(OSError, match="header"):

@@ -10,12 +10,14 @@ from sqlalchemy import select
 
 from pipeline.event_store.store import corrections, night_ending_at
 from pipeline.runtime.nights import DAY
-from pipeline.scoring import checkpoints as generations
+from pipeline.scoring.checkpoints import carried_folder
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.tables import prediction
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.publish import publish
-from pipeline.steps.score import asked, score
+from pipeline.steps.score import score
 from pipeline.steps.validate import validate
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of
@@ -30,7 +32,7 @@ def write_source(world: World, events: pd.DataFrame) -> None:
 
 
 def work_through(world: World, cutoff: datetime) -> None:
-    night = night_ending_at(world.settings, cutoff)
+    night = night_ending_at(world.settings.events, cutoff)
     for step in (extract, validate, load, score, publish):
         step(world.settings, night)
 
@@ -54,32 +56,33 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
             "shop": "a",
         }
     )
-    told = pd.concat([events[events["event_time"] < LATER], new], ignore_index=True)
-    write_source(own_world, told)
+    source = pd.concat([events[events["event_time"] < LATER], new], ignore_index=True)
+    write_source(own_world, source)
     work_through(own_world, NIGHT)
-    night = night_ending_at(settings, NIGHT)
-    features, scored = asked(settings, NIGHT), settings.state.scored(night).read_bytes()
+    night = night_ending_at(settings.events, NIGHT)
+    inputs = ScoringInputs.open(settings)
+    features, scored = read_examples(inputs, NIGHT), settings.state.scored(night).read_bytes()
     seen = published(own_world, NIGHT)
 
-    past = np.flatnonzero((told["event_time"] < NIGHT) & (told["event_time"] >= NIGHT - 20 * DAY))
-    corrected = told.copy()
+    past = np.flatnonzero((source["event_time"] < NIGHT) & (source["event_time"] >= NIGHT - 20 * DAY))
+    corrected = source.copy()
     corrected.loc[past[::7][:25], "amount"] = 999.0
     corrected.loc[past[3::11][:10], "customer_id"] = customers[0]
-    late = told.iloc[past[1::5][:20]].assign(event_id=lambda rows: "late-" + rows["event_id"], amount=77.0)
+    late = source.iloc[past[1::5][:20]].assign(event_id=lambda rows: "late-" + rows["event_id"], amount=77.0)
     for cutoff, rows in zip(AFTER, (corrected, pd.concat([corrected, late])), strict=True):
         write_source(own_world, rows)
         work_through(own_world, cutoff)
     assert (corrections(settings.events / f"{AFTER[0].date()}.parquet") or 0) > 10
-    changed = asked(settings, AFTER[1])
+    changed = read_examples(inputs, AFTER[1])
     assert (changed.aggregates["amount_max"] == 999).any()
 
-    again = asked(settings, NIGHT)
+    again = read_examples(inputs, NIGHT)
     assert again.customer_id.tolist() == features.customer_id.tolist()
     pd.testing.assert_frame_equal(again.aggregates, features.aggregates, check_exact=True)
     np.testing.assert_array_equal(again.sequences.event_time, features.sequences.event_time)
-    for anew in (False, True):
-        if anew:
-            shutil.rmtree(generations.room(settings))
+    for recomputed in (False, True):
+        if recomputed:
+            shutil.rmtree(carried_folder(settings.state))
         score(settings, night)
         assert settings.state.scored(night).read_bytes() == scored
     publish(settings, night)

@@ -1,4 +1,4 @@
-"""Carried state says what is said when every history is read anew, and is kept and given up as it should be."""
+"""Carried state predicts what whole histories predict, and is kept and dropped as it should be."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,21 +15,23 @@ from models.conventional.logistic_regression import LogisticRegression
 from models.conventional.recency import Recency
 from models.explanation.reasons import figures
 from models.recurrent.sequence_model import SequenceModel
+from pipeline.event_store.store import open_store
 from pipeline.runtime.nights import DAY
-from pipeline.scoring import checkpoints as generations
 from pipeline.scoring import erasure
-from pipeline.scoring import state_updater as keeper
-from pipeline.scoring.query import aggregates_of, examples
+from pipeline.scoring.checkpoints import Checkpoints, carried_folder, checkpoint_folders, read_plan
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.query import carried_aggregates, dataset_without_histories
 from pipeline.scoring.reasons import reasons_of
-from pipeline.scoring.shard import Block
-from pipeline.scoring.state_updater import Answers, Keeper
+from pipeline.scoring.shard import StateShard
+from pipeline.scoring.state_updater import ShardPredictions, StateUpdater
 from tests.support.untrained import untrained
 from tests.support.worlds.carried_world import (
     START,
     difference,
     made_up_revisions,
     make_world,
-    read_anew,
+    recomputed,
+    updater,
     version,
     write_night,
 )
@@ -47,14 +49,15 @@ class World:
         for night in range(NIGHTS):
             end = FIRST + night * DAY
             write_night(self.settings, self.revisions, end - DAY if night else None, end)
-        examples = read_anew(self.settings, FIRST, [FIRST - 28 * DAY])
+        examples = recomputed(self.settings, FIRST, [FIRST - 28 * DAY])
         self.models: dict[str, SequenceModel] = {
             "lstm": untrained("lstm", examples, units=4, seeds=2),
             "hybrid_gru": untrained("hybrid_gru", examples, units=4),
         }
 
-    def keeper(self, name: str, number: int = 1) -> Keeper:
-        return Keeper(self.settings, version(self.settings, name, number), self.models[name], events_a_block=200)
+    def updater(self, name: str, number: int = 1) -> StateUpdater:
+        model_version = version(self.settings, name, number)
+        return updater(self.settings, model_version, self.models[name], events_a_shard=200)
 
 
 @pytest.fixture(scope="module")
@@ -67,74 +70,79 @@ def world(made: World, tmp_path: Path) -> Iterator[World]:
     """The world with nothing carried yet; its store as it was made."""
     store = made.settings.events
     shutil.copytree(store, tmp_path / "store")
-    shutil.rmtree(generations.room(made.settings), ignore_errors=True)
+    shutil.rmtree(carried_folder(made.settings.state), ignore_errors=True)
     yield made
     shutil.rmtree(store)
     shutil.copytree(tmp_path / "store", store)
 
 
-def same(one: list[Answers], other: list[Answers]) -> bool:
+def folder_of(world: World, name: str, number: int = 1) -> Path:
+    return Checkpoints(world.settings.state, version(world.settings, name, number)).folder
+
+
+def same(one: list[ShardPredictions], other: list[ShardPredictions]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(
-        a.asked.customers.equals(b.asked.customers)
+        a.query.customers.equals(b.query.customers)
         and np.array_equal(a.predictions.churn_probability, b.predictions.churn_probability)
         for a, b in pairs
     )
 
 
 @pytest.mark.parametrize("name", ["lstm", "hybrid_gru"])
-def test_every_night_agrees_with_reading_all_anew(world: World, name: str) -> None:
-    carried = world.keeper(name)
+def test_every_night_agrees_with_whole_histories(world: World, name: str) -> None:
+    carried = world.updater(name)
     for night in (0, 1, 5, 13):  # some nights are skipped, and caught up with
         cutoff = FIRST + night * DAY
-        data = read_anew(world.settings, cutoff)
+        data = recomputed(world.settings, cutoff)
         assert difference(carried, cutoff, data, world.models[name]) < TOLERANCE
-        others = [customer for answers in carried.answers(cutoff) for customer in answers.asked.others.to_pylist()]
+        others = [who for shard in carried.predictions(cutoff) for who in shard.query.not_eligible.to_pylist()]
         known = world.revisions[(world.revisions["known_time"] <= cutoff) & (world.revisions["event_time"] < cutoff)]
         assert not set(others) & set(data.customer_id)
         assert set(others) | set(data.customer_id) <= set(known["customer_id"])
-    assert len(generations.read(next(generations.every(world.settings))).starts) > 0
+    assert len(read_plan(next(checkpoint_folders(world.settings.state))).starts) > 0
 
 
 @pytest.mark.parametrize("question", [{}, {"activity": ("purchase",), "ends_with": ("visit",), "active_within": 20}])
-def test_a_model_without_a_state_is_given_the_aggregates_of_the_whole_past(world: World, question: Any) -> None:
+def test_a_model_without_a_state_reads_the_aggregates_of_the_whole_past(world: World, question: Any) -> None:
     question = world.settings.question.model_copy(update=question)
     settings = world.settings.model_copy(update={"question": question})
     model, rule = LogisticRegression(question.horizons, 0), Recency(question.horizons, 0)
     for one in (model, rule):
-        one.fit(read_anew(settings, FIRST, [FIRST - 28 * DAY]), None)
-    carried = Keeper(settings, version(settings, "logistic_regression"), model, events_a_block=200)
+        one.fit(recomputed(settings, FIRST, [FIRST - 28 * DAY]), None)
+    inputs, champion = ScoringInputs.open(settings), version(settings, "logistic_regression")
+    carried = StateUpdater(inputs, champion, model, events_a_shard=200)
     for night in (0, 1, 5, 13):
         cutoff = FIRST + night * DAY
-        found, data = examples(list(carried.asked(cutoff)), question.horizons), read_anew(settings, cutoff)
+        found = dataset_without_histories(carried.queries(cutoff), question.horizons)
+        data = recomputed(settings, cutoff)
         assert found.customer_id.tolist() == data.customer_id.tolist()
         pd.testing.assert_frame_equal(found.aggregates, data.aggregates, check_exact=True)
         last = data.sequences.event_time[data.sequences.last_step]
         np.testing.assert_array_equal(found.sequences.event_time[found.sequences.last_step], last)
         pd.testing.assert_frame_equal(figures(found), figures(data), check_exact=True)
         for one in (model, rule):
-            said, anew = one.predict(found), one.predict(data)
-            np.testing.assert_array_equal(said.churn_probability, anew.churn_probability)
+            np.testing.assert_array_equal(one.predict(found).churn_probability, one.predict(data).churn_probability)
             assert reasons_of(one, found, 0, found) == reasons_of(one, data, 0, data)
         own = pa.array(data.customer_id[::3].tolist(), pa.string())
-        some = aggregates_of(settings, version(settings, "logistic_regression"), cutoff, own)
+        some = carried_aggregates(inputs, champion, cutoff, own)
         assert some is not None
         pd.testing.assert_frame_equal(some, data.aggregates[::3].reset_index(drop=True), check_exact=True)
-    assert aggregates_of(settings, version(settings, "another"), cutoff, own) is None
+    assert carried_aggregates(inputs, version(settings, "another"), cutoff, own) is None
 
 
 def test_a_question_that_tells_events_apart(world: World) -> None:
     asked = {"activity": ("purchase",), "exclude_values": {"shop": ("c",)}, "exclude_customers": ("c0003",)}
     question = Question(active_within=20, horizons=(14, 28), ends_with=("visit",), **asked)
     settings = world.settings.model_copy(update={"question": question})
-    examples = read_anew(settings, FIRST, [FIRST - 28 * DAY])
+    examples = recomputed(settings, FIRST, [FIRST - 28 * DAY])
     for name in ("hybrid_gru", "simple_rnn"):
         model = untrained(name, examples, units=4)
-        carried = Keeper(settings, version(settings, name), model)
+        carried = updater(settings, version(settings, name), model)
         for night in (0, 3, 13):
             cutoff = FIRST + night * DAY
-            data = read_anew(settings, cutoff)
-            assert 0 < len(data) < len(read_anew(world.settings, cutoff))
+            data = recomputed(settings, cutoff)
+            assert 0 < len(data) < len(recomputed(world.settings, cutoff))
             assert difference(carried, cutoff, data, model) < TOLERANCE
 
 
@@ -142,81 +150,82 @@ def test_a_night_reads_its_own_object_alone(world: World) -> None:
     quiet = world.revisions[~world.revisions["event_id"].duplicated(keep=False)]
     quiet = quiet[quiet["known_time"] <= quiet["event_time"] + DAY]
     write_nights(world, quiet)
-    carried = world.keeper("hybrid_gru")
-    list(carried.answers(FIRST))
+    carried = world.updater("hybrid_gru")
+    carried.predictions(FIRST)
     file = world.settings.events / f"{FIRST.date()}.parquet"
     file.write_bytes(b"PAR1" + bytes(200) + file.read_bytes()[204:])  # nothing of it but its footer can be read
-    assert sum(len(answers.asked.customers) for answers in carried.answers(FIRST + DAY)) > 0
+    assert sum(len(shard.query.customers) for shard in carried.predictions(FIRST + DAY)) > 0
 
 
 def test_a_night_scored_again_is_the_same(world: World) -> None:
-    carried = world.keeper("lstm")
-    list(carried.answers(FIRST))
-    first = list(carried.answers(FIRST + DAY))
-    assert same(first, list(world.keeper("lstm").answers(FIRST + DAY)))
-    shutil.rmtree(generations.of_version(world.settings, version(world.settings, "lstm")) / f"{FIRST.date() + DAY}")
-    assert same(first, list(carried.answers(FIRST + DAY)))
+    carried = world.updater("lstm")
+    carried.predictions(FIRST)
+    first = carried.predictions(FIRST + DAY)
+    assert same(first, world.updater("lstm").predictions(FIRST + DAY))
+    shutil.rmtree(folder_of(world, "lstm") / f"{FIRST.date() + DAY}")
+    assert same(first, carried.predictions(FIRST + DAY))
 
 
 def test_what_was_killed_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, written = list(world.keeper("hybrid_gru").answers(FIRST)), Block.write
-    shutil.rmtree(generations.room(world.settings))
+    expected, write = world.updater("hybrid_gru").predictions(FIRST), StateShard.write
+    shutil.rmtree(carried_folder(world.settings.state))
     made: list[int] = []
 
-    def killed(block: Block, folder: Path, number: int) -> None:
+    def killed(shard: StateShard, folder: Path, number: int) -> None:
         if number == 1 and not made[1:]:
             made.append(number)
             raise KeyboardInterrupt
         made.append(number)
-        written(block, folder, number)
+        write(shard, folder, number)
 
-    monkeypatch.setattr(Block, "write", killed)
+    monkeypatch.setattr(StateShard, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        list(world.keeper("hybrid_gru").answers(FIRST))
-    assert same(expected, list(world.keeper("hybrid_gru").answers(FIRST)))
+        world.updater("hybrid_gru").predictions(FIRST)
+    assert same(expected, world.updater("hybrid_gru").predictions(FIRST))
     assert sorted(made)[:3] == [0, 1, 1]  # in whichever order the threads came to them
 
 
 def test_state_is_of_one_model(world: World) -> None:
-    list(world.keeper("lstm").answers(FIRST))
+    world.updater("lstm").predictions(FIRST)
     cutoff = FIRST + DAY
     assert (
-        difference(world.keeper("lstm", 2), cutoff, read_anew(world.settings, cutoff), world.models["lstm"]) < TOLERANCE
+        difference(world.updater("lstm", 2), cutoff, recomputed(world.settings, cutoff), world.models["lstm"])
+        < TOLERANCE
     )
-    kept = [folder.parent.name for folder in generations.every(world.settings)]
-    assert kept == [generations.of_version(world.settings, version(world.settings, "lstm", 2)).name]
+    kept = [folder.parent for folder in checkpoint_folders(world.settings.state)]
+    assert kept == [folder_of(world, "lstm", 2)]
 
 
-def test_few_events_are_one_block(world: World) -> None:
-    whole = Keeper(world.settings, version(world.settings, "lstm"), world.models["lstm"])
-    assert len(list(whole.answers(FIRST))) == 1
-    assert difference(whole, FIRST, read_anew(world.settings, FIRST), world.models["lstm"]) < TOLERANCE
+def test_few_events_are_one_shard(world: World) -> None:
+    whole = updater(world.settings, version(world.settings, "lstm"), world.models["lstm"])
+    assert len(whole.predictions(FIRST)) == 1
+    assert difference(whole, FIRST, recomputed(world.settings, FIRST), world.models["lstm"]) < TOLERANCE
 
 
-def test_a_night_loaded_anew_is_read_anew(world: World) -> None:
-    carried = world.keeper("lstm")
+def test_a_night_loaded_again_is_recomputed(world: World) -> None:
+    carried = world.updater("lstm")
     for cutoff in (FIRST, FIRST + DAY):
-        list(carried.answers(cutoff))
+        carried.predictions(cutoff)
     other = world.revisions.assign(amount=33.0)
     write_night(world.settings, other, FIRST, FIRST + DAY)
-    data = read_anew(world.settings, FIRST + DAY)
+    data = recomputed(world.settings, FIRST + DAY)
     assert difference(carried, FIRST + DAY, data, world.models["lstm"]) < TOLERANCE
 
 
-def test_an_erased_customer_is_gone_and_nobody_is_read_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erased_customer_is_gone_and_nobody_is_recomputed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     owners = world.revisions.groupby("event_id")["customer_id"].transform("nunique")
     events = world.revisions[owners == 1]
     write_nights(world, events)
-    carried = world.keeper("lstm")
-    list(carried.answers(FIRST))
-    [folder] = generations.every(world.settings)
-    customer = generations.read(folder).starts[0]
+    carried = world.updater("lstm")
+    carried.predictions(FIRST)
+    [folder] = checkpoint_folders(world.settings.state)
+    customer = read_plan(folder).starts[0]
     write_nights(world, events[events["customer_id"] != customer])
-    assert erasure.erase(world.settings, customer) > 0
+    assert erasure.erase(open_store(world.settings), world.settings.state, customer) > 0
     assert not [file for file in folder.glob("*") if customer.encode() in file.read_bytes()]
-    monkeypatch.setattr(keeper.Keeper, "_anew", None)
+    monkeypatch.setattr(StateUpdater, "_from_scratch", None)
     cutoff = FIRST + DAY
-    assert difference(carried, cutoff, read_anew(world.settings, cutoff), world.models["lstm"]) < TOLERANCE
+    assert difference(carried, cutoff, recomputed(world.settings, cutoff), world.models["lstm"]) < TOLERANCE
 
 
 def write_nights(world: World, revisions: pd.DataFrame) -> None:

@@ -9,8 +9,11 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.scoring.explain import explain
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.score_files import SCORED
+from pipeline.scoring.whole_histories import read_examples
 from pipeline.steps.publish import publish
-from pipeline.steps.score import SCHEMA, asked, score
+from pipeline.steps.score import score
 from pipeline.training import registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
@@ -36,7 +39,7 @@ def test_every_eligible_customer_is_scored_at_every_horizon_in_order(own_world: 
         figures = score(own_world.settings, night(cutoff))
         table = pq.read_table(own_world.settings.state.scored(night(cutoff)))
         expected = eligible_by_hand(own_world.events, cutoff)
-        assert table.schema.equals(SCHEMA)
+        assert table.schema.equals(SCORED)
         assert table["customer_id"].to_pylist() == [customer for customer in expected for _ in range(2)]
         assert table["horizon_days"].to_pylist() == [PRIMARY, LONGER] * len(expected)
         assert figures["rows_scored"] == len(expected)
@@ -47,7 +50,7 @@ def test_a_score_is_the_champions_own_and_says_whose(own_world: World) -> None:
     rows = scores_of(settings, night(NEXT))
     champion = registry.champion(settings)
     assert champion is not None
-    said = registry.load(settings, champion).predict(asked(settings, NEXT))
+    said = registry.load(settings, champion).predict(read_examples(ScoringInputs.open(settings), NEXT))
     np.testing.assert_array_equal(rows["churn_probability"], said.churn_probability.ravel())
     assert set(rows["model_version"]) == {str(champion.number)}
     assert set(rows["model_name"]) == {champion.recipe}
@@ -55,12 +58,12 @@ def test_a_score_is_the_champions_own_and_says_whose(own_world: World) -> None:
     assert set(rows["question_digest"]) == {settings.question.digest}
 
 
-def test_silence_is_counted_to_the_cutoff(own_world: World) -> None:
+def test_recency_is_counted_to_the_cutoff(own_world: World) -> None:
     rows = scores_of(own_world.settings, night(NEXT)).query(f"horizon_days == {PRIMARY}")
     events = own_world.events[own_world.events["event_time"] < NEXT]
     last = events.groupby("customer_id")["event_time"].max().loc[rows["customer_id"]]
-    silence = (pd.Timestamp(NEXT) - last) / pd.Timedelta(days=1)
-    np.testing.assert_allclose(rows["days_since_last_event"], silence, rtol=0, atol=1e-9)
+    recency = (pd.Timestamp(NEXT) - last) / pd.Timedelta(days=1)
+    np.testing.assert_allclose(rows["days_since_last_event"], recency, rtol=0, atol=1e-9)
 
 
 def test_reasons_are_given_for_the_share_most_at_risk(own_world: World) -> None:

@@ -218,7 +218,7 @@ def test_the_volume_of_few_events_is_not_judged(tmp_path):
 def test_a_history_without_one_good_event_is_refused(tmp_path):
     settings = configure(tmp_path, [",2020-01-01,5", "z,2020-01-02,1"])
     assert "run.first_night" in refusal(settings, "2020-01-02")
-    assert loaded_nights(settings) == []
+    assert loaded_nights(settings.events) == []
 
 
 def test_a_night_that_was_not_extracted_is_named(tmp_path):

@@ -1,5 +1,5 @@
-"""A world that is told night by night, with late, corrected, moved and deleted events and histories of every length,
-and what is said of it from carried state, held against what is said when every history is read anew.
+"""A world that arrives night by night, with late, corrected, moved and deleted events and histories of every length,
+and predictions from carried state beside those from whole histories.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from features.build import build_dataset
 from features.dataset import Dataset
+from models.base import Model
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.engine import connect
 from pipeline.runtime.nights import DAY
-from pipeline.scoring.state_updater import Answers, Keeper
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.state_updater import EVENTS_A_SHARD, StateUpdater
 from pipeline.training.registry import Version
 
 START = datetime(2021, 3, 1, tzinfo=UTC)
@@ -93,11 +95,15 @@ def write_night(settings: Settings, revisions: pd.DataFrame, start: datetime | N
     store.write(end.date(), table.cast(store.schema), corrections)
 
 
+def updater(settings: Settings, version: Version, model: Model, events_a_shard: int = EVENTS_A_SHARD) -> StateUpdater:
+    return StateUpdater(ScoringInputs.open(settings), version, model, events_a_shard)
+
+
 def version(settings: Settings, name: str, number: int = 1) -> Version:
     return Version(number, name, f"run-{name}-{number}", START, settings.question.digest, {})
 
 
-def read_anew(settings: Settings, cutoff: datetime, grid: list[datetime] | None = None) -> Dataset:
+def recomputed(settings: Settings, cutoff: datetime, grid: list[datetime] | None = None) -> Dataset:
     """Everybody eligible at `cutoff`; with a `grid`, at each of its cutoffs, labelled as of `cutoff`."""
     store, backend = open_store(settings), connect(settings)
     try:
@@ -107,18 +113,18 @@ def read_anew(settings: Settings, cutoff: datetime, grid: list[datetime] | None 
         backend.disconnect()
 
 
-def difference(keeper: Keeper, cutoff: datetime, data: Dataset, model: object) -> float:
+def difference(updater: StateUpdater, cutoff: datetime, data: Dataset, model: Model) -> float:
     """The largest difference of a churn probability, or of an expected value against 1 plus itself, between carried
-    state and `data` read anew; infinite where not the same customers are asked.
+    state and whole histories, `data`; infinite where not the same customers are eligible.
     """
-    found: list[Answers] = list(keeper.answers(cutoff))
-    asked = [customer for answers in found for customer in answers.asked.customers.to_pylist()]
-    if asked != data.customer_id.tolist():
+    shards = updater.predictions(cutoff)
+    customers = [customer for shard in shards for customer in shard.query.customers.to_pylist()]
+    if customers != data.customer_id.tolist():
         return float("inf")
-    said, worst = model.predict(data), 0.0  # type: ignore[attr-defined]
+    predictions, worst = model.predict(data), 0.0
     for name in ("churn_probability", "expected_purchases", "expected_spend"):
-        own = np.concatenate([getattr(answers.predictions, name) for answers in found])
-        anew = getattr(said, name)
-        scale = 1.0 if name == "churn_probability" else 1.0 + np.abs(anew)
-        worst = max(worst, float((np.abs(own - anew) / scale).max(initial=0.0)))
+        carried = np.concatenate([getattr(shard.predictions, name) for shard in shards])
+        whole = getattr(predictions, name)
+        scale = 1.0 if name == "churn_probability" else 1.0 + np.abs(whole)
+        worst = max(worst, float((np.abs(carried - whole) / scale).max(initial=0.0)))
     return worst

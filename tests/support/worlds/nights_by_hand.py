@@ -44,4 +44,4 @@ def ingest(settings: Settings, cutoff: str) -> dict[str, int]:
 
 
 def night_of(settings: Settings, cutoff: str) -> Night:
-    return night_ending_at(settings, day(cutoff))
+    return night_ending_at(settings.events, day(cutoff))

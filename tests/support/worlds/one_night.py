@@ -62,7 +62,7 @@ def do(folder: Path, step: str) -> None:
     from tests.support.worlds.trained_world import NEXT
 
     settings = load_settings(folder / "recur.toml")
-    getattr(import_module(f"pipeline.steps.{step}"), step)(settings, night_ending_at(settings, NEXT))
+    getattr(import_module(f"pipeline.steps.{step}"), step)(settings, night_ending_at(settings.events, NEXT))
 
 
 def start(work: Work, folder: Path) -> tuple[multiprocessing.Process, Connection]:

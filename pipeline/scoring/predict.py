@@ -1,0 +1,70 @@
+"""Predictions for everybody eligible at a cutoff, from what the model asks scoring for: carried state, carried
+aggregates, or whole histories.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from features.aggregates.grid import SECONDS_A_DAY
+from features.dataset import Dataset, Floats, Integers
+from models.base import Model, Predictions
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.query import QueryShard, dataset_without_histories
+from pipeline.scoring.state_updater import StateUpdater
+from pipeline.scoring.whole_histories import read_examples, read_not_eligible
+from pipeline.training.registry import Version
+
+
+@dataclass(frozen=True)
+class ScoredNight:
+    """Everybody eligible at a cutoff, in order of customer_id, with their predictions and the days since their last
+    event; and the other known customers with theirs. `examples` are there where predictions came from aggregates: see
+    `query.dataset_without_histories` for what they lack.
+    """
+
+    customers: pa.Array
+    recency: Floats
+    predictions: Predictions
+    not_eligible: pa.Array
+    not_eligible_recency: Floats
+    examples: Dataset | None = None
+
+
+def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cutoff: datetime) -> ScoredNight:
+    """By events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is not loaded."""
+    if model.needs == "state":
+        shards = StateUpdater(inputs, champion, model).predictions(cutoff)
+        columns = [[getattr(shard.predictions, field.name) for shard in shards] for field in fields(Predictions)]
+        predictions = Predictions(*(np.concatenate(values) for values in columns))
+        return _scored([shard.query for shard in shards], predictions, cutoff)
+    if model.needs == "aggregates":
+        queries = StateUpdater(inputs, champion, model).queries(cutoff)
+        examples = dataset_without_histories(queries, inputs.question.horizons)
+        # All at once: how a product of matrices is cut moves its last bits.
+        return _scored(queries, model.predict(examples), cutoff, examples)
+    data = read_examples(inputs, cutoff)
+    customers = pa.array(data.customer_id.tolist(), pa.string())
+    recency = data.aggregates["days_since_last_event"].to_numpy()
+    return ScoredNight(customers, recency, model.predict(data), *read_not_eligible(inputs, cutoff, customers))
+
+
+def _scored(
+    queries: Sequence[QueryShard], predictions: Predictions, cutoff: datetime, examples: Dataset | None = None
+) -> ScoredNight:
+    at = int(cutoff.timestamp())
+
+    def recency(last: list[Integers]) -> Floats:
+        return (at - np.concatenate(last) // 1_000_000) / SECONDS_A_DAY
+
+    return ScoredNight(
+        customers=pa.concat_arrays([query.customers for query in queries]),
+        recency=recency([query.at_cutoff.last for query in queries]),
+        predictions=predictions,
+        not_eligible=pa.concat_arrays([query.not_eligible for query in queries]),
+        not_eligible_recency=recency([query.not_eligible_last for query in queries]),
+        examples=examples,
+    )
