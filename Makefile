@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Of the tests a worker, of which there is one a core.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 .DEFAULT_GOAL := help
-.PHONY: setup run test up check bench lint docs clean lock help
+.PHONY: setup run test quick up check bench lint docs clean lock help
 
 setup: ## the environment only, in .venv
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on PATH: install Python 3.11, 3.12 or 3.13" >&2; exit 1; }
@@ -15,6 +15,9 @@ run: setup ## the main job on the bundled data: every night not yet done, then t
 
 test: setup ## the tests; what is skipped is counted and named
 	@$(ONE_THREAD) $(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+quick: setup ## the tests that train nothing and start no service: within a minute
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
 	@$(BIN)/python -m pipeline.cli.services

@@ -1,9 +1,44 @@
-"""The order of the files: those that take longest begin first, or one worker would run them alone at the end."""
+"""Which tests are slow, and the order of the files: those that take longest begin first, or one worker would run them
+alone at the end.
+"""
+
+from pathlib import Path
 
 import pytest
 
+TESTS = Path(__file__).parent
 LONGEST = ("test_end_to_end.py", "test_run.py")
+SLOW = {
+    "features/test_build.py": "features of random worlds, by every reading of them",
+    "models/networks/test_training.py": "trains networks",
+    "models/recurrent/test_cells.py": "trains networks",
+    "models/recurrent/test_hazard.py": "trains networks",
+    "models/recurrent/test_stepping.py": "trains networks",
+    "models/test_models.py": "trains every model",
+    "models/test_planted_worlds.py": "trains networks",
+    "models/test_tuning.py": "trains many models",
+    "pipeline/cli/test_closing_report.py": "trains a world",
+    "pipeline/cli/test_command_line.py": "runs the command",
+    "pipeline/cli/test_forget.py": "trains a world",
+    "pipeline/cli/test_main_job.py": "runs the main job",
+    "pipeline/cli/test_services.py": "starts services",
+    "pipeline/runtime/test_bootstrap.py": "makes environments",
+    "pipeline/runtime/test_spark.py": "starts Spark",
+    "pipeline/scoring": "trains a world",
+    "pipeline/sources/test_late_rows.py": "loads many nights",
+    "pipeline/sources/test_sql.py": "loads many nights",
+    "pipeline/steps": "trains a world",
+    "pipeline/training": "trains a world",
+    "pipeline/validation/test_quarantine.py": "trains a world",
+    "test_end_to_end.py": "runs the main job",
+    "test_old_state.py": "runs the command",
+    "test_questions.py": "trains a world for every question",
+}
+"""Files and folders that `make quick` leaves out, each with what takes its time: training, above all, and services."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / name) for name in SLOW):
+            item.add_marker(pytest.mark.slow)

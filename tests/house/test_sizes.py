@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW, TESTS
 from tests.house.source_tree import PACKAGES, ROOT, Signature, parsed, python_files, signatures
 
 EVERYWHERE = (*PACKAGES, "tests", "benchmarks", "docs", "docker")
@@ -66,3 +67,7 @@ def _is_dataclass_of_settings(node: ast.ClassDef) -> bool:
 def _is_settings(annotation: ast.expr | None) -> bool:
     """Whether an annotation is, or holds, `Settings`: bare, of a module, as text, in an optional or a container."""
     return annotation is not None and re.search(r"\bSettings\b", ast.unparse(annotation)) is not None
+
+
+def test_what_is_named_slow_is_there() -> None:
+    assert [name for name in SLOW if not (TESTS / name).exists()] == []
