@@ -157,7 +157,7 @@ def _settings(folder: Path) -> Any:
 def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
     """One measured run. `before` carries the state to the end of the past and is measured by nobody."""
     from models import model_class
-    from pipeline.config.settings import Addresses, Paths
+    from pipeline.config.sections import Addresses, Paths
     from pipeline.training.registry import Version
 
     kind, what = name.split()

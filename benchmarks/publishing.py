@@ -21,7 +21,8 @@ import pandas as pd
 from sqlalchemy import delete, text
 
 from benchmarks.support import results
-from pipeline.config.settings import Addresses, Settings
+from pipeline.config.sections import Addresses
+from pipeline.config.settings import Settings
 from pipeline.serving.tables import night, prediction
 from pipeline.steps.publish import publish
 from tests.support.published import predictions_of

@@ -85,7 +85,7 @@ def _local_state(settings: Settings) -> str:
 
 
 def _source(settings: Settings) -> str:
-    from pipeline.sources import open_source
+    from pipeline.sources.factory import open_source
 
     source = open_source(settings)
     first, end = source.span()
@@ -94,9 +94,10 @@ def _source(settings: Settings) -> str:
 
 
 def _nights(settings: Settings) -> str:
-    from pipeline.sources import first_night, last_closed
+    from pipeline.sources.factory import first_night, open_source
 
-    first, last = first_night(settings), last_closed(settings)
+    span = open_source(settings).span()
+    first, last = first_night(span, settings.run, settings.question), span.closed
     return f"first {first:%Y-%m-%d}, last closed {last:%Y-%m-%d}: {(last - first).days + 1} nights"
 
 

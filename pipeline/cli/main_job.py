@@ -58,9 +58,10 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
     """
     from pipeline.event_store.store import open_store
     from pipeline.serving.database import open_predictions
-    from pipeline.sources import first_night, last_closed
+    from pipeline.sources.factory import first_night, open_source
 
-    first, end = first_night(settings), last_closed(settings)
+    span = open_source(settings).span()
+    first, end = first_night(span, settings.run, settings.question), span.closed
     if until is not None:
         if midnight(until) < first:
             raise ConfigurationError(f"--until {until} lies before the first night: choose {first.date()} or later")

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 def ingest(settings: Settings, screen: "Console", until: datetime | None) -> None:
     """Extracts, validates and loads every night not yet loaded, up to the source's last closed day or `until`."""
     from pipeline.event_store.store import night_ending_at, open_store
-    from pipeline.sources import first_night, last_closed
+    from pipeline.sources.factory import first_night, open_source
     from pipeline.steps.extract import extract
     from pipeline.steps.load import load
     from pipeline.steps.validate import validate
 
-    closed = last_closed(settings)
-    end = min(closed, until) if until else closed
+    span = open_source(settings).span()
+    end = min(span.closed, until) if until else span.closed
     loaded = open_store(settings).nights()
-    cutoff = midnight(max(loaded)) + DAY if loaded else first_night(settings)
+    cutoff = midnight(max(loaded)) + DAY if loaded else first_night(span, settings.run, settings.question)
     if cutoff > end:
-        raise NothingToDo(f"every night up to {end:%Y-%m-%d} is loaded; the source's last day ends {closed:%Y-%m-%d}")
+        raise NothingToDo(
+            f"every night up to {end:%Y-%m-%d} is loaded; the source's last day ends {span.closed:%Y-%m-%d}"
+        )
     while cutoff <= end:
         night = night_ending_at(settings.events, cutoff)
         figures: dict[str, Any] = {}

@@ -3,195 +3,18 @@
 import json
 import os
 import tomllib
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from features.question import Question
-from models import MODELS
+from pipeline.config.sections import Addresses, Evidence, Models, Paths, Review, Run, Serving, Validation
 from pipeline.config.source import Section, Source, SourceFile
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.paths import StateFolder
 
-Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULT_FILE = "recur.toml"
-
-
-class Run(Section):
-    """Which nights there are, what engine works on features, and the seed of everything random."""
-
-    first_night: date | None = None
-    """The first cutoff: what happened before it loads in one pass. By default the source's last closed day less the
-    primary horizon, so that the first scores can be reviewed at the end.
-    """
-    engine: Literal["duckdb", "spark"] = "duckdb"
-    """What runs the feature work: DuckDB within the process, or Apache Spark (which needs Java and the package pyspark)
-    at `addresses.spark`. Features are the same on both.
-    """
-    seed: Annotated[int, Field(ge=0)] = 20171204
-    """The seed of everything random."""
-    keep_staged: Annotated[int, Field(gt=0)] = 35
-    """How many days the staged and accepted rows of a loaded night are kept. A night that is loaded again is read from
-    them, as it was; past them, the source is asked once more where it can say what it knew then.
-    """
-
-
-class Validation(Section):
-    """When a night as a whole is refused."""
-
-    max_quarantined_share: Share = 0.05
-    """The largest share of a night's rows that may be set aside."""
-    expected_reasons: tuple[str, ...] = ()
-    """Reasons that lie in the nature of the source, as `customer_id_missing` where guests buy too: rows are set aside
-    for them as for others, but do not count towards `max_quarantined_share`.
-    """
-    min_volume_share: Share = 0.2
-    """The least a night may hold, as a share of the median of the last weeks' nights."""
-    max_volume_share: Annotated[float, Field(gt=1)] = 5.0
-    """The most a night may hold, as a multiple of the median of the last weeks' nights."""
-    max_future_share: Share = 0.01
-    """The largest share of a night's rows whose event time may lie after the night's end."""
-    max_repeated_share: Share = 0.2
-    """The largest share of a night's rows that may say what another row of the night says."""
-    max_silent_days: Annotated[float, Field(gt=0)] = 14.0
-    """For how many days up to a night's end there may be no event, where days without one are unusual."""
-    max_mix_drift: Share = 0.5
-    """How far a night's mix of event types may lie from that of the last weeks: half the sum of the distances between
-    each type's share then and now (0: the same mix; 1: no type in common), beyond what chance makes of few events.
-    """
-    max_absent_rise: Share = 0.5
-    """By how much the share of events without an amount, a quantity or an attribute may rise above the last weeks'."""
-
-
-class Models(Section):
-    """Which recipes compete, and how the networks among them are trained."""
-
-    names: tuple[str, ...] = (
-        "recency",
-        "logistic_regression",
-        "random_forest",
-        "lightgbm",
-        "feed_forward",
-        "simple_rnn",
-        "lstm",
-        "gru",
-        "survival_gru",
-        "hybrid_gru",
-    )
-    """The models that compete."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """What trains the networks: AdamW, Adam (without weight decay), or SGD with momentum."""
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """The networks' learning rate; by default each network's own."""
-    max_epochs: Annotated[int, Field(gt=0)] = 12
-    """The most epochs that a network trains; validation may stop it earlier."""
-    trials: Annotated[int, Field(ge=0)] = 0
-    """The trials by which each model is tuned, the same number for all: fits on the oldest window, judged by its
-    validation slice. 0 takes the defaults, which are trial 0 of any tuning and give
-    way only to what is better beyond doubt.
-    """
-    margin: Annotated[float, Field(gt=0)] = 0.002
-    """The difference in log loss below which two models count as equivalent."""
-    retrain_after: Annotated[int, Field(gt=0)] | None = None
-    """Training is due when at least this many days have passed since the last; by default when more than the primary
-    horizon has.
-    """
-
-    @field_validator("names")
-    @classmethod
-    def _names_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in MODELS]
-        if unknown or not names or len(set(names)) != len(names):
-            fault = f"there is no model {unknown[0]!r}" if unknown else "each model is named once, and at least one"
-            raise ValueError(f"{fault}: choose among {', '.join(MODELS)}")
-        return names
-
-
-class Evidence(Section):
-    """How much the comparison rests on."""
-
-    windows: Annotated[int, Field(gt=0)] = 1
-    """The most forward test periods, each with a training of its own; fewer where the history allows no more."""
-    seeds: Annotated[int, Field(gt=0)] = 1
-    """The fits of every recipe on each window, each from a seed of its own; every figure is over all of them."""
-    calibration: Literal["chosen", "none", "platt", "beta", "isotonic"] = "chosen"
-    """The map that brings every model's probabilities to what the calibration slice bears out: one of these for all, or
-    for each the simplest that, fitted on validation, no other would have beaten beyond doubt on the calibration slice.
-    """
-    contact_cost: Share = 0.1
-    """The cost of approaching a customer, as a share of what a churner found is worth: what profit is reckoned by."""
-
-
-class Serving(Section):
-    """How scores are presented and kept: risk bands from the top, the share of customers whose reasons are written, how
-    many nights, and whether as files too.
-    """
-
-    high_share: Share = 0.1
-    """The share of customers, from the most at risk, in the band `high`."""
-    medium_share: Share = 0.3
-    """The share after them in the band `medium`; the rest is `low`."""
-    reasons_share: Share = 0.05
-    """The share of customers, from the most at risk, whose reasons are written every night."""
-    nights_kept: Annotated[int, Field(gt=0)] | None = None
-    """The published nights whose predictions are kept; by default all. A night's predictions go only once every horizon
-    of it is reviewed; its reviews and risk bands stay for ever.
-    """
-    parquet: str | None = "published"
-    """The folder, relative to `paths.var`, that also gets each published night as Parquet, as
-    `score_date=2017-12-04/predictions.parquet`; `""` for none.
-    """
-
-
-class Review(Section):
-    """How past scores are looked back at, and when something is to be done."""
-
-    segments: tuple[str, ...] = ()
-    """Categorical attributes by which reviews are also shown apart, each as its customers' last event before the cutoff
-    has it.
-    """
-    treatments: tuple[str, ...] = ("campaign",)
-    """Event types that are treatments, as a campaign mailed: customers who received one within the horizon are shown
-    apart. In the bundled data a campaign reaches its households on the day it begins.
-    """
-    max_drift: Annotated[float, Field(gt=0)] = 0.25
-    """The population stability index of an input or of the scores, against training, from which to alert."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.02
-    """By so much may the log loss of past scores, beyond chance, lie above that of the test before a training is due;
-    and the share that churned beside the one predicted before an alert.
-    """
-
-
-class Addresses(Section):
-    """The stores. Without an address, all state lies under `paths.var`. `$NAME` is read from the environment, so that
-    no secret stands in the file.
-    """
-
-    source: str | None = None
-    """The database that `[source] table` lies in, as an SQLAlchemy address (SQLite, PostgreSQL)."""
-    events: str | None = None
-    """The folder of the event store."""
-    predictions: str | None = None
-    """The predictions store, as an SQLAlchemy address."""
-    mlflow: str | None = None
-    """MLflow's tracking address."""
-    alerts: str | None = None
-    """Where failed tasks and reviews that ask for something are told: an address that takes a POST of JSON with `text`,
-    as the webhooks of chat programs do.
-    """
-    spark: str | None = None
-    """With `run.engine = "spark"`: the cluster's master, as `spark://host:7077`, `yarn` or `k8s://...`. By default
-    `local[*]`, this machine. A cluster must find the event store under the same path as this machine.
-    """
-
-
-class Paths(Section):
-    """The one folder under which all local state lies."""
-
-    var: str = "var"
-    """The folder, relative to the configuration's."""
 
 
 class Settings(Section):
@@ -219,9 +42,9 @@ class Settings(Section):
         return StateFolder(self.var)
 
     @property
-    def source_path(self) -> Path:
-        assert self.source.path is not None
-        return self._resolve(self.source.path)
+    def source_path(self) -> Path | None:
+        """The file or folder that `[source] path` names; None where it names none."""
+        return self._resolve(self.source.path) if self.source.path else None
 
     @property
     def source_address(self) -> str:
@@ -287,11 +110,11 @@ class Settings(Section):
 
 def load_settings(file: Path | str | None = None) -> Settings:
     """The configuration in `file`, else in the file that `RECUR_CONFIG` names, else in `recur.toml` of the current
-    folder, else the defaults. Raises ConfigurationError, which names the file, the key and the mend.
+    folder, else the defaults. Raises ConfigurationError, which names the file, the key and the fix.
     """
-    named = file or os.environ.get("RECUR_CONFIG")
-    path = Path(named or DEFAULT_FILE).resolve()
-    if not path.exists() and not named:
+    chosen = file or os.environ.get("RECUR_CONFIG")
+    path = Path(chosen or DEFAULT_FILE).resolve()
+    if not path.exists() and not chosen:
         return Settings(root=Path.cwd())
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -325,7 +148,7 @@ def _from_environment(address: str | None, key: str) -> str | None:
 def _in_words(error: ValidationError) -> str:
     """The first fault of a validation, as one line that names the key."""
     fault = error.errors()[0]
-    location = tuple(part for part in fault["loc"] if isinstance(part, str))
+    location = tuple(name for name in fault["loc"] if isinstance(name, str))
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key; known here: {_known_keys(location[:-1])}"
@@ -335,7 +158,7 @@ def _in_words(error: ValidationError) -> str:
 
 def _known_keys(location: tuple[str, ...]) -> str:
     section: Any = Settings
-    for part in location:
-        section = section.model_fields[part].annotation
+    for name in location:
+        section = section.model_fields[name].annotation
         section = get_args(section)[0] if get_args(section) else section
     return ", ".join(name for name in section.model_fields if name not in {"root", "file"})

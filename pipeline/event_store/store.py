@@ -19,8 +19,8 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night, midnight
 from pipeline.runtime.paths import atomically
-from pipeline.sources import open_source
 from pipeline.sources.contract import Kind
+from pipeline.sources.factory import open_source
 
 TIME = pa.timestamp("us", "UTC")
 ROWS_A_GROUP = 1 << 15  # few, since a customer's history is read by the row groups that hold it

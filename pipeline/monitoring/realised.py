@@ -17,7 +17,7 @@ from pipeline.event_store.store import EventStore, open_store
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.nights import DAY, Night
-from pipeline.sources import open_source
+from pipeline.sources.factory import open_source
 
 MOMENT = "timestamp('UTC', 6)"
 

@@ -2,18 +2,16 @@
 lifetimes ships it. The file is read by its path and the package, no longer maintained, never imported.
 """
 
-from datetime import UTC, datetime
-from importlib.util import find_spec
+from datetime import UTC
 from pathlib import Path
 
-import duckdb
-
-from pipeline.config.settings import Settings
-from pipeline.runtime.engine import literal, session
+from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
-from pipeline.sources.contract import Kind
-from pipeline.sources.parts import sql_moment
+from pipeline.runtime.paths import StateFolder
+from pipeline.sources.bundled import BundledFiles, package_folder
+from pipeline.sources.contract import Kind, Span
+from pipeline.sources.expressions import sql_moment
 
 PACKAGE = "lifetimes"
 FILE = Path("datasets") / "CDNOW_master.txt"
@@ -25,19 +23,20 @@ class Cdnow:
     name another file of the same form. An event's time is the midnight that begins its day: the file has no hours.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._file = settings.source_path if settings.source.path else _bundled()
+    def __init__(self, file: Path | None, state: StateFolder) -> None:
+        """Of `file`, by default the package's."""
+        advice = f"the package lifetimes, which holds CDNOW, is not installed: run {INSTALL}"
+        self._file = file or package_folder(PACKAGE, advice) / FILE
         if not self._file.is_file():
             raise RecurError(f"{self._file} does not exist: run {INSTALL}, or set source.path to CDNOW_master.txt")
+        self._bundled = BundledFiles(self._file, "set source.path to CDNOW_master.txt", state)
 
-    def span(self) -> tuple[datetime, datetime]:
-        with session(self._settings.state) as connection:
-            found = self._run(connection, f"select min(event_at), max(event_at) from ({self._purchases()})").fetchone()
-        if found is None or found[0] is None:
+    def span(self) -> Span:
+        [(first, last)] = self._bundled.query(f"select min(event_at), max(event_at) from ({self._purchases()})")
+        if first is None:
             raise RecurError(f"{self._file} holds no purchase: run {INSTALL}, or set source.path to CDNOW_master.txt")
-        first, last = (moment.replace(tzinfo=UTC) for moment in found)
-        return first, last + DAY  # the data set was drawn after its last day had ended
+        # The data set was drawn after its last day had ended.
+        return Span(first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + DAY)
 
     def attributes(self) -> dict[str, Kind]:
         return {}
@@ -48,10 +47,7 @@ class Cdnow:
         if night.start is not None:
             within += f" and event_at >= {sql_moment(night.start)}"
         rows = f"select * exclude (event_at) from ({self._purchases()}) where {within} order by row"
-        with session(self._settings.state) as connection:
-            written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
-        assert written is not None
-        return int(written[0])
+        return self._bundled.copy(rows, path)
 
     def _purchases(self) -> str:
         """The file's lines as the columns of the contract, and `event_at`. A purchase is known by its customer, its day
@@ -63,8 +59,8 @@ class Cdnow:
         )
         fields = "string_split_regex(trim(line), '\\s+')"
         split = f"select row_number() over () as row, line, {fields} as field from {lines} where trim(line) <> ''"
-        parts = "case when len(field) = 4 then field[{}] end"
-        customer, day, discs, dollars = (parts.format(number) for number in (1, 2, 3, 4))
+        field = "case when len(field) = 4 then field[{}] end"
+        customer, day, discs, dollars = (field.format(number) for number in (1, 2, 3, 4))
         number = "row_number() over (partition by field[1:2] order by row)"
         return f"""
             select row, case when len(field) <> 4 then line end as unreadable,
@@ -74,18 +70,3 @@ class Cdnow:
                 'purchase' as event_type, {dollars} as amount, {discs} as quantity, event_at
             from (select *, try_strptime({day}, '%Y%m%d') as event_at from ({split}))
         """
-
-    def _run(self, connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
-        try:
-            return connection.execute(query)
-        except duckdb.Error as error:
-            raise RecurError(
-                f"{self._file} cannot be read: {str(error).splitlines()[0]}: set source.path to CDNOW_master.txt"
-            ) from None
-
-
-def _bundled() -> Path:
-    package = find_spec(PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise RecurError(f"the package lifetimes, which holds CDNOW, is not installed: run {INSTALL}")
-    return Path(package.submodule_search_locations[0]) / FILE

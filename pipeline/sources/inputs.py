@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.config.settings import Settings
-from pipeline.config.source import SourceFile
+from pipeline.config.source import Source, SourceFile
 from pipeline.runtime.errors import RecurError
 
 STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
@@ -39,10 +38,10 @@ class Input:
             yield Path(self.address)
             return
         fetched = folder / f"fetched-{self.address.rpartition('/')[2]}"
-        system, place = _system(self.address)
+        system, path = _system(self.address)
         try:
             try:
-                system.get_file(place, str(fetched))
+                system.get_file(path, str(fetched))
             except Exception as error:  # whatever the file system of that address raises
                 raise _unreachable(self.address, error) from None
             yield fetched
@@ -50,68 +49,67 @@ class Input:
             fetched.unlink(missing_ok=True)
 
 
-def inputs_of(settings: Settings) -> list[Input]:
-    """What the entries of the configuration stand for, in their order: a file each, or those that fit its pattern, by
-    name. Raises RecurError where there is none.
+def inputs_of(source: Source, files: list[SourceFile], root: Path) -> list[Input]:
+    """The files that the entries `files` stand for, in their order: a file each, or those that fit its pattern, by
+    name. `root` is the project's folder. Raises RecurError where there is none.
     """
-    return [one for file in settings.source_files for one in _of_entry(settings, file)]
+    zone = ZoneInfo(source.timezone)
+    inputs = []
+    for file in files:
+        since, before = (_midnight(day, zone) for day in (file.since, file.before))
+        for address, stamp in _remote(file.path) if _is_remote(file.path) else _here(Path(file.path)):
+            name = name_within(root, address)
+            inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before))
+    return inputs
 
 
-def _of_entry(settings: Settings, file: SourceFile) -> list[Input]:
-    zone = ZoneInfo(settings.source.timezone)
-    found = _remote(file.path) if _is_remote(file.path) else _here(Path(file.path))
-    since, before = (_midnight(day, zone) for day in (file.since, file.before))
-    kind, mapped = settings.source.kind, file.columns
-    return [Input(address, name_of(settings, address), stamp, kind, mapped, since, before) for address, stamp in found]
-
-
-def name_of(settings: Settings, address: str) -> str:
-    """The path of a file in the project's folder; an address elsewhere as it is."""
-    path, root = Path(address), settings.root.resolve()
+def name_within(root: Path, address: str) -> str:
+    """The path of a file in the folder `root`; an address elsewhere as it is."""
+    path, root = Path(address), root.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else address
 
 
 def _here(pattern: Path) -> list[tuple[str, str]]:
     """Addresses and stamps of the files on this machine that `pattern` names."""
     named = pattern.is_file() or not any(mark in pattern.name for mark in "*?[")
-    found = [pattern] if named else sorted(one for one in pattern.parent.glob(pattern.name) if one.is_file())
+    files = [pattern] if named else sorted(file for file in pattern.parent.glob(pattern.name) if file.is_file())
     if named and not pattern.is_file():
         raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events")
-    if not found:
+    if not files:
         raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
-    stats = [(path, path.stat()) for path in found]
+    stats = [(path, path.stat()) for path in files]
     return [(str(path), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in stats]
 
 
 def _remote(pattern: str) -> list[tuple[str, str]]:
     """The same at an address of fsspec."""
-    system, place = _system(pattern)
+    system, path = _system(pattern)
     try:
-        wild = any(mark in place.rpartition("/")[2] for mark in "*?[")
-        found = sorted(system.glob(place)) if wild else [place]
-        facts = [(str(system.unstrip_protocol(one)), system.info(one)) for one in found]
+        wild = any(mark in path.rpartition("/")[2] for mark in "*?[")
+        paths = sorted(system.glob(path)) if wild else [path]
+        details = [(str(system.unstrip_protocol(path)), system.info(path)) for path in paths]
     except FileNotFoundError:
         raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events") from None
     except Exception as error:  # whatever the file system of that address raises
         raise _unreachable(pattern, error) from None
-    if not facts:
+    if not details:
         raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
     return [
         (address, " ".join([str(info.get("size")), *(str(info[name]) for name in STAMPS if name in info)]))
-        for address, info in facts
+        for address, info in details
     ]
 
 
 def _system(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the place in it."""
+    """The file system of an address, and the path in it."""
     from fsspec.core import url_to_fs
 
     try:
-        system, place = url_to_fs(address)
+        system, path = url_to_fs(address)
     except (ImportError, ValueError) as error:  # an unknown protocol, or one whose package is not installed
         raise _unreachable(address, error) from None
     system.invalidate_cache()  # a listing of yesterday does not show tonight's file
-    return system, str(place)
+    return system, str(path)
 
 
 def _unreachable(address: str, error: Exception) -> RecurError:

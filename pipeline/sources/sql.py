@@ -1,13 +1,14 @@
-"""A table or view of a database as a source. Its rows are pulled in batches into Parquet files under `paths.var`, on
-from the largest value pulled so far of the column `incremental_by`, less an overlap in which rows may still arrive;
-from there the nights are taken as from files.
+"""A table or view of a database as a source. Its rows are synced in batches into Parquet files under `paths.var`, on
+from the largest value so far of the column `incremental_by`, less an overlap in which rows may still arrive; from there
+the nights are taken as from files.
 
-Every file is whole or absent and bears how far it reaches, so that a pull that breaks off goes on from there.
+Every file is whole or absent and bears its watermark, so that a sync that breaks off goes on from there.
 """
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,198 +20,209 @@ from sqlalchemy import URL, Engine, column, create_engine, inspect, make_url, or
 from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.config.settings import Settings
+from pipeline.config.source import Source
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.runtime.paths import atomically
-from pipeline.sources.contract import Kind
+from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.sources.contract import Kind, Span
 from pipeline.sources.files import Files, attributes_of
-from pipeline.sources.inputs import Input, name_of
+from pipeline.sources.inputs import Input, name_within
 
 BATCH = 100_000
 INCREMENT = "incremental_by"
-REACH = b"recur.reach"  # of a file: the largest value of the column `incremental_by` pulled with it, as JSON
+WATERMARK = b"recur.reach"  # of a file: the largest value of the column `incremental_by` up to it, as JSON
 
 Row = tuple[str | None, ...]
 
 
 class Sql:
-    """The table `[source] table` at `[addresses] source`. The database is asked by `span` and `extract` alone, so that
-    what needs only the attributes works while it is away.
+    """The table `[source] table` at `[addresses] source`. Only `span` and `extract` need the database, so that what
+    needs only the attributes works while it is away.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._source = settings, settings.source
+    def __init__(self, source: Source, state: StateFolder, root: Path, address: Callable[[], str]) -> None:
+        """`root` is the project's folder; `address` returns the database's SQLAlchemy address."""
+        self._source, self._state, self._root, self._address = source, state, root, address
         self._files: Files | None = None
-        self._reaches: dict[str, Any] = {}  # by the name of a part
 
     def attributes(self) -> dict[str, Kind]:
         return attributes_of(self._source)
 
-    def span(self) -> tuple[datetime, datetime]:
-        return self._pulled().span()
+    def span(self) -> Span:
+        return self._synced().span()
 
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
-        return self._pulled().extract(night, path, again)
+        return self._synced().extract(night, path, again)
 
-    def _pulled(self) -> Files:
-        """All that the database holds by now, pulled once by each source object."""
+    def _synced(self) -> Files:
+        """All that the database holds by now, synced once by each source object."""
         if self._files is None:
-            with self._settings.state.alone("pull"):
-                self._pull()
+            url = _url(self._address(), self._root)
+            with self._state.alone("pull"):
+                files = self._sync(url)
+            if not files:
+                raise RecurError(
+                    f"{self._table(url)} holds no row: set source.table to the table that holds your events"
+                )
             mapped = {name: name for name in self._source.names}
-            # What was pulled never changes, save where a customer is erased from it.
-            inputs = [Input(str(part), part.name, "pulled", "parquet", mapped) for part in self._parts()]
-            if not inputs:
-                raise RecurError(f"{self._where()} holds no row: set source.table to the table that holds your events")
-            self._files = Files(self._settings, inputs)
+            # What was synced never changes, save where a customer is erased from it.
+            inputs = [Input(str(file), file.name, "pulled", "parquet", mapped) for file in files]
+            self._files = Files(self._source, self._state, lambda: inputs)
         return self._files
 
-    def _pull(self) -> None:
-        engine = _engine(self._settings)
-        self._recall()
-        reach = self._reach()
-        low = None if reach is None else _less(reach, self._source.overlap)
+    def _sync(self, url: URL) -> list[Path]:
+        """Syncs what is new and returns the files of all rows."""
+        engine = _engine(url)
+        synced = SyncedRows(self._folder(url), [*self._source.names, *([INCREMENT] if self._incremental else [])])
+        watermark = synced.watermark
+        low = None if watermark is None else _less_overlap(watermark, self._source.overlap)
         try:
             statement = self._statement(engine, low)
-            known = self._known_from(low)
+            earlier = synced.rows_from(low)
             with engine.connect() as connection:
                 streamed = connection.execution_options(stream_results=True, yield_per=BATCH).execute(statement)
                 for batch in streamed.partitions(BATCH):
-                    self._keep([tuple(row) for row in batch], known)
-            self._note()
+                    synced.add([tuple(row) for row in batch], earlier)
+            synced.write_watermarks()
         except NoSuchTableError:
-            raise ConfigurationError(f"source.table: there is no {self._where()}") from None
+            raise ConfigurationError(f"source.table: there is no {self._table(url)}") from None
         except SQLAlchemyError as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
             raise RecurError(
-                f"{self._where()} cannot be read: {reason}: what was pulled is kept, and the next run goes on from it"
+                f"{self._table(url)} cannot be read: {reason}: the rows read so far are kept, and the next run "
+                "goes on from them"
             ) from None
+        return synced.files()
+
+    @property
+    def _incremental(self) -> bool:
+        return self._source.incremental_by is not None
 
     def _statement(self, engine: Engine, low: Any) -> Any:
         *schema, name = str(self._source.table).rsplit(".", 1)
-        there = [one["name"] for one in inspect(engine).get_columns(name, schema=schema[0] if schema else None)]
-        wanted = self._source.columns | (
-            {INCREMENT: self._source.incremental_by} if self._source.incremental_by else {}
-        )
-        for key, of_source in wanted.items():
-            if of_source not in there:
-                place = "source.incremental_by" if key == INCREMENT else f"source.columns.{key}"
+        columns = [info["name"] for info in inspect(engine).get_columns(name, schema=schema[0] if schema else None)]
+        mapped = {f"source.columns.{key}": of_source for key, of_source in self._source.columns.items()}
+        if self._source.incremental_by is not None:
+            mapped["source.incremental_by"] = self._source.incremental_by
+        for key, of_source in mapped.items():
+            if of_source not in columns:
                 raise ConfigurationError(
-                    f"{place} is {of_source!r}, which {self._where()} has not: it has {', '.join(there)}"
+                    f"{key} is {of_source!r}, which {self._table(engine.url)} has not: it has {', '.join(columns)}"
                 )
-        rows = table(name, *(column(one) for one in there), schema=schema[0] if schema else None)
-        chosen = [rows.c[self._source.columns[key]] for key in self._source.names]
+        rows = table(name, *map(column, columns), schema=schema[0] if schema else None)
+        selected = [rows.c[self._source.columns[key]] for key in self._source.names]
         if self._source.incremental_by is None:
-            return select(*chosen)
+            return select(*selected)
         increment = rows.c[self._source.incremental_by]
-        statement = select(*chosen, increment.label(INCREMENT)).order_by(increment)
+        statement = select(*selected, increment.label(INCREMENT)).order_by(increment)
         return statement if low is None else statement.where(or_(increment >= low, increment.is_(None)))
 
-    def _keep(self, rows: list[tuple[Any, ...]], known: Counter[Row]) -> None:
-        """Writes the rows that no earlier pull brought, in a file of their own. Rows that say the same as an earlier
-        one, `incremental_by` included, are the earlier one as often as it was pulled.
+    def _folder(self, url: URL) -> Path:
+        if url.get_backend_name() == "sqlite" and url.database:  # a file, and the project may move
+            url = url.set(database=name_within(self._root, url.database))
+        key = [self._table(url), self._source.columns, self._source.incremental_by]
+        return self._state.path / "pulled" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    def _table(self, url: URL) -> str:
+        """The table and its database, without a password."""
+        return f"table {self._source.table} of {url.render_as_string(hide_password=True)}"
+
+
+class SyncedRows:
+    """The rows that were synced from one table, as text, in files of a folder. Each file has a watermark: the largest
+    value of `incremental_by` up to it, None where there is no such column.
+    """
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        """`names` are the columns. Watermarks are read from the list that the last sync left, and only those that it
+        had not come to list from their files: so no night opens all files of those before.
+        """
+        self._folder, self._names = folder, names
+        listed = folder / "reaches.json"
+        stored = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
+        self._watermarks: dict[str, Any] = {
+            file.name: _from_json(stored[file.name]) if file.name in stored else _watermark_of(file)
+            for file in self.files()
+        }
+
+    def files(self) -> list[Path]:
+        return sorted(self._folder.glob("????????.parquet"))
+
+    @property
+    def watermark(self) -> Any:
+        """The largest watermark; None where there is none."""
+        return max((value for value in self._watermarks.values() if value is not None), default=None)
+
+    def rows_from(self, low: Any) -> Counter[Row]:
+        """The rows that may come again: those of files with a watermark from `low` on; without a watermark, all."""
+        rows: Counter[Row] = Counter()
+        for name, watermark in self._watermarks.items():
+            if low is None or watermark is None or watermark >= low:
+                file = pq.read_table(self._folder / name)
+                rows.update(zip(*(values.to_pylist() for values in file.columns), strict=True))
+        return rows
+
+    def add(self, rows: list[tuple[Any, ...]], earlier: Counter[Row]) -> None:
+        """Writes the rows that no earlier sync brought, in a file of their own. A row that equals an earlier one,
+        `incremental_by` included, is the earlier one as often as that was synced.
         """
         fresh = []
         for row in rows:
             texts = tuple(_text(value) for value in row)
-            if known[texts] > 0:
-                known[texts] -= 1
+            if earlier[texts] > 0:
+                earlier[texts] -= 1
             else:
                 fresh.append(texts)
         if not fresh:
             return
-        names = [*self._source.names, *([INCREMENT] if self._source.incremental_by else [])]
-        columns = [pa.array(values, pa.string()) for values in zip(*fresh, strict=True)]
-        reaches = [row[-1] for row in rows if row[-1] is not None] if self._source.incremental_by else []
-        before = self._reach()
-        reach = max(reaches) if reaches else before
-        made = pa.table(columns, names=names).replace_schema_metadata({REACH: _to_json(reach)})
-        name = f"{len(self._reaches):08d}.parquet"
-        with atomically(self._folder() / name) as file:
-            pq.write_table(made, file)
-        self._reaches[name] = reach
+        values = [row[-1] for row in rows if row[-1] is not None] if self._names[-1] == INCREMENT else []
+        watermark = max(values) if values else self.watermark
+        columns = [pa.array(texts, pa.string()) for texts in zip(*fresh, strict=True)]
+        batch = pa.table(columns, names=self._names).replace_schema_metadata({WATERMARK: _to_json(watermark)})
+        name = f"{len(self._watermarks):08d}.parquet"
+        with atomically(self._folder / name) as file:
+            pq.write_table(batch, file)
+        self._watermarks[name] = watermark
 
-    def _known_from(self, low: Any) -> Counter[Row]:
-        """The rows of earlier pulls that may come again: those of files that reach to `low`, or, without a column to
-        go by, all.
-        """
-        known: Counter[Row] = Counter()
-        for name, reach in self._reaches.items():
-            if low is None or reach is None or reach >= low:
-                part = pq.read_table(self._folder() / name)
-                known.update(zip(*(one.to_pylist() for one in part.columns), strict=True))
-        return known
-
-    def _reach(self) -> Any:
-        """How far the files reach; None where there is none or nothing to go by."""
-        return max((reach for reach in self._reaches.values() if reach is not None), default=None)
-
-    def _recall(self) -> None:
-        """Learns how far each part reaches: from the list that the last pull left, and from the parts that it had not
-        come to list. So no night opens all parts of those before.
-        """
-        listed = self._folder() / "reaches.json"
-        told = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
-        for part in self._parts():
-            said = told.get(part.name)
-            self._reaches[part.name] = _reach_of(part) if said is None else _from_json(said)
-
-    def _note(self) -> None:
-        with atomically(self._folder() / "reaches.json") as file:
-            file.write_text(json.dumps({name: _to_json(reach) for name, reach in self._reaches.items()}), "utf-8")
-
-    def _parts(self) -> list[Path]:
-        return sorted(self._folder().glob("????????.parquet"))
-
-    def _folder(self) -> Path:
-        where = _address(self._settings)
-        if where.get_backend_name() == "sqlite" and where.database:  # a file, and the project may move
-            where = where.set(database=name_of(self._settings, where.database))
-        said = [self._table(where), self._source.columns, self._source.incremental_by]
-        return self._settings.var / "pulled" / hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
-
-    def _where(self) -> str:
-        """The table and its database, without a password."""
-        return self._table(_address(self._settings))
-
-    def _table(self, database: URL) -> str:
-        return f"table {self._source.table} of {database.render_as_string(hide_password=True)}"
+    def write_watermarks(self) -> None:
+        with atomically(self._folder / "reaches.json") as file:
+            file.write_text(json.dumps({name: _to_json(value) for name, value in self._watermarks.items()}), "utf-8")
 
 
-def _address(settings: Settings) -> URL:
+def _url(address: str, root: Path) -> URL:
     try:
-        address = make_url(settings.source_address)
+        url = make_url(address)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             "addresses.source is no database address: write sqlite:////folder/shop.db or "
             "postgresql://user:password@host/database"
         ) from None
-    if address.get_backend_name() == "postgresql":
-        return address.set(drivername="postgresql+psycopg")
-    if address.get_backend_name() == "sqlite" and address.database:
-        return address.set(database=str((settings.root / address.database).resolve()))
-    return address
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.set(database=str((root / url.database).resolve()))
+    return url
 
 
-def _engine(settings: Settings) -> Engine:
-    address = _address(settings)
-    if address.get_backend_name() == "sqlite" and not Path(str(address.database)).is_file():
-        raise RecurError(f"{address.database} does not exist: set addresses.source to the database of your events")
-    return create_engine(address, poolclass=NullPool)
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        raise RecurError(f"{url.database} does not exist: set addresses.source to the database of your events")
+    return create_engine(url, poolclass=NullPool)
 
 
-def _less(reach: Any, overlap: float) -> Any:
-    """`reach` less the overlap: days for a time, itself for a number."""
-    if isinstance(reach, date):  # a datetime too
-        return reach - timedelta(days=overlap)
-    if isinstance(reach, str):  # a time as SQLite keeps it
+def _less_overlap(watermark: Any, overlap: float) -> Any:
+    """`watermark` less the overlap: days for a time, itself for a number."""
+    if isinstance(watermark, date):  # a datetime too
+        return watermark - timedelta(days=overlap)
+    if isinstance(watermark, str):  # a time as SQLite keeps it
         try:
-            earlier = datetime.fromisoformat(reach) - timedelta(days=overlap)
+            earlier = datetime.fromisoformat(watermark) - timedelta(days=overlap)
         except ValueError:
-            raise ConfigurationError(f"source.incremental_by holds {reach!r}, neither a time nor a number") from None
-        return earlier.isoformat("T" if "T" in reach else " ")
-    return reach - int(overlap)
+            raise ConfigurationError(
+                f"source.incremental_by holds {watermark!r}, neither a time nor a number"
+            ) from None
+        return earlier.isoformat("T" if "T" in watermark else " ")
+    return watermark - int(overlap)
 
 
 def _text(value: Any) -> str | None:
@@ -225,16 +237,16 @@ def _text(value: Any) -> str | None:
     return str(value)
 
 
-def _to_json(reach: Any) -> str:
-    if isinstance(reach, datetime):
-        return json.dumps({"time": reach.isoformat()})
-    if isinstance(reach, date):
-        return json.dumps({"day": reach.isoformat()})
-    return json.dumps(int(reach) if isinstance(reach, Decimal) else reach)
+def _to_json(watermark: Any) -> str:
+    if isinstance(watermark, datetime):
+        return json.dumps({"time": watermark.isoformat()})
+    if isinstance(watermark, date):
+        return json.dumps({"day": watermark.isoformat()})
+    return json.dumps(int(watermark) if isinstance(watermark, Decimal) else watermark)
 
 
-def _reach_of(part: Path) -> Any:
-    return _from_json((pq.read_metadata(part).metadata or {}).get(REACH, b"null"))
+def _watermark_of(file: Path) -> Any:
+    return _from_json((pq.read_metadata(file).metadata or {}).get(WATERMARK, b"null"))
 
 
 def _from_json(text: str | bytes) -> Any:

@@ -9,7 +9,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
-from pipeline.sources import open_source
+from pipeline.sources.factory import open_source
 
 
 def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str, int]:
@@ -23,7 +23,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "extract", night) as figures, settings.state.alone("night"):
         source = open_source(settings)
-        closed = source.span()[1]
+        closed = source.span().closed
         if night.end > closed:
             raise NothingToDo(
                 f"the source's last closed day ends at {closed.date()}: nothing to extract for the night {night.name}"

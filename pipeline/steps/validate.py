@@ -14,7 +14,7 @@ from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
-from pipeline.sources import open_source
+from pipeline.sources.factory import open_source
 from pipeline.validation.night_rules import NightRule, night_rules
 from pipeline.validation.parsing import events, judged, source_row
 from pipeline.validation.profile import profile_of

@@ -5,7 +5,7 @@ that holds nothing of any customer; each becomes an expectation, with the figure
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.config.settings import Validation
+from pipeline.config.sections import Validation
 from pipeline.validation.rules import ATTRIBUTES, RowRule
 
 ROWS_ALWAYS_ALLOWED = 2

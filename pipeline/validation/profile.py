@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.config.settings import Validation
+from pipeline.config.sections import Validation
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import DAY, Night

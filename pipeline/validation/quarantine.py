@@ -55,7 +55,7 @@ def _row_ranges(settings: Settings) -> list[tuple[int, int, str]]:
     """Which of the source's files holds the rows of which numbers: first, last, address."""
     ranges = []
     for file in sorted((settings.var / "source").glob("*/contents.json")):
-        for part in Contents.model_validate_json(file.read_text("utf-8")).parts:
+        for part in Contents.model_validate_json(file.read_text("utf-8")).chunks:
             meta = pq.read_metadata(file.parent / part.name)
             place = meta.schema.names.index("row")
             groups = [meta.row_group(number).column(place).statistics for number in range(meta.num_row_groups)]

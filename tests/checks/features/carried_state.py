@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config.settings import Addresses, Paths
+from pipeline.config.sections import Addresses, Paths
 from pipeline.runtime.nights import DAY
 from tests.support.untrained import untrained
 from tests.support.worlds.carried_world import (

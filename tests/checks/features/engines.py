@@ -20,7 +20,8 @@ import pandas as pd
 from features.build import build_dataset
 from features.dataset import Dataset
 from features.question import Question
-from pipeline.config.settings import Run, Settings, load_settings
+from pipeline.config.sections import Run
+from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import EventStore, open_store
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError

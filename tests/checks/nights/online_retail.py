@@ -13,11 +13,11 @@ import pandas as pd
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import night_ending_at, open_store
 from pipeline.runtime.nights import midnight
-from pipeline.sources import last_closed
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
 from tests.support.plain_reading import ROOT
+from tests.support.worlds.nights_by_hand import last_closed
 
 DATA = ROOT.parent / "shared" / "data" / "online_retail_II"
 EXAMPLE = ROOT / "docs" / "examples" / "online_retail.toml"

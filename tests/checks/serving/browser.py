@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.config.settings import Question, Settings
+from features.question import Question
+from pipeline.config.settings import Settings
 from pipeline.serving.datasette import command
 from tests.support.chromium import Page, browsing, found
 from tests.support.plain_reading import ROOT

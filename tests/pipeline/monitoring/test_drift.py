@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert, update
 
-from pipeline.config.settings import Review
+from pipeline.config.sections import Review
 from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import DAY

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.settings import Addresses, Settings
+from pipeline.config.sections import Addresses
+from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import StepRun, peak_memory, recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night

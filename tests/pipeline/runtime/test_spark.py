@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from features.build import build_dataset
-from pipeline.config.settings import Addresses, Run, Settings
+from pipeline.config.sections import Addresses, Run
+from pipeline.config.settings import Settings
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
 from tests.features.test_build import CUTOFFS, QUESTION, bits

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import delete, select
 
-from pipeline.config.settings import Addresses, Settings
+from pipeline.config.sections import Addresses
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.bulk import append, read

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import insert
 
-from pipeline.config.settings import Serving, Settings
+from pipeline.config.sections import Serving
+from pipeline.config.settings import Settings
 from pipeline.serving import database, exports
 from pipeline.serving.tables import review
 from pipeline.steps.publish import publish

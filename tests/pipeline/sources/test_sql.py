@@ -1,4 +1,4 @@
-"""A database table as a source: what is pulled, once and in order, and what is said where it cannot be."""
+"""A database table as a source: every row comes once and in order, and an error names what is missing."""
 
 import sqlite3
 
@@ -8,8 +8,9 @@ import pytest
 from pipeline.cli.forget import forget
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.sources import last_closed, open_source, sql
-from tests.support.worlds.nights_by_hand import day, ingest
+from pipeline.sources import sql
+from pipeline.sources.factory import open_source
+from tests.support.worlds.nights_by_hand import day, ingest, last_closed
 
 TOML = """
 [source]
@@ -58,7 +59,7 @@ def test_every_row_comes_once(tmp_path, by, overlap, monkeypatch):
     assert last_closed(settings) == day("2020-01-09")
 
 
-def test_a_project_that_moved_pulls_nothing_again(tmp_path):
+def test_a_project_that_moved_syncs_nothing_again(tmp_path):
     (tmp_path / "here").mkdir()
     ingest(shop(tmp_path / "here"), "2020-01-02")
     (tmp_path / "here").rename(tmp_path / "there")
@@ -86,26 +87,26 @@ def test_a_row_that_commits_late_comes_within_the_overlap(tmp_path):
     assert ingest(settings, "2020-01-03")["rows_read"] == 4
 
 
-def test_a_pull_that_breaks_off_goes_on(tmp_path, monkeypatch):
+def test_a_sync_that_breaks_off_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(sql, "BATCH", 1)
     settings = shop(tmp_path, [*ROWS, (4, "z", "2020-01-05 10:00:00", 1)], overlap=0)
-    kept, keep = [], sql.Sql._keep
+    kept, add = [], sql.SyncedRows.add
 
-    def broken(self, rows, known):
-        keep(self, rows, known)
+    def broken(self, rows, earlier):
+        add(self, rows, earlier)
         kept.extend(rows)
         if len(kept) == 2:
             raise sql.SQLAlchemyError("the server went away")
 
-    monkeypatch.setattr(sql.Sql, "_keep", broken)
-    with pytest.raises(RecurError, match="the server went away: what was pulled is kept"):
+    monkeypatch.setattr(sql.SyncedRows, "add", broken)
+    with pytest.raises(RecurError, match="the server went away: the rows read so far are kept"):
         open_source(settings).span()
     assert open_source(settings).span()[1] == day("2020-01-05")
     assert [row[0] for row in kept] == [1, 2, 2, 3, 4]
     assert ingest(settings, "2020-01-03")["rows_accepted"] == 3
 
 
-def test_a_forgotten_customer_is_no_longer_among_what_was_pulled(tmp_path):
+def test_a_forgotten_customer_is_no_longer_among_the_synced_rows(tmp_path):
     settings = shop(tmp_path, [*ROWS, (4, "z", "2020-01-05 10:00:00", 1)])
     ingest(settings, "2020-01-03")
     assert forget(settings, "a")["pulled"] == 2

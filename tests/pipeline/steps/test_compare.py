@@ -15,7 +15,8 @@ import pytest
 from sklearn.metrics import log_loss
 from sqlalchemy import text
 
-from pipeline.config.settings import Evidence, Settings
+from pipeline.config.sections import Evidence
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pipeline.config.settings import Review, Settings
+from pipeline.config.sections import Review
+from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.errors import ConfigurationError, NothingToDo
 from pipeline.runtime.nights import DAY

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.settings import Addresses, Settings
+from pipeline.config.sections import Addresses
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.training import tracking
 

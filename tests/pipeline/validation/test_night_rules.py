@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.settings import Validation, load_settings
+from pipeline.config.sections import Validation
+from pipeline.config.settings import load_settings
 from pipeline.runtime.errors import RecurError
 from pipeline.validation.night_rules import night_rules
 from tests.support.worlds.nights_by_hand import configure, ingest, write_csv

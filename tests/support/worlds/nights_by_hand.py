@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.nights import Night, midnight
+from pipeline.sources.factory import open_source
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
@@ -45,3 +46,8 @@ def ingest(settings: Settings, cutoff: str) -> dict[str, int]:
 
 def night_of(settings: Settings, cutoff: str) -> Night:
     return night_ending_at(settings.events, day(cutoff))
+
+
+def last_closed(settings: Settings) -> datetime:
+    """The end of the source's last closed day."""
+    return open_source(settings).span().closed

@@ -1,0 +1,160 @@
+"""One file of a source, read into a chunk of the index: its rows as mapped text beside the instant that decides a row's
+night, `moment`: the known time where the source maps one, else the event time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from pipeline.runtime.engine import PARQUET, literal, quoted
+from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.sources.expressions import FIRST_TIME, plausible, row_digest, sql_moment
+from pipeline.sources.inputs import Input
+from pipeline.sources.reader import columns_of, relation, row_number, unreadable_lines
+from pipeline.sources.times import reading
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of the source, on this machine at `path`, and how it is read: the time zone of times that name none, the
+    columns that are kept, by recur's names, and the number of the last row read before it.
+    """
+
+    input: Input
+    path: Path
+    timezone: str
+    names: Sequence[str]
+    last_row: int
+
+
+def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path) -> None:
+    """Writes every row of `file` to `chunk`: `row` (their numbers), `unreadable` (the line itself, where it could not
+    be taken apart), `stray` (false), `event_at`, `moment`, and the kept columns as text, their times in ISO and UTC
+    where they can be read.
+
+    Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it.
+    """
+    columns = columns_of(file.path, file.input.kind)
+    for name, column in file.input.mapped.items():
+        if column not in columns:
+            raise ConfigurationError(
+                f"source.columns.{name} is {column!r}, which {file.input.address} has not: it has {', '.join(columns)}"
+            )
+    connection.execute(f"set TimeZone = {literal(file.timezone)}")
+    try:
+        _write(connection, file, columns, chunk)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        if "state machine" in reason:  # all that the engine says of it
+            reason = "its lines end in more than one way (\\n, \\r\\n, \\r), or are no lines of text"
+        raise RecurError(f"{file.input.address} cannot be read: {reason}: mend or replace it") from None
+    finally:
+        connection.execute("set TimeZone = 'UTC'")
+
+
+def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list[str], chunk: Path) -> None:
+    kind, mapped = file.input.kind, file.input.mapped
+    source = relation(file.path, kind, columns)
+    times = {}
+    for name in ("event_time", "known_time"):
+        if name in mapped:
+            where = f"{file.input.address}: column {mapped[name]}"
+            times[name] = reading(connection, source, quoted(mapped[name]), where)
+    moment = times.get("known_time", times["event_time"])
+    selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
+    for name in file.names:
+        text = quoted(mapped[name])
+        if name in times:
+            text = f"coalesce(({times[name]} at time zone 'UTC')::varchar || '+00', {text})"
+        selected.append(f"{text} as {quoted(name)}")
+    row = f"{row_number(kind)} + {file.last_row} as row"
+    rows = f"select {row}, null::varchar as unreadable, false as stray, {', '.join(selected)} from {source}"
+    query = f"select * from ({rows}) where {_in_window(file.input)}"
+    connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
+    if lines := unreadable_lines(connection, file.path, kind):
+        _add_unreadable(connection, lines, file.last_row, chunk)
+
+
+def _add_unreadable(
+    connection: duckdb.DuckDBPyConnection, lines: list[tuple[int, str]], last_row: int, chunk: Path
+) -> None:
+    """Adds the lines that could not be taken apart, each with the number of the row before it, to `chunk`."""
+    connection.execute(f"create or replace temp table left_out as from read_parquet({literal(chunk)}) limit 0")
+    numbered = [(row + last_row, text) for row, text in lines]
+    connection.executemany("insert into left_out (row, unreadable, stray) values (?, ?, false)", numbered)
+    rows = f"from read_parquet({literal(chunk)}) union all from left_out"
+    # All rows are numbered again, so that no two share a number.
+    number = f"row_number() over (order by row, unreadable nulls first) + {last_row} as row"
+    _rewrite(connection, f"select * replace ({number}) from ({rows}) order by row", chunk)
+
+
+def usable(end: datetime) -> str:
+    """An SQL predicate: whether a row's time can decide which night it belongs to."""
+    return f"coalesce(moment >= {sql_moment(FIRST_TIME)} and moment < {sql_moment(end)}, false)"
+
+
+def write_malformed(
+    connection: duckdb.DuckDBPyConnection, chunk: Path, end: datetime, last: datetime | None, malformed: Path
+) -> bool:
+    """Writes the rows of `chunk` without a usable time (missing, unreadable, before February 1970, or at or after
+    `end`, a mistaken date far after all others) to `malformed`, with the moment of the row before them, else of the
+    chunk's first row that has one, else `last`: they are not lost, and validation sets them aside in that night.
+    Returns whether there are any.
+    """
+    rows, good = f"read_parquet({literal(chunk)})", usable(end)
+    [(count, first)] = connection.execute(
+        f"select count_if(not {good}), arg_min(moment, row) filter ({good}) from {rows}"
+    ).fetchall()
+    if not count:
+        return False
+    start = sql_moment((first.replace(tzinfo=UTC) if first else last) or FIRST_TIME)
+    query = f"""
+        select malformed.* replace (true as stray, coalesce(before.moment, {start}) as moment)
+        from (select * from {rows} where not {good}) malformed
+        asof left join (select row, moment from {rows} where {good}) before on malformed.row >= before.row
+        order by row
+    """
+    connection.execute(f"copy ({query}) to {literal(malformed)} ({PARQUET})")
+    return True
+
+
+def keep_new_rows(
+    connection: duckdb.DuckDBPyConnection, chunk: Path, earlier: str, names: Sequence[str], deletions: Path
+) -> None:
+    """Leaves in `chunk` the rows that the file did not hold when it was last read, and writes the numbers of those that
+    it no longer holds to `deletions`. `earlier` is an SQL query of what it held. Equal rows are told apart by number.
+    """
+    digest = row_digest(quoted(name) for name in ("unreadable", *names))
+
+    def numbered(rows: str) -> str:
+        return (
+            f"(select row, digest, row_number() over (partition by digest order by row) as number "
+            f"from (select row, {digest} as digest from ({rows})))"
+        )
+
+    now, before = numbered(f"from read_parquet({literal(chunk)})"), numbered(earlier)
+    missing = f"select row from {before} anti join {now} using (digest, number) order by row"
+    connection.execute(f"copy ({missing}) to {literal(deletions)} ({PARQUET})")
+    new = f"select row from {now} anti join {before} using (digest, number)"
+    _rewrite(connection, f"from read_parquet({literal(chunk)}) where row in ({new}) order by row", chunk)
+
+
+def _rewrite(connection: duckdb.DuckDBPyConnection, query: str, chunk: Path) -> None:
+    other = chunk.with_name(f"{chunk.name}.rewritten")
+    connection.execute(f"copy ({query}) to {literal(other)} ({PARQUET})")
+    other.replace(chunk)
+
+
+def _in_window(file: Input) -> str:
+    """An SQL predicate: whether a row is taken from this file; one without a plausible time is, lest it be lost."""
+    outside = []
+    if file.since is not None:
+        outside.append(f"event_at < {sql_moment(file.since)}")
+    if file.before is not None:
+        outside.append(f"event_at >= {sql_moment(file.before)}")
+    if not outside:
+        return "true"
+    return f"not coalesce({plausible('event_at')} and ({' or '.join(outside)}), false)"
