@@ -6,7 +6,8 @@ from sqlalchemy import delete, func, insert, select
 
 from models.evaluation.intervals import Interval
 from models.evaluation.retraining_policy import Upkeep, decide
-from pipeline.config.settings import Review, Settings
+from pipeline.config.sections import Review
+from pipeline.config.settings import Settings
 from pipeline.monitoring.drift import DRIFT, EXPECTED, reference_metrics
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import PredictionsStore, open_predictions
