@@ -157,13 +157,14 @@ def _settings(folder: Path) -> Any:
 def _one(name: str, folder: Path, bare: float) -> dict[str, float]:
     """One measured run. `before` carries the state to the end of the past and is measured by nobody."""
     from models import model_class
+    from models.spec import ModelSpec
     from pipeline.config.sections import Addresses, Paths
     from pipeline.training.registry import Version
 
     kind, what = name.split()
     settings = _settings(folder)
     model = model_class(MODELS[kind]).load(folder / kind)
-    version = Version(1, MODELS[kind], f"run-{kind}", START, settings.question.digest, {})
+    version = Version(1, ModelSpec(MODELS[kind], {}), f"run-{kind}", START, settings.question.digest)
     if what == "bare":
         return _bare(settings, model, folder, bare)
     state = folder / f"state_{kind}"

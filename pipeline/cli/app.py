@@ -208,11 +208,11 @@ def promote(
 ) -> None:
     """Make a registered version the champion by hand."""
     from pipeline.steps.promote import promote_version
-    from pipeline.training.registry import versions
+    from pipeline.training.registry import open_registry
 
     with at_work(context) as (settings, screen):
         if version is None:
-            known = versions(settings)
+            known = open_registry(settings).versions()
             if not known:
                 raise RecurError("no model is registered yet: run `recur train` first")
             version = known[-1].number

@@ -149,8 +149,9 @@ def _models(settings: Settings) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    from pipeline.training import registry, tracking
+    from pipeline.training.registry import open_registry
+    from pipeline.training.tracking import without_password
 
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     reigning = champion.label if champion else "no champion yet"
-    return f"{tracking.without_password(settings.mlflow)}: {reigning}"
+    return f"{without_password(settings.mlflow)}: {reigning}"

@@ -13,7 +13,7 @@ from pipeline.scoring.predict import predict_eligible
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 from pipeline.validation.quarantine import summary
 
 
@@ -71,7 +71,7 @@ def _scores(settings: Settings) -> dict[str, float] | None:
         champion = guarded_champion(settings, cutoff)
     except RecurError:  # there is none, or it may not
         return None
-    model = registry.load(settings, champion)
+    model = open_registry(settings).load(champion)
     scored = predict_eligible(ScoringInputs.open(settings), champion, model, cutoff)
     churn = scored.predictions.churn_probability[:, question.horizons.index(question.primary)]
     return dict(zip(scored.customers.to_pylist(), churn.tolist(), strict=True))

@@ -57,7 +57,7 @@ def monitor(settings: Settings, predictions: PredictionsStore, champion: Version
     ]
     customers = [scored[row][0] for row in _evenly(len(scored), SAMPLE)]
     snapshot = settings.state.snapshot(champion.trained_until)
-    drift = _score_drift(snapshot / "predictions" / f"{champion.recipe}.parquet", horizon, probability)
+    drift = _score_drift(snapshot / "predictions" / f"{champion.name}.parquet", horizon, probability)
     if (training := _of_training(snapshot)) is not None:
         drift |= _input_drift(training, _aggregates(ScoringInputs.open(settings), night, champion, customers))
     rows += [
@@ -72,7 +72,7 @@ def monitor(settings: Settings, predictions: PredictionsStore, champion: Version
 def reference_metrics(predictions: PredictionsStore, champion: Version) -> dict[str, Interval]:
     """The test metrics of the champion's recipe in the comparison of its training; empty where there is none."""
     columns = comparison_metric.c
-    of_champion = (columns.cutoff == champion.trained_until.date()) & (columns.model_name == champion.recipe)
+    of_champion = (columns.cutoff == champion.trained_until.date()) & (columns.model_name == champion.name)
     with predictions.reading() as connection:
         rows = connection.execute(select(columns.metric, columns.value, columns.low, columns.high).where(of_champion))
         return {metric: Interval(value, low, high) for metric, value, low, high in rows}

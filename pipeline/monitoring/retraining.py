@@ -46,7 +46,7 @@ def decide_retraining(
                 score_date=night.score_date,
                 decision=outcome.decision,
                 why=outcome.why,
-                model_name=champion.recipe,
+                model_name=champion.name,
                 model_version=str(champion.number),
                 decided_at=datetime.now(UTC),
             )

@@ -4,14 +4,14 @@ from datetime import datetime
 
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
-from pipeline.training import registry
+from pipeline.training.registry import Version, open_registry
 
 
-def guarded_champion(settings: Settings, cutoff: datetime) -> registry.Version:
+def guarded_champion(settings: Settings, cutoff: datetime) -> Version:
     """The champion, if it may score `cutoff`. Raises NothingToDo where there is none, and RecurError where its training
     knew anything past `cutoff` or it answers another question.
     """
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     if champion is None:
         raise NothingToDo(f"there is no champion yet to score {cutoff.date()}: it comes with the first training")
     if champion.question_digest != settings.question.digest:

@@ -14,7 +14,7 @@ from pipeline.scoring.champion import guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.database import PredictionsStore, open_predictions
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 
 HISTORY = text(
     "select score_date, churn_probability, risk_percentile, risk_band, risk_change, reasons, model_name, "
@@ -57,7 +57,7 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
                 f"{cutoff.date()} and was never scored: check the id"
             )
         return explanation
-    model, example = registry.load(settings, champion), data.select(rows)
+    model, example = open_registry(settings).load(champion), data.select(rows)
     predictions = model.predict(example)
     contributions = attributions(model, example, horizon, data)
     by_size = contributions.iloc[0].sort_values(ascending=False, kind="stable")

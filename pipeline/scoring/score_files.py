@@ -73,7 +73,7 @@ def _scored_table(
         "expected_spend": flat(scored.predictions.expected_spend),
         "reasons": pa.array(reasons, pa.string()).take(customer) if reasons else pa.nulls(len(customer), pa.string()),
         "days_since_last_event": pa.array(scored.recency).take(customer),
-        "model_name": constant(champion.recipe),
+        "model_name": constant(champion.name),
         "model_version": constant(str(champion.number)),
         "run_id": constant(champion.run_id),
         "question_digest": constant(champion.question_digest),

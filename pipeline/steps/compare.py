@@ -20,11 +20,11 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
-from pipeline.training import tracking
 from pipeline.training.ablations import with_changes
 from pipeline.training.evidence import Evidence, read_evidence, windows
 from pipeline.training.report import comparison_report
 from pipeline.training.snapshot import Snapshot
+from pipeline.training.tracking import Tracking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         for name, picture in pictures.items():
             with paths.atomically(folder / PLOTS / f"{name}.png") as file:
                 file.write_bytes(picture)
-        _log(settings, snapshot.run_id, comparison, evidence, folder / PLOTS, page)
+        _log(Tracking(settings.mlflow, settings.state), snapshot.run_id, comparison, evidence, folder / PLOTS, page)
         verdict = comparison["verdict"]
         figures["rows_read"] = len(evidence.labels)
         figures["message"] = verdict["sentence"]
@@ -121,7 +121,7 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
 
 
 def _log(
-    settings: Settings,
+    tracking: Tracking,
     run_id: str,
     comparison: dict[str, Any],
     evidence: Evidence,
@@ -130,7 +130,7 @@ def _log(
 ) -> None:
     from models.evaluation import plots
 
-    parent = tracking.existing_run(settings, run_id)
+    parent = tracking.existing_run(run_id)
     verdict = comparison["verdict"]
     parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
     parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
@@ -139,7 +139,7 @@ def _log(
     said = {result.name: result.test_probability for result in evidence.results}
     parent.folder(pictures, PLOTS)
     for model in comparison["models"]:
-        child = tracking.existing_run(settings, model["run_id"])
+        child = tracking.existing_run(model["run_id"])
         figures = model["metrics"] | model["details"]
         for kind, values in [*model["values"].items(), ("change when", model["log_loss_change"])]:
             figures |= {f"{kind} {metric}".replace(" ", "_"): interval for metric, interval in values.items()}

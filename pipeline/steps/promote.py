@@ -2,9 +2,7 @@
 registered, and made champion where the evidence allows it. Also the champion by hand.
 """
 
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,22 +10,22 @@ from typing import Any
 import numpy as np
 
 from features.dataset import Dataset
-from models import model_class
 from models.calibration import Calibration
 from models.evaluation.gate import Candidate, decide
 from models.evaluation.intervals import customer_weights
 from models.evaluation.subgroups import members
 from models.evaluation.verdict import best_of
+from models.spec import ModelSpec
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.serving.database import open_predictions
 from pipeline.steps.compare import COMPARISON
-from pipeline.training import registry, tracking
 from pipeline.training.evidence import Evidence, read_evidence, test_rows
 from pipeline.training.fits import fit_windows, recipe, timed_fit
 from pipeline.training.global_importance import what_moves_risk
+from pipeline.training.registry import Registry, Version, open_registry
 from pipeline.training.snapshot import Snapshot, microseconds, write_outcome
 
 log = logging.getLogger("recur.promote")
@@ -54,7 +52,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "promote", Night(None, cutoff)) as figures:
-        folder = settings.state.snapshot(cutoff)
+        folder, registry = settings.state.snapshot(cutoff), open_registry(settings)
         snapshot = Snapshot.read(folder, settings.question)
         if not (folder / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
@@ -62,19 +60,21 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
         if winner is None:
             raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
-        reigning = _reigning(settings, evidence, snapshot, identity(winner.name, evidence.fitted[winner.name]))
+        challenger = ModelSpec(winner.name, evidence.fitted[winner.name]).identity
+        reigning = _reigning(settings, registry, evidence, snapshot, challenger)
         decision = decide(
-            Candidate(winner.name, identity(winner.name, evidence.fitted[winner.name]), winner.test_probability),
+            Candidate(winner.name, challenger, winner.test_probability),
             reigning.candidate,
             _base_rate(snapshot.part("train"), settings.question.primary),
             evidence.labels,
             customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
             margin=settings.models.margin,
             slices=_slices(snapshot, evidence),
-            may_change=_may_change(settings, cutoff),
+            may_change=_may_change(registry, cutoff),
         )
         version = _refit(
             settings,
+            registry,
             cutoff,
             winner.name,
             evidence.fitted[winner.name],
@@ -84,24 +84,24 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         )
         reasons = [reigning.words, *decision.reasons]
         if decision.promote:
-            registry.crown(settings, version.number)
-        elif not _answered(settings):
-            version = _refit(settings, cutoff, FALLBACK, {}, None, snapshot.data, snapshot.run_id)
-            registry.crown(settings, version.number)
+            registry.set_champion(version.number)
+        elif not _answered(registry):
+            version = _refit(settings, registry, cutoff, FALLBACK, {}, None, snapshot.data, snapshot.run_id)
+            registry.set_champion(version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
             "promoted": decision.promote,
             "version": version.number,
-            "recipe": version.recipe,
+            "recipe": version.name,
             "reasons": reasons,
         }
-        parent = tracking.existing_run(settings, snapshot.run_id)
+        parent = registry.tracking.existing_run(snapshot.run_id)
         parent.tags({"promoted": str(decision.promote).lower(), "winner": winner.name})
         parent.text("\n".join(reasons) + "\n", "gate.txt")
-        tracking.finish(parent)
+        parent.finish()
         write_outcome(folder, settings.question.digest, outcome)
         figures["rows_read"] = len(snapshot.data)
-        verb = "is the champion" if registry.champion(settings) == version else "was refused and stays challenger"
+        verb = "is the champion" if registry.champion() == version else "was refused and stays challenger"
         figures["message"] = f"{version.label} {verb}: {'; '.join(reasons)}"
         log.info("%s", figures["message"])
     return outcome
@@ -111,69 +111,68 @@ def promote_version(settings: Settings, version: int) -> dict[str, Any]:
     """Make a registered version the champion by hand. Raises RecurError where there is none such, or it answers
     another question.
     """
-    chosen = registry.version(settings, version)
+    registry = open_registry(settings)
+    chosen = registry.version(version)
     if chosen.question_digest != settings.question.digest:
         raise RecurError(
             f"{chosen.label} answers question {chosen.question_digest}, and [question] asks "
             f"{settings.question.digest}: promote a version of the same question, or run `recur train`"
         )
-    registry.crown(settings, version)
-    return {"version": chosen.number, "recipe": chosen.recipe, "champion": chosen.label}
+    registry.set_champion(version)
+    return {"version": chosen.number, "recipe": chosen.name, "champion": chosen.label}
 
 
 def rollback(settings: Settings) -> dict[str, Any]:
     """Make the champion before the present one champion again. Raises RecurError where there was none."""
-    chosen = registry.version(settings, registry.uncrown(settings))
-    return {"version": chosen.number, "recipe": chosen.recipe, "champion": chosen.label}
+    registry = open_registry(settings)
+    chosen = registry.version(registry.roll_back())
+    return {"version": chosen.number, "recipe": chosen.name, "champion": chosen.label}
 
 
-def identity(name: str, parameters: Mapping[str, Any]) -> str:
-    """A recipe as text: its name and all parameters but those that fitting finds."""
-    return f"{name} {json.dumps(model_class(name).recipe_of(parameters), sort_keys=True)}"
-
-
-def _reigning(settings: Settings, evidence: Evidence, snapshot: Snapshot, challenger: str) -> Reigning:
+def _reigning(
+    settings: Settings, registry: Registry, evidence: Evidence, snapshot: Snapshot, challenger: str
+) -> Reigning:
     """The champion's predictions of the test examples.
 
     Recipes compete: the champion's stands for it, as fitted beside the others or, where it is none of them, fitted now
     on the same splits. Where it is the challenger's own recipe, the artefact itself is asked, if it knew nothing past
     the first test cutoff: a fresh fit must then not be worse than it.
     """
-    champion = registry.champion(settings)
+    champion = registry.champion()
     if champion is None:
         return Reigning(None, "no champion reigns")
     if champion.question_digest != settings.question.digest:
         return Reigning(None, f"the champion, {champion.label}, answers another question")
-    own = identity(champion.recipe, champion.parameters)
+    own = champion.spec.identity
     test = snapshot.test()
     if own == challenger and microseconds(champion.trained_until) <= test.cutoff.min():
         place = test.horizons.index(settings.question.primary)
-        probability = registry.load(settings, champion).predict(test).churn_probability[:, place]
+        probability = registry.load(champion).predict(test).churn_probability[:, place]
         return Reigning(Candidate(champion.label, own, evidence.of_examples(probability)), f"{champion.label} reigns")
     for result in evidence.results:
-        if identity(result.name, evidence.fitted[result.name]) == own:
+        if ModelSpec(result.name, evidence.fitted[result.name]).identity == own:
             candidate = Candidate(champion.label, own, result.test_probability)
             return Reigning(candidate, f"{champion.label} reigns, and its recipe on the same examples stands for it")
-    parameters = model_class(champion.recipe).recipe_of(champion.parameters)
-    fits = fit_windows(settings, snapshot, champion.recipe, parameters, lambda epoch, measures: None)
+    recipe = champion.spec.recipe
+    fits = fit_windows(settings, snapshot, recipe.name, dict(recipe.parameters), lambda epoch, measures: None)
     said = test_rows(fits.predictions, settings)["churn_probability"].to_numpy()
     words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
     return Reigning(Candidate(champion.label, own, said), words)
 
 
-def _may_change(settings: Settings, cutoff: datetime) -> bool:
+def _may_change(registry: Registry, cutoff: datetime) -> bool:
     """Whether the recipe that reigns has reigned for a primary horizon: by the cutoff as of which its first version in
     an unbroken row was trained.
     """
-    reigned = [registry.version(settings, number) for number in registry.reigns(settings)]
+    reigned = [registry.version(number) for number in registry.champion_history()]
     if not reigned:
         return True
     since = reigned[-1]
     for earlier in reversed(reigned):
-        if identity(earlier.recipe, earlier.parameters) != identity(since.recipe, since.parameters):
+        if earlier.spec.identity != since.spec.identity:
             break
         since = earlier
-    return cutoff - since.trained_until >= settings.question.primary * DAY
+    return cutoff - since.trained_until >= registry.question.primary * DAY
 
 
 def _slices(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
@@ -185,10 +184,10 @@ def _slices(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
     }
 
 
-def _answered(settings: Settings) -> bool:
+def _answered(registry: Registry) -> bool:
     """Whether a champion reigns that answers today's question."""
-    champion = registry.champion(settings)
-    return champion is not None and champion.question_digest == settings.question.digest
+    champion = registry.champion()
+    return champion is not None and champion.question_digest == registry.question.digest
 
 
 def _base_rate(train: Dataset, horizon: int) -> float:
@@ -199,19 +198,20 @@ def _base_rate(train: Dataset, horizon: int) -> float:
 
 def _refit(
     settings: Settings,
+    registry: Registry,
     cutoff: datetime,
     name: str,
     parameters: dict[str, Any],
     calibration: dict[str, Any] | None,
     data: Dataset,
     parent: str,
-) -> registry.Version:
+) -> Version:
     model = recipe(settings, name, parameters)
-    with tracking.child_run(settings, f"{name} on all examples", parent, {"family": model.family}) as run:
+    with registry.tracking.child_run(f"{name} on all examples", parent, {"family": model.family}) as run:
         seconds = timed_fit(model, data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures))
         model.calibration = Calibration.from_json(calibration) if calibration else None
         run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(data)})
         run.curves(model.curves)
         what_moves_risk(settings, cutoff, name, model, data, run)
-        return registry.register(settings, run, model, name, cutoff)
+        return registry.register(run, model, name, cutoff)

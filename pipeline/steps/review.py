@@ -23,7 +23,7 @@ from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.serving.night_tables import unreviewed
 from pipeline.serving.tables import prediction, review_of_segment
 from pipeline.serving.tables import review as reviews
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 
 REPLICATES, REPLICATES_OF_A_SEGMENT = 1000, 300
 LEAST_CUSTOMERS, MOST_MEMBERS = 30, 12
@@ -72,7 +72,7 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
         closed = [pair for pair, end in waiting.items() if end <= night.cutoff]
         for pair in closed:
             _review_one(settings, predictions, night, pair)
-        champion = registry.champion(settings)
+        champion = open_registry(settings).champion()
         monitor(settings, predictions, champion, night)
         retraining = decide_retraining(predictions, champion, night, settings.review, settings.question.primary)
         figures["message"] = f"{retraining.decision}: {retraining.why}"

@@ -15,7 +15,7 @@ from pipeline.scoring.reasons import reasons_of_night
 from pipeline.scoring.score_files import write_not_scored, write_scored
 from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.database import open_predictions
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 
 
 def score(settings: Settings, night: Night) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
         champion = guarded_champion(settings, night.cutoff)
         inputs = ScoringInputs.open(settings)
         inputs.store.require_loaded(night.cutoff)
-        model = registry.load(settings, champion)
+        model = open_registry(settings).load(champion)
         scored = predict_eligible(inputs, champion, model, night.cutoff)
         read = partial(read_examples, inputs, night.cutoff)
         reasons = reasons_of_night(model, scored, question, settings.serving.reasons_share, read)
@@ -40,4 +40,4 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
         write_scored(path, scored, reasons, champion, question)
         figures["rows_scored"] = len(scored.customers)
         figures["message"] = champion.label
-    return {"rows_scored": len(scored.customers), "model_version": champion.number, "model_name": champion.recipe}
+    return {"rows_scored": len(scored.customers), "model_version": champion.number, "model_name": champion.name}

@@ -23,8 +23,8 @@ from pipeline.runtime.errors import ConfigurationError, NothingToDo
 from pipeline.runtime.nights import DAY, Night
 from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
-from pipeline.training import tracking
 from pipeline.training.snapshot import EPOCH, PARTS, Snapshot, finished_trainings, read_meta
+from pipeline.training.tracking import Run, Tracking
 
 
 def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -43,10 +43,11 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         backend = connect(settings)
         taken = _take(store.as_of(backend, cutoff), store.attributes, question, cutoff, settings.evidence.windows)
         backend.disconnect()
+        tracking = Tracking(settings.mlflow, settings.state)
         if (earlier := read_meta(folder)) is not None:
-            tracking.discard(settings, earlier["run_id"])
+            tracking.discard(earlier["run_id"])
         shutil.rmtree(folder, ignore_errors=True)
-        run = tracking.open_run(settings, f"comparison {cutoff.date()}")
+        run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
         run.parameters({"seed": settings.run.seed, "models": list(settings.models.names)})
         _log(taken, run, store.attributes)
@@ -116,7 +117,7 @@ def _when_somebody_was(data: Dataset, question: Question) -> str:
     )
 
 
-def _log(taken: Snapshot, run: tracking.Run, attributes: dict[str, Kind]) -> None:
+def _log(taken: Snapshot, run: Run, attributes: dict[str, Kind]) -> None:
     """To MLflow's parent run, what was asked and of how many examples."""
     question = taken.question
     run.tags(

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -15,9 +15,14 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
-from pipeline.training import tracking
 from pipeline.training.fits import default_parameters, fit_windows, recipe
 from pipeline.training.snapshot import Snapshot, digest
+from pipeline.training.tracking import Run, Tracking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.tuning import Trial
 
 log = logging.getLogger("recur.train")
 
@@ -31,9 +36,12 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
     with recorded(predictions, settings.state, f"train {name}", Night(None, cutoff)) as figures:
         folder = settings.state.snapshot(cutoff)
         snapshot = Snapshot.read(folder, settings.question)
+        tracking = Tracking(settings.mlflow, settings.state)
         kind = type(recipe(settings, name))
-        with tracking.child_run(settings, name, snapshot.run_id, {"family": kind.family, "recipe": name}) as run:
-            parameters = default_parameters(settings, kind) | _tuned(settings, snapshot, name, kind, run)
+        with tracking.child_run(name, snapshot.run_id, {"family": kind.family, "recipe": name}) as run:
+            parameters = default_parameters(settings, kind) | _tuned(
+                settings, snapshot, name, kind, _on_trial(tracking, name, run)
+            )
             fits = fit_windows(settings, snapshot, name, parameters, _on_epoch(name))
             model, loss = fits.model, fits.valid_log_loss
             for room, table in (("predictions", fits.predictions), ("altered", fits.altered)):
@@ -86,20 +94,15 @@ def budget(settings: Settings, windows: int) -> str:
     )
 
 
-def _tuned(settings: Settings, snapshot: Snapshot, name: str, kind: type[Model], run: tracking.Run) -> dict[str, Any]:
+def _tuned(
+    settings: Settings, snapshot: Snapshot, name: str, kind: type[Model], on_trial: "Callable[[Trial], None]"
+) -> dict[str, Any]:
     """What `models.trials` trials on the oldest window choose, so that what is tuned has seen no test. A model that has
     nothing to tune spends none.
     """
     if settings.models.trials < 2 or not kind.space:
         return {}
-    from models.tuning import Trial, tune
-
-    def on_trial(trial: Trial) -> None:
-        tags = {"recipe": name, "state": "given up" if trial.log_loss is None else "finished"}
-        with tracking.child_run(settings, f"{name} trial {trial.number}", run.run_id, tags) as child:
-            child.parameters(trial.parameters)
-            child.metrics({"valid_log_loss": trial.log_loss})
-        log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
+    from models.tuning import tune
 
     fixed = default_parameters(settings, kind)
     space = {key: values for key, values in kind.space.items() if key not in fixed}
@@ -114,6 +117,19 @@ def _tuned(settings: Settings, snapshot: Snapshot, name: str, kind: type[Model],
         settings.run.seed,
         on_trial,
     )
+
+
+def _on_trial(tracking: Tracking, name: str, run: Run) -> "Callable[[Trial], None]":
+    """Makes every trial a child run of `run`."""
+
+    def on_trial(trial: "Trial") -> None:
+        tags = {"recipe": name, "state": "given up" if trial.log_loss is None else "finished"}
+        with tracking.child_run(f"{name} trial {trial.number}", run.run_id, tags) as child:
+            child.parameters(trial.parameters)
+            child.metrics({"valid_log_loss": trial.log_loss})
+        log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
+
+    return on_trial
 
 
 def _on_epoch(name: str) -> Any:

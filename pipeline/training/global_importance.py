@@ -16,13 +16,13 @@ from models.explanation.global_importance import by_silence, drivers, figure, to
 from pipeline.config.settings import Settings
 from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import global_importance, recency
-from pipeline.training import tracking
+from pipeline.training.tracking import Run
 
 LATEST_CUTOFFS, CUSTOMERS = 4, 400
 
 
 def what_moves_risk(
-    settings: Settings, cutoff: datetime, name: str, model: Model, data: Dataset, run: tracking.Run
+    settings: Settings, cutoff: datetime, name: str, model: Model, data: Dataset, run: Run
 ) -> dict[str, Any]:
     """Asks `model` about the examples of the last `LATEST_CUTOFFS` of `data` at the primary horizon (what moves a
     sample of `CUSTOMERS` of them), whose outcomes it has learned from: this tells of the model, and is no evidence of

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
+from pipeline.runtime.paths import StateFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,58 +98,60 @@ class Run:
         """The files of `folder` as artifacts under `name`."""
         self.client.log_artifacts(self.run_id, str(folder), name)
 
-
-def client(settings: Settings) -> "MlflowClient":
-    """The client for the configured address. Its database and its experiment exist on return.
-
-    Raises RecurError, which names the address without its password, where it cannot be reached.
-    """
-    with settings.state.alone("mlflow"):  # two that make its database at once would both fail
-        return _client(settings.mlflow, settings.var)
+    def finish(self, status: str = "FINISHED") -> None:
+        self.client.set_terminated(self.run_id, status)
 
 
-def open_run(settings: Settings, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
-    """A new run, a child of the run `parent` where one is given. It stays open until `finish`."""
-    mlflow = client(settings)
-    lineage = {"mlflow.parentRunId": parent} if parent else {}
-    run = mlflow.create_run(_experiment(mlflow), run_name=name, tags={**lineage, **(tags or {})})
-    return Run(mlflow, run.info.run_id)
+@dataclass(frozen=True)
+class Tracking:
+    """The experiment at one address. Where no server keeps them, artifacts lie in the state folder."""
 
+    address: str
+    state: StateFolder
 
-def existing_run(settings: Settings, run_id: str) -> Run:
-    return Run(client(settings), run_id)
+    @property
+    def client(self) -> "MlflowClient":
+        """The database and the experiment exist on return. Raises RecurError, which names the address without its
+        password, where it cannot be reached.
+        """
+        with self.state.alone("mlflow"):  # two that make its database at once would both fail
+            return _client(self.address, self.state.path)
 
+    def open_run(self, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+        """A new run, a child of the run `parent` where one is given. It stays open until `Run.finish`."""
+        mlflow = self.client
+        lineage = {"mlflow.parentRunId": parent} if parent else {}
+        run = mlflow.create_run(_experiment(mlflow), run_name=name, tags={**lineage, **(tags or {})})
+        return Run(mlflow, run.info.run_id)
 
-def finish(run: Run, status: str = "FINISHED") -> None:
-    run.client.set_terminated(run.run_id, status)
+    def existing_run(self, run_id: str) -> Run:
+        return Run(self.client, run_id)
 
+    @contextmanager
+    def child_run(self, name: str, parent: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """A child run for the length of a block, failed if the block fails. It takes the place of an earlier child of
+        the same parent and name, which a task that is tried again leaves behind.
+        """
+        mlflow = self.client
+        quoted = name.replace("'", "")
+        same = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.run_name = '{quoted}'"
+        for earlier in mlflow.search_runs([_experiment(mlflow)], same):
+            mlflow.delete_run(earlier.info.run_id)
+        run = self.open_run(name, parent, tags)
+        try:
+            yield run
+        except BaseException:
+            run.finish("FAILED")
+            raise
+        run.finish()
 
-def discard(settings: Settings, run_id: str) -> None:
-    """Delete a parent run and its children, if they exist, as MLflow does: out of sight until `mlflow gc`."""
-    mlflow = client(settings)
-    for run in mlflow.search_runs([_experiment(mlflow)], f"tags.`mlflow.parentRunId` = '{run_id}'"):
-        mlflow.delete_run(run.info.run_id)
-    for run in mlflow.search_runs([_experiment(mlflow)], f"attributes.run_id = '{run_id}'"):
-        mlflow.delete_run(run.info.run_id)
-
-
-@contextmanager
-def child_run(settings: Settings, name: str, parent: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
-    """A child run for the length of a block, failed if the block fails. It takes the place of an earlier child of the
-    same parent and name, which a task that is tried again leaves behind.
-    """
-    mlflow = client(settings)
-    quoted = name.replace("'", "")
-    same = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.run_name = '{quoted}'"
-    for earlier in mlflow.search_runs([_experiment(mlflow)], same):
-        mlflow.delete_run(earlier.info.run_id)
-    run = open_run(settings, name, parent, tags)
-    try:
-        yield run
-    except BaseException:
-        finish(run, "FAILED")
-        raise
-    finish(run)
+    def discard(self, run_id: str) -> None:
+        """Delete a parent run and its children, if they exist, as MLflow does: out of sight until `mlflow gc`."""
+        mlflow = self.client
+        for run in mlflow.search_runs([_experiment(mlflow)], f"tags.`mlflow.parentRunId` = '{run_id}'"):
+            mlflow.delete_run(run.info.run_id)
+        for run in mlflow.search_runs([_experiment(mlflow)], f"attributes.run_id = '{run_id}'"):
+            mlflow.delete_run(run.info.run_id)
 
 
 def without_password(address: str, text: str | None = None) -> str:

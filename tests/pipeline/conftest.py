@@ -21,10 +21,10 @@ class World:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database without a run: making it takes seconds, copying it none."""
-    from pipeline.training import tracking
+    from pipeline.training.tracking import Tracking
 
     settings = Settings(root=tmp_path_factory.mktemp("mlflow"))
-    tracking.client(settings)
+    _ = Tracking(settings.mlflow, settings.state).client
     return settings.var / "mlflow.db"
 
 

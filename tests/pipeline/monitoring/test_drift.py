@@ -13,7 +13,7 @@ from pipeline.serving.tables import review as reviews
 from pipeline.steps.publish import publish
 from pipeline.steps.review import review
 from pipeline.steps.score import score
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of, query
 from tests.support.worlds.trained_world import FIRST, NEXT, PRIMARY, night
@@ -35,9 +35,9 @@ def test_a_night_is_watched_before_its_horizon_closes(scored_world: World) -> No
     probability = query(settings, "select avg(churn_probability) from churn_predictions")[1][0][0]
     assert found[("expected", "mean_predicted")][0] == pytest.approx(probability)
     test = query(settings, "select metric, value from model_comparison where model_name = 'logistic_regression'")[1]
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    if champion.recipe == "logistic_regression":
+    if champion.name == "logistic_regression":
         assert found[("expected", "log_loss")][1] == dict(test)["log_loss"]
     assert found[("drift", "score")][1] == 5.0
     assert {name for kind, name in found if kind == "drift"} >= {"score", "days_since_last_event", "amount_28"}
@@ -54,7 +54,7 @@ def test_drift_beyond_the_bound_alerts_and_says_of_what(scored_world: World) -> 
 
 
 def test_scores_worse_than_promised_make_a_training_due(scored_world: World) -> None:
-    settings, champion = scored_world.settings, registry.champion(scored_world.settings)
+    settings, champion = scored_world.settings, open_registry(scored_world.settings).champion()
     assert champion is not None
     day = night(NEXT).score_date
     one = {"score_date": day, "horizon_days": PRIMARY, "customers": 100, "reviewed_at": NEXT}

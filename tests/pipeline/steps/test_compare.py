@@ -20,8 +20,8 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions
-from pipeline.training import tracking
 from pipeline.training.evidence import read_evidence
+from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training, snapshot_of
@@ -63,14 +63,14 @@ def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world:
     ]
     assert sorted(map(tuple, shown)) == sorted(said)
     for model in comparison["models"]:
-        run = tracking.client(trained_world.settings).get_run(model["run_id"])
+        run = open_registry(trained_world.settings).tracking.client.get_run(model["run_id"])
         assert run.data.metrics["test_roc_auc"] == model["metrics"]["roc_auc"]["value"]
 
 
 def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
     trained_world: World, tmp_path: Path
 ) -> None:
-    client = tracking.client(trained_world.settings)
+    client = open_registry(trained_world.settings).tracking.client
     run_id = snapshot_of(trained_world.settings).run_id
     assert {file.path for file in client.list_artifacts(run_id)} >= {
         "comparison.json",
@@ -79,7 +79,7 @@ def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
         "features.json",
         "plots",
     }
-    words = tracking.client(trained_world.settings).download_artifacts(run_id, "features.json", str(tmp_path))
+    words = client.download_artifacts(run_id, "features.json", str(tmp_path))
     data = snapshot_of(trained_world.settings).data
     assert list(json.loads(Path(words).read_text("utf-8"))) == list(data.aggregates.columns)
     pictures = {Path(file.path).name for file in client.list_artifacts(run_id, "plots")}

@@ -15,8 +15,8 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare
 from pipeline.steps.promote import _may_change, promote, promote_version, rollback
-from pipeline.training import registry, tracking
 from pipeline.training.evidence import read_evidence
+from pipeline.training.registry import CHAMPION, open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training, snapshot_of
 
@@ -35,30 +35,30 @@ def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
 def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_world: World) -> None:
     settings = trained_world.settings
     winner = best_of(read_evidence(settings, FIRST).results, FAMILIES)
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert winner is not None
     assert champion is not None
-    assert champion.recipe == winner.name
+    assert champion.name == winner.name
     assert champion.trained_until == FIRST
     assert champion.question_digest == settings.question.digest
-    run = tracking.client(settings).get_run(champion.run_id)
+    run = open_registry(settings).tracking.client.get_run(champion.run_id)
     assert run.data.metrics["examples"] == len(snapshot_of(settings).data)
     assert run.data.tags["mlflow.parentRunId"] == snapshot_of(settings).run_id
 
 
 def test_the_refit_keeps_what_validation_found(trained_world: World) -> None:
-    champion = registry.champion(trained_world.settings)
+    champion = open_registry(trained_world.settings).champion()
     assert champion is not None
-    assert champion.parameters == read_evidence(trained_world.settings, FIRST).fitted[champion.recipe]
+    assert champion.spec.parameters == read_evidence(trained_world.settings, FIRST).fitted[champion.name]
 
 
 def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: World) -> None:
     settings = trained_world.settings
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
     data = snapshot_of(settings).data
-    loaded = registry.load(settings, champion)
-    again = type(loaded)(loaded.horizons, loaded.seed, **champion.parameters)
+    loaded = open_registry(settings).load(champion)
+    again = type(loaded)(loaded.horizons, loaded.seed, **champion.spec.parameters)
     again.fit(data, None)
     again.calibration = loaded.calibration
     np.testing.assert_array_equal(loaded.predict(data).churn_probability, again.predict(data).churn_probability)
@@ -78,23 +78,24 @@ def make_worthless(settings: Settings) -> None:
 
 def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: World) -> None:
     settings = own_world.settings
-    crowned = registry.reigns(settings)
+    champions = open_registry(settings).champion_history()
     make_worthless(settings)
     outcome = promote(settings, FIRST)
     assert outcome["promoted"] is False
     assert any(reason.startswith("failed") and "constant prediction" in reason for reason in outcome["reasons"])
-    assert registry.reigns(settings) == crowned
-    assert [version.number for version in registry.versions(settings)] == [*crowned, outcome["version"]]
+    assert open_registry(settings).champion_history() == champions
+    assert [version.number for version in open_registry(settings).versions()] == [*champions, outcome["version"]]
 
 
 def test_where_nothing_reigns_and_nothing_passes_the_recency_rule_serves(own_world: World) -> None:
     settings = own_world.settings
-    tracking.client(settings).delete_registered_model_alias(registry.registered_name(settings), registry.CHAMPION)
+    registry = open_registry(settings)
+    registry.tracking.client.delete_registered_model_alias(registry.name, CHAMPION)
     make_worthless(settings)
     outcome = promote(settings, FIRST)
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    assert (outcome["promoted"], outcome["version"], champion.recipe) == (False, champion.number, "recency")
+    assert (outcome["promoted"], outcome["version"], champion.name) == (False, champion.number, "recency")
     assert "recency rule serves" in outcome["reasons"][-1]
 
 
@@ -103,9 +104,9 @@ def test_the_same_recipe_is_renewed_and_the_artefact_that_knows_no_test_is_the_m
     outcome = promote(settings, FIRST)
     assert "its recipe on the same examples stands for it" in outcome["reasons"][0]
     assert outcome["promoted"], "the same recipe on the same examples is not worse than itself"
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    run_training(with_models(settings, champion.recipe), LATER)
+    run_training(with_models(settings, champion.name), LATER)
     later = outcome_of(own_world, LATER)
     assert later["reasons"][0].endswith("reigns")
     assert any("against the champion of the same recipe" in reason for reason in later["reasons"])
@@ -113,9 +114,9 @@ def test_the_same_recipe_is_renewed_and_the_artefact_that_knows_no_test_is_the_m
 
 def test_a_reigning_recipe_that_is_not_among_the_models_is_fitted_on_the_same_splits(own_world: World) -> None:
     settings = own_world.settings
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    (other,) = set(NAMES) - {champion.recipe}
+    (other,) = set(NAMES) - {champion.name}
     run_training(with_models(settings, other), LATER)
     later = outcome_of(own_world, LATER)
     assert "fitted once more on the same splits" in later["reasons"][0]
@@ -124,22 +125,23 @@ def test_a_reigning_recipe_that_is_not_among_the_models_is_fitted_on_the_same_sp
 
 def test_a_recipe_changes_once_a_horizon_at_the_most(own_world: World) -> None:
     settings = own_world.settings
-    assert _may_change(settings, FIRST + PRIMARY * DAY)
-    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY)
+    assert _may_change(open_registry(settings), FIRST + PRIMARY * DAY)
+    assert not _may_change(open_registry(settings), FIRST + (PRIMARY - 1) * DAY)
     promote(settings, FIRST)
-    renewed = registry.champion(settings)
+    renewed = open_registry(settings).champion()
     assert renewed is not None
-    assert len(registry.reigns(settings)) == 2
-    assert not _may_change(settings, FIRST + (PRIMARY - 1) * DAY), "a renewal is no change, and shortens no wait"
+    registry = open_registry(settings)
+    assert len(registry.champion_history()) == 2
+    assert not _may_change(registry, FIRST + (PRIMARY - 1) * DAY), "a renewal is no change, and shortens no wait"
 
 
 def test_the_champion_carries_the_calibration_of_the_splits(trained_world: World) -> None:
     settings = trained_world.settings
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    calibration = registry.load(settings, champion).calibration
+    calibration = open_registry(settings).load(champion).calibration
     assert calibration is not None
-    assert calibration.to_json() == read_evidence(settings, FIRST).calibration[champion.recipe]
+    assert calibration.to_json() == read_evidence(settings, FIRST).calibration[champion.name]
     assert calibration.kind in KINDS
 
 
@@ -148,7 +150,7 @@ def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: Wor
     other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
     run_training(with_models(other, "recency"), FIRST)
     assert "answers another question" in outcome_of(own_world)["reasons"][0]
-    champion = registry.champion(other)
+    champion = open_registry(other).champion()
     assert champion is not None
     assert champion.question_digest == other.question.digest
 
@@ -158,11 +160,11 @@ def test_by_hand_the_champion_changes_and_comes_back(own_world: World) -> None:
     with pytest.raises(RecurError, match="no earlier champion"):
         rollback(settings)
     second = promote(settings, FIRST)["version"]
-    first = registry.versions(settings)[0].number
+    first = open_registry(settings).versions()[0].number
     promote_version(settings, first)
-    assert registry.reigns(settings)[-1] == first
+    assert open_registry(settings).champion_history()[-1] == first
     assert rollback(settings)["version"] == second
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
     assert champion.number == second
 
@@ -170,9 +172,9 @@ def test_by_hand_the_champion_changes_and_comes_back(own_world: World) -> None:
 def test_an_alias_moved_in_mlflows_own_page_is_the_truth(own_world: World) -> None:
     settings = own_world.settings
     second = promote(settings, FIRST)["version"]
-    name = registry.registered_name(settings)
-    tracking.client(settings).set_registered_model_alias(name, registry.CHAMPION, "1")
-    assert registry.reigns(settings) == [1, second, 1]
+    registry = open_registry(settings)
+    registry.tracking.client.set_registered_model_alias(registry.name, CHAMPION, "1")
+    assert registry.champion_history() == [1, second, 1]
     assert rollback(settings)["version"] == second
 
 

@@ -14,7 +14,7 @@ from pipeline.scoring.score_files import SCORED
 from pipeline.scoring.whole_histories import read_examples
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
-from pipeline.training import registry
+from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
     ACTIVE,
@@ -48,12 +48,12 @@ def test_every_eligible_customer_is_scored_at_every_horizon_in_order(own_world: 
 def test_a_score_is_the_champions_own_and_says_whose(own_world: World) -> None:
     settings = own_world.settings
     rows = scores_of(settings, night(NEXT))
-    champion = registry.champion(settings)
+    champion = open_registry(settings).champion()
     assert champion is not None
-    said = registry.load(settings, champion).predict(read_examples(ScoringInputs.open(settings), NEXT))
+    said = open_registry(settings).load(champion).predict(read_examples(ScoringInputs.open(settings), NEXT))
     np.testing.assert_array_equal(rows["churn_probability"], said.churn_probability.ravel())
     assert set(rows["model_version"]) == {str(champion.number)}
-    assert set(rows["model_name"]) == {champion.recipe}
+    assert set(rows["model_name"]) == {champion.name}
     assert set(rows["run_id"]) == {champion.run_id}
     assert set(rows["question_digest"]) == {settings.question.digest}
 

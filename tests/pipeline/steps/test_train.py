@@ -10,7 +10,7 @@ from models import MODELS, model_class
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.train import recipe, train
-from pipeline.training import tracking
+from pipeline.training.registry import open_registry
 from pipeline.training.snapshot import PARTS, microseconds
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, NAMES, snapshot_of
@@ -37,7 +37,7 @@ def test_the_run_shows_parameters_figures_curves_and_the_digest(trained_world: W
     folder = settings.state.snapshot(FIRST)
     for name in NAMES:
         result = json.loads((folder / "results" / f"{name}.json").read_text())
-        run = tracking.client(settings).get_run(result["run_id"])
+        run = open_registry(settings).tracking.client.get_run(result["run_id"])
         assert run.data.tags["mlflow.parentRunId"] == taken.run_id
         assert run.data.metrics["valid_log_loss"] == result["valid_log_loss"]
         assert run.data.params.keys() >= result["parameters"].keys() | {"seed", "horizons"}

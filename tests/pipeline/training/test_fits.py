@@ -14,7 +14,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
-from pipeline.training import tracking
+from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, made_up_events, make_world
 
@@ -69,7 +69,7 @@ def test_every_trial_is_a_run_of_its_own(fresh_nights: World, tmp_path: Path) ->
     settings = elsewhere(fresh_nights, tmp_path, {"trials": 2})
     snapshot(settings, FIRST)
     run_id = train(settings, FIRST, "random_forest")
-    client = tracking.client(settings)
+    client = open_registry(settings).tracking.client
     experiment = client.get_run(run_id).info.experiment_id
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
     assert sorted(str(child.info.run_name) for child in children) == [f"random_forest trial {n}" for n in (0, 1)]

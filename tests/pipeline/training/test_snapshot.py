@@ -14,8 +14,8 @@ from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.snapshot import snapshot
-from pipeline.training import tracking
 from pipeline.training.erasure import erase
+from pipeline.training.registry import open_registry
 from pipeline.training.snapshot import PARTS, digest, known_by, microseconds
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
@@ -160,7 +160,7 @@ def test_an_unfinished_snapshot_is_made_anew_and_its_run_discarded(fresh_world: 
     first = snapshot(fresh_world.settings, FIRST)
     second = snapshot(fresh_world.settings, FIRST)
     assert first["test_digest"] == second["test_digest"]
-    runs = tracking.client(fresh_world.settings)
+    runs = open_registry(fresh_world.settings).tracking.client
     stages = [runs.get_run(figures["run_id"]).info.lifecycle_stage for figures in (first, second)]
     assert stages == ["deleted", "active"]
 

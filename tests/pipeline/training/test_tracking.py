@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.sections import Addresses
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
-from pipeline.training import tracking
+from pipeline.runtime.paths import StateFolder
+from pipeline.training.tracking import Tracking
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(root=tmp_path_factory.mktemp("tracking"))
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    var = tmp_path_factory.mktemp("tracking")
+    return Tracking(f"sqlite:///{var / 'mlflow.db'}", StateFolder(var))
 
 
-def test_a_run_keeps_what_is_written_to_it(settings: Settings, tmp_path: Path) -> None:
-    run = tracking.open_run(settings, "parent")
+def test_a_run_keeps_what_is_written_to_it(tracking: Tracking, tmp_path: Path) -> None:
+    run = tracking.open_run("parent")
     run.parameters({"units": 32, "name": "gru", "shares": [0.1, 0.2]})
     run.metrics({"loss": 0.25, "absent": None, "undefined": math.nan})
     run.curves({"epoch_loss": [0.5, 0.4, 0.3]})
     run.dataset("test", "0123456789abcdef", 42, tmp_path)
     run.text("no detectable difference", "report.md")
-    tracking.finish(run)
+    run.finish()
     kept = run.client.get_run(run.run_id)
     assert kept.data.params == {"units": "32", "name": "gru", "shares": "[0.1, 0.2]"}
     assert kept.data.metrics == {"loss": 0.25, "epoch_loss": 0.3}
@@ -32,25 +32,25 @@ def test_a_run_keeps_what_is_written_to_it(settings: Settings, tmp_path: Path) -
     (shown,) = kept.inputs.dataset_inputs
     assert (shown.dataset.digest, shown.tags[0].value) == ("0123456789abcdef", "test")
     assert (
-        settings.var / "mlartifacts" / run.run_id / "artifacts" / "report.md"
+        tracking.state.path / "mlartifacts" / run.run_id / "artifacts" / "report.md"
     ).read_text() == "no detectable difference"
     assert kept.info.status == "FINISHED"
 
 
-def test_more_points_than_mlflow_takes_at_once_are_all_kept(settings: Settings) -> None:
-    run = tracking.open_run(settings, "long")
+def test_more_points_than_mlflow_takes_at_once_are_all_kept(tracking: Tracking) -> None:
+    run = tracking.open_run("long")
     run.curves({"loss": np.linspace(1, 0, 1500).tolist()})
     assert len(run.client.get_metric_history(run.run_id, "loss")) == 1500
 
 
-def test_a_child_that_is_tried_again_takes_the_place_of_the_failed_one(settings: Settings) -> None:
-    parent = tracking.open_run(settings, "parent")
-    with pytest.raises(ZeroDivisionError), tracking.child_run(settings, "gru", parent.run_id) as failed:
+def test_a_child_that_is_tried_again_takes_the_place_of_the_failed_one(tracking: Tracking) -> None:
+    parent = tracking.open_run("parent")
+    with pytest.raises(ZeroDivisionError), tracking.child_run("gru", parent.run_id) as failed:
         _ = 1 / 0
     assert parent.client.get_run(failed.run_id).info.status == "FAILED"
-    with tracking.child_run(settings, "lstm", parent.run_id) as other:
+    with tracking.child_run("lstm", parent.run_id) as other:
         pass
-    with tracking.child_run(settings, "gru", parent.run_id) as again:
+    with tracking.child_run("gru", parent.run_id) as again:
         pass
     assert parent.client.get_run(failed.run_id).info.lifecycle_stage == "deleted"
     for run in (other, again):
@@ -59,11 +59,11 @@ def test_a_child_that_is_tried_again_takes_the_place_of_the_failed_one(settings:
         assert kept.data.tags["mlflow.parentRunId"] == parent.run_id
 
 
-def test_discarding_a_parent_takes_its_children_along(settings: Settings) -> None:
-    parent, stranger = tracking.open_run(settings, "parent"), tracking.open_run(settings, "stranger")
-    with tracking.child_run(settings, "gru", parent.run_id) as child:
+def test_discarding_a_parent_takes_its_children_along(tracking: Tracking) -> None:
+    parent, stranger = tracking.open_run("parent"), tracking.open_run("stranger")
+    with tracking.child_run("gru", parent.run_id) as child:
         pass
-    tracking.discard(settings, parent.run_id)
+    tracking.discard(parent.run_id)
     stages = [parent.client.get_run(run.run_id).info.lifecycle_stage for run in (parent, child, stranger)]
     assert stages == ["deleted", "deleted", "active"]
 
@@ -73,9 +73,8 @@ def test_discarding_a_parent_takes_its_children_along(settings: Settings) -> Non
     ["sqlite:////proc/nowhere/mlflow.db", "http://user:secret@127.0.0.1:9", "nonsense://user:secret@host/name"],
 )
 def test_an_address_that_does_not_answer_is_named_without_its_password(address: str, tmp_path: Path) -> None:
-    settings = Settings(root=tmp_path, addresses=Addresses(mlflow=address))
     with pytest.raises(RecurError) as caught:
-        tracking.client(settings)
+        _ = Tracking(address, StateFolder(tmp_path)).client
     message = str(caught.value)
     assert "addresses.mlflow" in message
     assert "secret" not in message

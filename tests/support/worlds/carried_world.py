@@ -12,6 +12,7 @@ import pyarrow as pa
 from features.build import build_dataset
 from features.dataset import Dataset
 from models.base import Model
+from models.spec import ModelSpec
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.engine import connect
@@ -100,7 +101,7 @@ def updater(settings: Settings, version: Version, model: Model, events_a_shard: 
 
 
 def version(settings: Settings, name: str, number: int = 1) -> Version:
-    return Version(number, name, f"run-{name}-{number}", START, settings.question.digest, {})
+    return Version(number, ModelSpec(name, {}), f"run-{name}-{number}", START, settings.question.digest)
 
 
 def recomputed(settings: Settings, cutoff: datetime, grid: list[datetime] | None = None) -> Dataset:
