@@ -200,9 +200,9 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     """
     import numpy as np
 
-    from features.sequences.encoding import Standing
+    from features.sequences.encoding import StateAtCutoff
     from features.sequences.histories import Histories, starts_of_runs
-    from models.networks.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED
+    from models.networks.compiled import FORWARD_BATCH, FORWARD_PADDED
     from models.recurrent.batches import HistoryReader, cut_chunks
     from pipeline.event_store.night_events import NightEvents, split_at
     from pipeline.event_store.store import open_store
@@ -221,7 +221,7 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
         last = sequences.event_time[sequences.last_step]
         at = int(np.datetime64((END + DAY).replace(tzinfo=None), "us").astype(np.int64))
         first = sequences.event_time[sequences.offsets[:-1]]
-        standing = Standing(np.full(len(last), at), first, last, sequences.length)
+        standing = StateAtCutoff(np.full(len(last), at), first, last, sequences.length)
         reader = HistoryReader(
             cut_chunks(sequences),
             model.encoder.encode(sequences),
@@ -230,7 +230,7 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
             standing.silence_days,
         )
         for network in model.networks:
-            for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+            for batch in reader.cut(FORWARD_BATCH, FORWARD_PADDED):
                 arrays, _ = reader.read(batch)
                 given = {name: arrays[name] for name in network.input}
                 began = time.monotonic()

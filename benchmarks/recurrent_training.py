@@ -25,7 +25,8 @@ import benchmarks.support.results
 from benchmarks.support.journey import journey
 from features.dataset import Dataset
 from models.evaluation.ablation import with_own_histories
-from models.numerics import log_loss, observed_labels, sigmoid
+from models.labels import VALUES, base_rates, observed_labels
+from models.numerics import log_loss, sigmoid
 
 UNITS, HEAD_UNITS, HISTORIES, SEQUENCES = 64, 64, 128, 256
 RATE, RATE_OF_HISTORIES = 0.006, 0.018
@@ -126,9 +127,10 @@ class _Keras:
 
     def __init__(self, train: Dataset, batch_size: int, rate: float = RATE, own_layer: bool = True) -> None:
         from models import model_class
-        from models.networks.training import Compiled, Update
-        from models.numerics import VALUES, ValueScale, base_rates
-        from models.recurrent import network
+        from models.networks.compiled import Compiled
+        from models.networks.training import Update
+        from models.networks.value_scale import ValueScale
+        from models.recurrent.network import packed_layer
 
         labels = observed_labels(train.labels)
         self.batch_size = batch_size
@@ -137,18 +139,18 @@ class _Keras:
         self.model.values = {name: ValueScale.fit(getattr(labels, name)) for name in VALUES}
         rates = base_rates(labels.churn)
         # A peer's network has the layer that Keras ships.
-        layer = network.CELLS["gru"] if own_layer else _keras_gru()
-        with mock.patch.dict(network.CELLS, {"gru": layer}):
+        layer = packed_layer if own_layer else lambda cell: _keras_gru()
+        with mock.patch("models.recurrent.network.packed_layer", layer):
             self.model._build(np.log(rates / (1 - rates)).tolist())
         self.reader = self.model._reader(train, self.model._scaled(labels), training=True)
         plan = self.model._plan(4, 0)
-        cells = batch_size * self.model.parameters["max_steps"]
-        self.plan = replace(plan, batch_size=batch_size, max_cells=cells, learning_rate=rate)
+        padded = batch_size * self.model.parameters["max_steps"]
+        self.plan = replace(plan, batch_size=batch_size, max_padded=padded, learning_rate=rate)
         self.compiled, network = Compiled(self.model.networks[0]), self.model.networks[0]
         self.update = Update(network, self.compiled, self.reader, self.plan)
 
     def batches(self, random: np.random.Generator) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
-        for batch in self.reader.cut(self.plan.batch_size, self.plan.max_cells, random):
+        for batch in self.reader.cut(self.plan.batch_size, self.plan.max_padded, random):
             arrays, example = self.reader.read(batch)
             yield {name: arrays[name] for name in self.compiled.read}, self.reader.chunks.length[batch], example
 
@@ -157,7 +159,7 @@ class _Keras:
 
     def probability(self, data: Dataset) -> np.ndarray:
         reader = self.model._reader(data, None, training=False)
-        return np.asarray(sigmoid(self.compiled.ask(reader, self.update.weights.numpy())["churn"]))
+        return np.asarray(sigmoid(self.compiled.forward(reader, self.update.weights.numpy())["churn"]))
 
 
 def _keras_gru() -> type:

@@ -50,7 +50,7 @@ def _measured(steps: int) -> dict[str, float]:
         make = f"from benchmarks.training_memory import make; make({scratch!r}, {steps})"
         subprocess.run([sys.executable, "-c", make], check=True)
         from models.networks.training import train  # noqa: F401  # with it TensorFlow, whose own memory is not counted
-        from models.recurrent.gru import GRU
+        from models.recurrent.cells.gru import GRU
         from pipeline.training.dataset_files import read_dataset
 
         before, peak, stop = _held(), [0], threading.Event()
@@ -63,7 +63,7 @@ def _measured(steps: int) -> dict[str, float]:
         watcher.start()
         began = time.monotonic()
         data = read_dataset(Path(scratch))
-        model = GRU(data.horizons, seed=0, max_epochs=1)
+        model = GRU(data.horizons, 0, max_epochs=1)
         model.fit(data, None)
         seconds = time.monotonic() - began
         stop.set()

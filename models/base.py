@@ -1,5 +1,6 @@
 """What every model is: fit, predict, save, load, the views it reads and the family it belongs to."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats, Integers, Labels, Sequences
-from features.sequences.encoding import Standing
+from features.sequences.encoding import StateAtCutoff
 from models.calibration import Calibration, Kind, factor_helps
-from models.numerics import held_out_labels, ordered_by_horizon
+from models.labels import held_out_labels
+from models.numerics import ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
 View = Literal["aggregates", "sequences"]
@@ -49,7 +51,9 @@ class Stepper(Protocol):
         be empty. `previous` [customers] is the time of the last event read before, NEVER where there is none.
         """
 
-    def predict(self, states: NDArray[np.float32], standing: Standing, aggregates: pd.DataFrame | None) -> Predictions:
+    def predict(
+        self, states: NDArray[np.float32], at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None
+    ) -> Predictions:
         """Predictions for the customers of `states`, each at its own cutoff; `aggregates` where the model reads them.
         All have at least one event.
         """
@@ -57,9 +61,9 @@ class Stepper(Protocol):
 
 class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
-    not given have the class's defaults. Parameters are JSON values. Those of `found` are what `fit` finds with
-    validation and a fit without it takes over; the others make the recipe. `space` is where tuning looks. Where not
-    `seeded`, the seed changes nothing.
+    not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found` with validation, and a
+    fit without it takes them over; the others make the recipe. `space` is where tuning searches. Where not `seeded`,
+    the random state changes nothing.
     """
 
     family: ClassVar[Family]
@@ -69,16 +73,16 @@ class Model(ABC):
     space: ClassVar[dict[str, Range]] = {}
     seeded: ClassVar[bool] = True
 
-    def __init__(self, horizons: tuple[int, ...], seed: int, **parameters: Any) -> None:
+    def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
         if unknown := set(parameters) - set(self.defaults):
             raise ValueError(
                 f"{type(self).__name__} has no parameters {sorted(unknown)}; it has {sorted(self.defaults)}"
             )
         self.horizons = horizons
-        self.seed = seed
+        self.random_state = random_state
         self.parameters = {**self.defaults, **parameters}
         self.calibration: Calibration | None = None
-        self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round, for those that have such
+        self.curves: dict[str, list[float]] = {}  # measure -> value an epoch or round; empty for models without such
 
     @property
     def needs(self) -> Needs:
@@ -112,80 +116,81 @@ class Model(ABC):
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Learn from `train`; everything fitted (scalers, vocabularies too) sees `train` alone. `valid` decides when to
         stop, and its outcome goes into `parameters` (so that fitting the same recipe again with `valid=None` trains for
-        as long). `on_epoch(epoch, measures)` is told of progress.
+        as long). `on_epoch(epoch, measures)` is called as training goes on.
         """
 
     def predict(self, data: Dataset) -> Predictions:
-        """Predictions for every example of `data`, whose labels are not looked at; calibrated where `calibration` is
-        there.
-        """
+        """Predictions for every example of `data`, whose labels are not read; calibrated if `calibration` is there."""
         return self.calibrated(self._predict(data))
 
-    def calibrated(self, said: Predictions) -> Predictions:
-        """What the model itself `said`, calibrated where `calibration` is there."""
+    def calibrated(self, raw: Predictions) -> Predictions:
+        """`raw` predictions, calibrated where `calibration` is there."""
         if self.calibration is None:
-            return said
-        purchases, spend = said.expected_purchases, said.expected_spend
+            return raw
+        purchases, spend = raw.expected_purchases, raw.expected_spend
         return Predictions(
-            ordered_by_horizon(self.calibration.churn(said.churn_probability), self.horizons),
+            ordered_by_horizon(self.calibration.churn(raw.churn_probability), self.horizons),
             None if purchases is None else self.calibration.value("purchases", purchases),
             None if spend is None else self.calibration.value("spend", spend),
         )
 
     def calibrate(self, kind: Kind | None, data: Dataset, before: Dataset | None = None) -> None:
-        """Fit the calibration on the labels of `data`, a slice that neither taught the model nor stopped it. Without a
-        `kind` it is the one that, fitted on the slice `before`, would have helped most on `data`; likewise the factors
-        of purchases and spend are only taken where one fitted before would have helped.
+        """Fit the calibration on the labels of `data`, which neither taught the model nor stopped it. Without a `kind`
+        it is the one that, fitted on the earlier examples `before`, would have helped most on `data`; likewise the
+        factors of purchases and spend are only taken where one fitted before would have helped.
         """
-        labels, churn, values = self._held_against(data)
+        labels, churn, values = self._labels_and_raw(data)
         if kind is None and before is not None and len(before):
-            earlier, earlier_churn, earlier_values = self._held_against(before)
+            earlier, earlier_churn, earlier_values = self._labels_and_raw(before)
             kind = Calibration.choose((earlier.churn, earlier_churn), (labels.churn, churn))
-            values = {name: each for name, each in values.items() if factor_helps(earlier_values[name], each)}
+            values = {name: pair for name, pair in values.items() if factor_helps(earlier_values[name], pair)}
         self.calibration = Calibration.fit(kind or "platt", labels.churn, churn, values)
 
-    def _held_against(self, data: Dataset) -> tuple[Labels, Floats, dict[str, tuple[Floats, Floats]]]:
-        """The labels of `data`, the churn that the model itself says, and by outcome what came and what it expected."""
-        labels, said = held_out_labels(data.labels), self._predict(data)
-        expected = {"purchases": said.expected_purchases, "spend": said.expected_spend}
-        values = {name: (getattr(labels, name), each) for name, each in expected.items() if each is not None}
-        return labels, said.churn_probability, values
+    def _labels_and_raw(self, data: Dataset) -> tuple[Labels, Floats, dict[str, tuple[Floats, Floats]]]:
+        """The labels of `data`, the raw churn probability, and by outcome the actual and the expected values."""
+        labels, raw = held_out_labels(data.labels), self._predict(data)
+        expected = {"purchases": raw.expected_purchases, "spend": raw.expected_spend}
+        values = {name: (getattr(labels, name), values) for name, values in expected.items() if values is not None}
+        return labels, raw.churn_probability, values
 
     @abstractmethod
     def _predict(self, data: Dataset) -> Predictions:
-        """What the model itself says, before calibration."""
+        """Raw predictions, before calibration."""
 
-    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
-        """`[examples, inputs]`: by how much each input moves the churn logit of each example, from that of a customer
-        as `ordinary` knows them, at the horizon of that index, before calibration; a column's name is that of the
-        aggregate or channel, and may come twice. None where the model has no way of its own. Every history of `data`
+    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
+        """`[examples, inputs]`: by how much each input moves the churn logit of each example, from that of a typical
+        customer of `baseline`, at the horizon of that index, before calibration; a column's name is that of the
+        aggregate or channel, and may come twice. None where the model has no method of its own. Every history of `data`
         has one example.
         """
         return None
 
-    def facts(self) -> dict[str, Any]:
-        """What every model saves of itself, in JSON values: horizons, seed, parameters, curves, calibration."""
-        return {
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into the existing, empty `folder`. Nothing is pickled."""
+        content = {
             "horizons": self.horizons,
-            "seed": self.seed,
+            "seed": self.random_state,
             "parameters": self.parameters,
             "curves": self.curves,
             "calibration": self.calibration.to_json() if self.calibration else None,
+            **self._save(folder),
         }
+        (folder / "model.json").write_text(json.dumps(content), "utf-8")
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
-        """The unfitted model of which `facts` told, with curves and calibration; other keys are left to `load`."""
-        model = cls(tuple(facts["horizons"]), facts["seed"], **facts["parameters"])
-        model.curves = facts["curves"]
-        model.calibration = Calibration.from_json(facts["calibration"]) if facts.get("calibration") else None
+    def load(cls, folder: Path) -> Self:
+        """The model that `save` wrote."""
+        content = json.loads((folder / "model.json").read_text("utf-8"))
+        model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
+        model.curves = content["curves"]
+        model.calibration = Calibration.from_json(content["calibration"]) if content.get("calibration") else None
+        model._load(folder, content)
         return model
 
     @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into the existing, empty `folder`. Nothing is pickled."""
+    def _save(self, folder: Path) -> dict[str, Any]:
+        """What was fitted, as JSON values; arrays go into files in `folder`."""
 
-    @classmethod
     @abstractmethod
-    def load(cls, folder: Path) -> Self:
-        """The model that `save` wrote."""
+    def _load(self, folder: Path, content: dict[str, Any]) -> None:
+        """The inverse of `_save`; `content` holds its JSON values."""

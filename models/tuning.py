@@ -16,7 +16,7 @@ import optuna
 
 from features.dataset import Dataset, Floats
 from models.base import Model, Range
-from models.numerics import beyond_doubt, levelled, log_losses, logit, sigmoid
+from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid
 
 BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be given up
 
@@ -67,7 +67,7 @@ def tune(
         model = make({name: _suggest(trial, name, values) for name, values in space.items()})
         model.fit(train, valid, on_epoch)
         said = logit(model.predict(valid).churn_probability[:, [place]])
-        losses[trial.number] = log_losses(churn, sigmoid(levelled(churn, said)))
+        losses[trial.number] = log_losses(churn, sigmoid(intercept_adjusted(churn, said)))
         return float(losses[trial.number].mean())
 
     def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:

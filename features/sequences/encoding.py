@@ -29,8 +29,8 @@ class EncodedSteps:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where each example stands at its cutoff, all [examples]; times in microseconds since 1970 in UTC. `first` and
+class StateAtCutoff:
+    """What of each example is known at its cutoff, all [examples]; times in microseconds since 1970 in UTC. `first` and
     `last` are the events visible at the cutoff, `events` their number.
     """
 
@@ -82,7 +82,7 @@ class Encoder:
         np.maximum.at(longest, sequences.history, sequences.length)
         return cls(
             steps=_fit_scalers(_Visible(sequences, longest)),
-            cutoffs=_fit_scalers([_cutoff_channels(Standing.of(data))]),
+            cutoffs=_fit_scalers([_cutoff_channels(StateAtCutoff.of(data))]),
             vocabularies=_fit_vocabularies(sequences, longest),
         )
 
@@ -102,11 +102,11 @@ class Encoder:
                 categorical[here, column] = _translated(part, name, known)
         return EncodedSteps(numeric, categorical)
 
-    def at_cutoff(self, standing: Standing) -> NDArray[np.float32]:
+    def at_cutoff(self, at: StateAtCutoff) -> NDArray[np.float32]:
         """[examples, cutoff channels]: what can be said at the cutoff itself, which no step knows: the silence since
         the last event (in days, and against the customer's own mean gap), the time since the first, and the count.
         """
-        return _scale(_cutoff_channels(standing), self.cutoffs, len(standing.cutoff))
+        return _scale(_cutoff_channels(at), self.cutoffs, len(at.cutoff))
 
     @property
     def numeric_channels(self) -> list[str]:
@@ -195,16 +195,16 @@ def _step_channels(sequences: Sequences, previous: Integers | None = None) -> di
     return channels
 
 
-def _cutoff_channels(standing: Standing) -> dict[str, NDArray[np.float64]]:
-    silence = _days(standing.cutoff - standing.last)
-    tenure = _days(standing.cutoff - standing.first)
-    mean_gap = (tenure - silence) / np.maximum(standing.events - 1, 1)
+def _cutoff_channels(at: StateAtCutoff) -> dict[str, NDArray[np.float64]]:
+    silence = _days(at.cutoff - at.last)
+    tenure = _days(at.cutoff - at.first)
+    mean_gap = (tenure - silence) / np.maximum(at.events - 1, 1)
     return {
         "days_since_last_event": np.log1p(silence),
         "days_since_first_event": np.log1p(tenure),
-        "events": np.log1p(standing.events),
+        "events": np.log1p(at.events),
         # One event has no gap: the time since it is then the best that is known of the customer's rhythm.
-        "overdue": np.log1p(silence) - np.log1p(np.where(standing.events > 1, mean_gap, tenure)),
+        "overdue": np.log1p(silence) - np.log1p(np.where(at.events > 1, mean_gap, tenure)),
     }
 
 

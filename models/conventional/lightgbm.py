@@ -1,17 +1,17 @@
 """Gradient boosting on the aggregates with LightGBM: what an expert would put first."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from features.dataset import Dataset, Floats
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.numerics import held_out_labels, levelled_loss, logit, observed_labels, ordered_by_horizon
+from models.labels import held_out_labels, observed_labels
+from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon
 
 if TYPE_CHECKING:
     import lightgbm
@@ -58,8 +58,10 @@ class LightGBM(Model):
             for column, horizon in enumerate(self.horizons):
                 key = f"{outcome}_{horizon}"
                 rows = self._rows(train, getattr(labels, outcome)[:, column])
-                held = self._rows(valid, getattr(held_out_labels(valid.labels), outcome)[:, column]) if valid else None
-                self.boosters[key], self.curves[f"valid_loss_{key}"] = self._boost(outcome, key, rows, held)
+                held_out = None
+                if valid:
+                    held_out = self._rows(valid, getattr(held_out_labels(valid.labels), outcome)[:, column])
+                self.boosters[key], self.curves[f"valid_loss_{key}"] = self._boost(outcome, key, rows, held_out)
                 rounds[key] = self.boosters[key].num_trees()
         self.parameters["rounds"] = rounds
 
@@ -73,39 +75,31 @@ class LightGBM(Model):
         ]
         return Predictions(ordered_by_horizon(outcomes[0], self.horizons), outcomes[1], outcomes[2])
 
-    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame:
+    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples;
-        `ordinary` is not looked at.
+        `baseline` is not used.
         """
         booster = self.boosters[f"churn_{self.horizons[horizon_index]}"]
         rows = data.aggregates[self.columns].to_numpy(np.float64)
-        found = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), -1)
-        return pd.DataFrame(found[:, :-1], columns=self.columns)  # the last is the mean logit itself
+        shapley = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), -1)
+        return pd.DataFrame(shapley[:, :-1], columns=self.columns)  # the last is the mean logit itself
 
-    def save(self, folder: Path) -> None:
-        content = {
-            **self.facts(),
-            "columns": self.columns,
-        }
-        (folder / "model.json").write_text(json.dumps(content), "utf-8")
+    def _save(self, folder: Path) -> dict[str, Any]:
         for key, booster in self.boosters.items():
             booster.save_model(folder / f"{key}.txt")
+        return {"columns": self.columns}
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
+    def _load(self, folder: Path, content: dict[str, Any]) -> None:
         import lightgbm
 
-        content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls.from_facts(content)
-        model.columns = content["columns"]
-        keys = [f"{outcome}_{horizon}" for outcome in OBJECTIVES for horizon in model.horizons]
-        model.boosters = {key: lightgbm.Booster(model_file=folder / f"{key}.txt") for key in keys}
-        return model
+        self.columns = content["columns"]
+        keys = [f"{outcome}_{horizon}" for outcome in OBJECTIVES for horizon in self.horizons]
+        self.boosters = {key: lightgbm.Booster(model_file=folder / f"{key}.txt") for key in keys}
 
     def _rows(self, data: Dataset, outcome: Floats) -> tuple[Floats, Floats]:
         """The aggregates and outcomes of the examples whose outcome was observed; refunds count as no spend."""
-        known = np.isfinite(outcome)
-        return data.aggregates[self.columns].to_numpy(np.float64)[known], np.maximum(outcome[known], 0)
+        observed = np.isfinite(outcome)
+        return data.aggregates[self.columns].to_numpy(np.float64)[observed], np.maximum(outcome[observed], 0)
 
     def _boost(
         self, outcome: str, key: str, train: tuple[Floats, Floats], valid: tuple[Floats, Floats] | None
@@ -113,19 +107,19 @@ class LightGBM(Model):
         """The booster, cut back to its best round, and its losses on `valid` round by round."""
         import lightgbm
 
-        chosen = self.parameters
+        parameters = self.parameters
         options = {
             "objective": OBJECTIVES[outcome],
-            "learning_rate": chosen["shrinkage"],
-            "num_leaves": chosen["leaves"],
+            "learning_rate": parameters["shrinkage"],
+            "num_leaves": parameters["leaves"],
             # A leaf must not need a tenth of a small training set.
-            "min_data_in_leaf": max(min(chosen["min_examples_a_leaf"], len(train[0]) // 50), 1),
-            "feature_fraction": chosen["share_of_columns"],
-            "bagging_fraction": chosen["share_of_rows"],
+            "min_data_in_leaf": max(min(parameters["min_examples_a_leaf"], len(train[0]) // 50), 1),
+            "feature_fraction": parameters["share_of_columns"],
+            "bagging_fraction": parameters["share_of_rows"],
             "bagging_freq": 1,
-            "lambda_l2": chosen["l2"],
+            "lambda_l2": parameters["l2"],
             "max_bin": 127,
-            "seed": self.seed % 2**31,
+            "seed": self.random_state % 2**31,
             "num_threads": min(os.cpu_count() or 1, 1 + len(train[0]) // ROWS_A_THREAD),
             "deterministic": True,
             "force_row_wise": True,
@@ -133,19 +127,22 @@ class LightGBM(Model):
         }
         data = lightgbm.Dataset(train[0], train[1])
         if valid is None or not len(valid[0]):
-            return lightgbm.train(options, data, chosen["rounds"].get(key, chosen["max_rounds"] // 3)), []
+            return lightgbm.train(options, data, parameters["rounds"].get(key, parameters["max_rounds"] // 3)), []
         losses: dict[str, dict[str, list[float]]] = {}
-        feval = _levelled if outcome == "churn" else None
+        feval = _intercept_adjusted if outcome == "churn" else None
         if feval:
             options["metric"] = "None"
-        stop = lightgbm.early_stopping(chosen["patience"], verbose=False)
+        stop = lightgbm.early_stopping(parameters["patience"], verbose=False)
         callbacks: list[Callable[..., Any]] = [lightgbm.record_evaluation(losses), stop]
-        held = lightgbm.Dataset(valid[0], valid[1], reference=data)
-        booster = lightgbm.train(options, data, chosen["max_rounds"], [held], ["valid"], feval, callbacks=callbacks)
+        held_out = lightgbm.Dataset(valid[0], valid[1], reference=data)
+        booster = lightgbm.train(
+            options, data, parameters["max_rounds"], [held_out], ["valid"], feval, callbacks=callbacks
+        )
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
         return best, next(iter(losses["valid"].values()))
 
 
-def _levelled(probability: Floats, data: "lightgbm.Dataset") -> tuple[str, float, bool]:
-    """What churn's boosters stop by, as networks do: name, value, and that less is better."""
-    return "levelled_log_loss", levelled_loss(np.asarray(data.get_label())[:, None], logit(probability)[:, None]), False
+def _intercept_adjusted(probability: Floats, data: "lightgbm.Dataset") -> tuple[str, float, bool]:
+    """What churn's boosters stop by, as networks do: name, value, and that lower is better."""
+    loss = intercept_adjusted_loss(np.asarray(data.get_label())[:, None], logit(probability)[:, None])
+    return "intercept_adjusted_log_loss", loss, False

@@ -1,9 +1,8 @@
-"""Logistic regression on the aggregates, with the bends that a straight line cannot follow."""
+"""Logistic regression on the aggregates, with the curves that a straight line cannot follow."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,19 +10,19 @@ from numpy.typing import NDArray
 
 from features.dataset import Dataset, Floats
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.networks.hinge_basis import BENT, KNOTS, Bends
+from models.labels import VALUES, held_out_labels, observed_labels
+from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
-from models.numerics import VALUES, held_out_labels, log_loss, observed_labels, ordered_by_horizon, sigmoid
+from models.numerics import log_loss, ordered_by_horizon, sigmoid
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
 
 
 class LogisticRegression(Model):
     """One regression a horizon: on the prepared aggregates, on hinges of the columns named in `bent`, and on the
-    products of those columns with one another; a column bends at the quantiles `knots` of the training examples.
-    `strength` is chosen on validation, and kept. Purchases and spend come
-    from Poisson regressions on the same columns: their mean is right whatever the distribution, as long as its
-    logarithm is linear in them.
+    products of those columns with one another; hinges are at the quantiles `knots` of the training examples. `strength`
+    is chosen on validation, and kept. Purchases and spend come from Poisson regressions on the same columns: their mean
+    is right whatever the distribution, as long as its logarithm is linear in them.
     """
 
     family: ClassVar[Family] = "conventional"
@@ -41,15 +40,16 @@ class LogisticRegression(Model):
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)
         self.preparation = Preparation.fit(train.aggregates)
-        prepared, chosen = self.preparation.transform(train.aggregates), self.parameters
-        self.bends = Bends.fit(prepared, self.preparation.names, chosen["bent"], chosen["knots"], chosen["products"])
+        prepared = self.preparation.transform(train.aggregates)
+        chosen = (self.parameters[name] for name in ("bent", "knots", "products"))
+        self.basis = HingeBasis.fit(prepared, self.preparation.names, *chosen)
         rows = self._rows(train)
         if valid is not None:
-            known = held_out_labels(valid.labels).churn
+            churn = held_out_labels(valid.labels).churn
             trials = {}
             for strength in STRENGTHS:
                 self.weights = {"churn": self._churn_weights(rows, labels.churn, strength)}
-                trials[strength] = log_loss(known, sigmoid(self._linear("churn", self._rows(valid))))
+                trials[strength] = log_loss(churn, sigmoid(self._linear("churn", self._rows(valid))))
             self.parameters["strength"] = min(trials, key=trials.__getitem__)
             self.curves = {"valid_log_loss_by_strength": list(trials.values())}
         self.weights = {"churn": self._churn_weights(rows, labels.churn, self.parameters["strength"])}
@@ -61,28 +61,28 @@ class LogisticRegression(Model):
         purchases, spend = (np.exp(np.clip(self._linear(name, rows), -30, 30)) for name in VALUES)
         return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), purchases, spend)
 
-    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame:
-        """Weights times the distance from the median of `ordinary`: the Shapley values of this regression, where a
+    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
+        """Weights times the distance from the median of `baseline`: the Shapley values of this regression, where a
         product `xy` beside `mn` gives each of the two half of what it gains, `(x - m)(y + n) / 2`.
         """
         weights = np.array(self.weights["churn"][horizon_index][1:])
         rows = self.preparation.transform(data.aggregates).astype(np.float64)
-        usual = np.median(self.preparation.transform(ordinary.aggregates), axis=0).astype(np.float64)
-        found, used = (rows - usual) * weights[: rows.shape[1]], rows.shape[1]
-        for column, knots in zip(self.bends.columns, self.bends.knots, strict=True):
-            hinges = np.maximum(rows[:, [column]] - knots, 0) - np.maximum(usual[column] - knots, 0)
-            found[:, column] += hinges @ weights[used : used + len(knots)]
+        typical = np.median(self.preparation.transform(baseline.aggregates), axis=0).astype(np.float64)
+        values, used = (rows - typical) * weights[: rows.shape[1]], rows.shape[1]
+        for column, knots in zip(self.basis.columns, self.basis.knots, strict=True):
+            hinges = np.maximum(rows[:, [column]] - knots, 0) - np.maximum(typical[column] - knots, 0)
+            values[:, column] += hinges @ weights[used : used + len(knots)]
             used += len(knots)
-        for place, one in enumerate(self.bends.columns):
-            for other in self.bends.columns[:place]:
-                for own, its in ((one, other), (other, one)):
-                    gain = (rows[:, own] - usual[own]) * (rows[:, its] + usual[its])
-                    found[:, own] += weights[used] * gain / 2
+        for number, left in enumerate(self.basis.columns):
+            for right in self.basis.columns[:number]:
+                for x, y in ((left, right), (right, left)):
+                    gain = (rows[:, x] - typical[x]) * (rows[:, y] + typical[y])
+                    values[:, x] += weights[used] * gain / 2
                 used += 1
-        return pd.DataFrame(found, columns=self.preparation.names)
+        return pd.DataFrame(values, columns=self.preparation.names)
 
     def _rows(self, data: Dataset) -> NDArray[np.float64]:
-        return np.asarray(self.bends.widened(self.preparation.transform(data.aggregates).astype(np.float64)))
+        return np.asarray(self.basis.expand(self.preparation.transform(data.aggregates).astype(np.float64)))
 
     def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:
         weights = np.array(self.weights[name])
@@ -94,14 +94,14 @@ class LogisticRegression(Model):
 
         weights = []
         for column in range(len(self.horizons)):
-            known = np.isfinite(churn[:, column])
-            label = churn[known, column]
+            observed = np.isfinite(churn[:, column])
+            label = churn[observed, column]
             if label.min() == label.max():
                 # One outcome only: nothing to regress on; a constant with half a case of the other added.
                 rate = (label.sum() + 0.5) / (len(label) + 1)
                 weights.append([float(np.log(rate / (1 - rate))), *[0.0] * rows.shape[1]])
                 continue
-            fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows[known], label)
+            fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows[observed], label)
             weights.append([float(fitted.intercept_[0]), *fitted.coef_[0].tolist()])
         return weights
 
@@ -110,29 +110,21 @@ class LogisticRegression(Model):
 
         weights = []
         for column in range(len(self.horizons)):
-            known = np.isfinite(values[:, column])
-            value = np.maximum(values[known, column], 0)
+            observed = np.isfinite(values[:, column])
+            value = np.maximum(values[observed, column], 0)
             if not value.any():
                 weights.append([-30.0, *[0.0] * rows.shape[1]])
                 continue
             unit = value.mean()  # so that the penalty weighs the same for counts as for money
-            fitted = PoissonRegressor(alpha=0.01, solver="newton-cholesky", max_iter=50).fit(rows[known], value / unit)
+            fitted = PoissonRegressor(alpha=0.01, solver="newton-cholesky", max_iter=50).fit(
+                rows[observed], value / unit
+            )
             weights.append([float(fitted.intercept_ + np.log(unit)), *fitted.coef_.tolist()])
         return weights
 
-    def save(self, folder: Path) -> None:
-        content = {
-            **self.facts(),
-            "preparation": self.preparation.to_json(),
-            "bends": asdict(self.bends),
-            "weights": self.weights,
-        }
-        (folder / "model.json").write_text(json.dumps(content), "utf-8")
+    def _save(self, folder: Path) -> dict[str, Any]:
+        return {"preparation": self.preparation.to_json(), "bends": asdict(self.basis), "weights": self.weights}
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls.from_facts(content)
-        model.preparation = Preparation.from_json(content["preparation"])
-        model.bends, model.weights = Bends(**content["bends"]), content["weights"]
-        return model
+    def _load(self, folder: Path, content: dict[str, Any]) -> None:
+        self.preparation = Preparation.from_json(content["preparation"])
+        self.basis, self.weights = HingeBasis(**content["bends"]), content["weights"]

@@ -1,16 +1,14 @@
-"""The recency rule: the longer the silence, the higher the risk. The least that any other model has to beat."""
+"""The recency rule: the longer ago the last event, the higher the risk. The least that any other model must beat."""
 
-import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats
 from models.base import Family, Model, Needs, OnEpoch, Predictions, View
-from models.numerics import observed_labels, ordered_by_horizon
-
-OUTCOMES = ("churn", "purchases", "spend")
+from models.labels import HEADS, observed_labels
+from models.numerics import ordered_by_horizon
 
 
 class Recency(Model):
@@ -31,38 +29,30 @@ class Recency(Model):
         labels, days = observed_labels(train.labels), days_since_last_event(train)
         self.curves_by_day = {
             outcome: [_monotone(days, values, rising=outcome == "churn") for values in getattr(labels, outcome).T]
-            for outcome in OUTCOMES
+            for outcome in HEADS
         }
 
     def _predict(self, data: Dataset) -> Predictions:
         days = days_since_last_event(data)
         churn, purchases, spend = (
-            np.column_stack([np.interp(days, known, means) for known, means in self.curves_by_day[outcome]])
-            for outcome in OUTCOMES
+            np.column_stack([np.interp(days, at, means) for at, means in self.curves_by_day[outcome]])
+            for outcome in HEADS
         )
         return Predictions(ordered_by_horizon(churn, self.horizons), np.maximum(purchases, 0), np.maximum(spend, 0))
 
-    def save(self, folder: Path) -> None:
-        content = {
-            **self.facts(),
-            "days": self.curves_by_day,
-        }
-        (folder / "model.json").write_text(json.dumps(content), "utf-8")
+    def _save(self, folder: Path) -> dict[str, Any]:
+        return {"days": self.curves_by_day}
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        content: dict[str, Any] = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls.from_facts(content)
-        model.curves_by_day = content["days"]
-        return model
+    def _load(self, folder: Path, content: dict[str, Any]) -> None:
+        self.curves_by_day = content["days"]
 
 
 def days_since_last_event(data: Dataset) -> Floats:
     """[examples]: whole days since the last activity, where the question tells it from other events."""
     if "days_since_activity" in data.aggregates:
         return np.asarray(np.floor(data.aggregates["days_since_activity"].to_numpy(np.float64)))
-    silence = data.cutoff - data.sequences.event_time[data.sequences.last_step]
-    return (silence // MICROSECONDS_A_DAY).astype(np.float64)
+    recency = data.cutoff - data.sequences.event_time[data.sequences.last_step]
+    return (recency // MICROSECONDS_A_DAY).astype(np.float64)
 
 
 def _monotone(days: Floats, values: Floats, rising: bool) -> tuple[list[float], list[float]]:
@@ -70,8 +60,8 @@ def _monotone(days: Floats, values: Floats, rising: bool) -> tuple[list[float], 
     from sklearn.isotonic import IsotonicRegression
 
     observed = np.isfinite(values)
-    known, place = np.unique(days[observed], return_inverse=True)
-    count = np.bincount(place) + 1
-    means = (np.bincount(place, values[observed]) + values[observed].mean()) / count
-    fitted = IsotonicRegression(increasing=rising).fit(known, means, sample_weight=count).predict(known)
-    return known.tolist(), fitted.tolist()
+    distinct, position = np.unique(days[observed], return_inverse=True)
+    count = np.bincount(position) + 1
+    means = (np.bincount(position, values[observed]) + values[observed].mean()) / count
+    fitted = IsotonicRegression(increasing=rising).fit(distinct, means, sample_weight=count).predict(distinct)
+    return distinct.tolist(), fitted.tolist()

@@ -1,23 +1,24 @@
 """What each input of a network adds to its logit: integrated gradients (Sundararajan, Taly and Yan, 2017).
 
-On the straight way from an ordinary customer to the customer, each input is given its gradient, meaned over the way,
-times the distance that it goes: what they are given adds up to the difference of the two logits. An ordinary step of a
-history is training's mean (0 in every numeric channel, category unknown), and the first one of all is as the first one
-of everybody; of what is known at the cutoff, and of aggregates, the median of the ordinary customers is ordinary.
+On the straight path from a baseline customer to the customer, each input is credited with its mean gradient times the
+distance that it moves: the credits add up to the difference of the two logits. A baseline step of a history is
+training's mean (0 in every numeric channel, category unknown), and the first one of all is as everybody's first; of
+what is known at the cutoff, and of aggregates, the baseline is the median of the baseline examples.
 
-The ordinary customer keeps the length of the customer's own history, for a network cannot read half a step. What the
-length alone does is the difference between their logit and the median one of ordinary customers, each with a length of
-their own; it goes to the events.
+The baseline keeps the length of the customer's own history, since a network cannot read half a step. What the length
+alone does is the difference between the baseline's logit and the median one of the baseline examples, each with a
+length of its own; it is credited to the events.
 
-A survival head knows the silence by stretches, at whose ends the gradient jumps, so the silence goes last and at once:
-it is given the difference that it makes when all else is the customer's own.
+A survival head reads the recency by intervals, at whose ends the gradient jumps, so recency moves last and at once: it
+is credited with the difference that it makes when all else is the customer's own.
 
-TensorFlow is imported at the top, so this module is imported only where a network is asked.
+TensorFlow is imported at the top, so this module is imported only where a network is built.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -27,211 +28,208 @@ import pandas as pd
 import tensorflow as tf
 
 from features.dataset import Floats
-from models.networks.training import CELLS_WHEN_ASKED, CHUNKS_WHEN_ASKED, Compiled, Reader, Weights
+from models.networks.compiled import FORWARD_BATCH, FORWARD_PADDED, Compiled, Reader, Weights
 from models.numerics import logit, sigmoid
 
-NODES = 16  # places on the way at which the gradient is taken: Gauss and Legendre's
-NODES_OF_ROWS = 64  # where no history is read: it costs little, and hidden layers of two bend often
-FIRST, LAST = np.zeros(1), np.ones(1)  # places of the ordinary customer and of the customer
-ROWS_AT_ONCE, CELLS_AT_ONCE = 1_024, 131_072  # customers times places in one batch, and their padded steps, at the most
+NODES = 16  # points on the path at which the gradient is taken: Gauss and Legendre's
+NODES_OF_ROWS = 64  # where no history is read: it costs little, and two hidden layers have many kinks
+BASELINE, CUSTOMER = np.zeros(1), np.ones(1)  # the ends of the path
+ROWS_AT_ONCE, PADDED_AT_ONCE = 1_024, 131_072  # customers times points in one batch, and their padded steps
 JOINED = "steps"  # the layer that joins numbers and embedded categories
 HISTORY = ("numeric", "categorical")
-PLACES = ("length", "position")  # where to read and to ask: no quantities
+POSITIONS = ("length", "position")  # where to read: no quantities
 MOST_LOGIT = 30.0  # past which a probability's distance from 0 or 1 is lost
-BEGINS = "gap_is_null"  # the channel that tells the first step
-ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, asked, ...]
-SILENCE = "silence"
+FIRST_STEP = "gap_is_null"  # the channel that marks the first step
+ROWS = "aggregates"  # [examples, columns]; what else is no history is [examples, queries, ...]
+RECENCY = "recency"
 LENGTH = "events"
 
 
-def integrated_gradients(
-    compiled: Compiled,
-    weights: Sequence[Weights],
-    reader: Reader,
-    ordinary: Reader,
-    channels: Mapping[str, list[str]],
-    horizon_index: int,
-) -> pd.DataFrame | None:
-    """[examples, channels], the names from `channels` (input -> names): see above. The logit is that of the mean
-    probability of the networks with these `weights`. Each chunk of the readers answers one example. None where a
-    network reads categories otherwise than `recurrent.network` does.
+@dataclass(frozen=True)
+class Explained:
+    """The logit of the mean probability of some networks of one architecture, at the horizon of that index. `channels`
+    are the names of each input's channels.
     """
-    inputs = [name for name in compiled.network.input if name not in PLACES]
+
+    compiled: Compiled
+    weights: Sequence[Weights]  # of each network
+    channels: Mapping[str, list[str]]
+    horizon_index: int
+
+
+def integrated_gradients(explained: Explained, reader: Reader, baseline: Reader) -> pd.DataFrame | None:
+    """[examples, channels]: see above. Each chunk of the readers holds one example. None where a network reads
+    categories otherwise than `recurrent.network` does.
+    """
+    network, channels = explained.compiled.network, explained.channels
+    inputs = [name for name in network.input if name not in POSITIONS]
     embeds = "categorical" in inputs and bool(channels["categorical"])
-    known = {layer.name for layer in compiled.network.layers}
-    if not set(inputs) <= set(channels) or (embeds and JOINED not in known):
+    if not set(inputs) <= set(channels) or (embeds and JOINED not in {layer.name for layer in network.layers}):
         return None
-    usual = _usual(ordinary, [name for name in inputs if name not in HISTORY])
-    begins = tuple(name == BEGINS for name in channels.get("numeric", []))
-    way = _way(compiled, embeds, begins, horizon_index)
-    found = way.walk(reader, usual, weights)
+    first_step = tuple(name == FIRST_STEP for name in channels.get("numeric", []))
+    path = _path(explained.compiled, embeds, first_step, explained.horizon_index)
+    start = _Start(_medians(baseline, [name for name in inputs if name not in HISTORY]), explained.weights)
+    credits = path.credits(reader, start)
     names = [name for given in inputs for name in channels[given]]
     if "numeric" in inputs:
-        of_length = way.logits(reader, usual, weights) - np.median(way.logits(ordinary, usual, weights))
-        found = np.column_stack([found, of_length])
+        of_length = path.logits(reader, start) - np.median(path.logits(baseline, start))
+        credits = np.column_stack([credits, of_length])
         names.append(LENGTH)
-    return pd.DataFrame(found, columns=names)
+    return pd.DataFrame(credits, columns=names)
 
 
 @lru_cache(maxsize=1)
-def _way(compiled: Compiled, embeds: bool, begins: tuple[bool, ...], horizon_index: int) -> "_Way":
-    """Kept for the next network of the architecture, as that of the next night: tracing takes longer than walking."""
-    return _Way(compiled, embeds, begins, horizon_index)
+def _path(compiled: Compiled, embeds: bool, first_step: tuple[bool, ...], horizon_index: int) -> "_Path":
+    """Kept for the next network of the architecture, as that of the next night: tracing takes longer than the work."""
+    return _Path(compiled, embeds, first_step, horizon_index)
 
 
-class _Given(NamedTuple):
-    """What a network is asked: its inputs, the usual ones, the `places` of [0, 1] on the way, where the silence is at
-    `silent` of [0, 1], and the network's weights.
+class _Start(NamedTuple):
+    """The baseline's values of each input that is no history, and the weights of each network."""
+
+    values: dict[str, Any]
+    weights: Sequence[Weights]
+
+
+class _Query(NamedTuple):
+    """A network's inputs, their baseline, the `points` in [0, 1] on the path, where the recency has come to (in [0, 1]
+    as well), and the network's weights.
     """
 
     arrays: dict[str, tf.Tensor]
-    usual: dict[str, tf.Tensor]
-    places: tf.Tensor
-    silent: tf.Tensor
+    baseline: dict[str, tf.Tensor]
+    points: tf.Tensor
+    recency: tf.Tensor
     weights: tf.Tensor
 
-    def at_each_place(self) -> "_Given":
-        """Every row once for each of `places`, one after the other."""
-        times = tf.shape(self.places)[0]
+    def at_each_point(self) -> "_Query":
+        """Every row once for each of `points`, one after the other."""
+        times = tf.shape(self.points)[0]
         return self._replace(arrays={name: tf.repeat(rows, times, axis=0) for name, rows in self.arrays.items()})
 
 
-class _Way:
-    """The way from the ordinary customer to each customer, for all networks of an architecture."""
+class _Path:
+    """The path from the baseline to each customer, for all networks of an architecture."""
 
-    def __init__(self, compiled: Compiled, embeds: bool, begins: Sequence[bool], horizon_index: int) -> None:
+    def __init__(self, compiled: Compiled, embeds: bool, first_step: Sequence[bool], horizon_index: int) -> None:
         network = compiled.network
         self.parts, self.weights = compiled.parts, network.trainable_variables
-        self.inputs, self.kept, self.horizon_index = network.input, list(begins), horizon_index
-        asked = {name: tensor for name, tensor in network.input.items() if name not in HISTORY}
+        self.inputs, self.kept, self.horizon_index = network.input, list(first_step), horizon_index
+        moved = {name: tensor for name, tensor in network.input.items() if name not in HISTORY}
         self.join: keras.Model | None = None
         if "numeric" in network.input:
             steps = network.get_layer(JOINED).output if embeds else network.input["numeric"]
             self.join = keras.Model({name: network.input[name] for name in HISTORY if name in network.input}, steps)
-            asked[JOINED] = steps
-        self.asked, self.answer = list(asked), keras.Model(list(asked.values()), network.output["churn"])
+            moved[JOINED] = steps
+        self.moved, self.churn = list(moved), keras.Model(list(moved.values()), network.output["churn"])
         read = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.inputs.items()}
-        usual = {
+        baseline = {
             name: tf.TensorSpec(spec.shape[1 if name == ROWS else 2 :], spec.dtype)
             for name, spec in read.items()
-            if name not in (*HISTORY, *PLACES)
+            if name not in (*HISTORY, *POSITIONS)
         }
-        own = tf.TensorSpec((sum(compiled.sizes),), tf.float32)
-        signature = [_Given(read, usual, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32), own)]
+        weights = tf.TensorSpec((sum(compiled.sizes),), tf.float32)
+        signature = [_Query(read, baseline, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32), weights)]
         # Autograph would rewrite every layer's source, which has nothing for it.
         self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
         self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
 
-    def walk(self, reader: Reader, usual: Mapping[str, Any], weights: Sequence[Weights]) -> Floats:
-        """[examples, channels]: the contributions, in the order of the network's inputs."""
-        places, shares = np.polynomial.legendre.leggauss(NODES if self.join else NODES_OF_ROWS)
+    def credits(self, reader: Reader, start: _Start) -> Floats:
+        """[examples, channels], in the order of the network's inputs."""
+        points, shares = np.polynomial.legendre.leggauss(NODES if self.join else NODES_OF_ROWS)
 
-        def meaned(each: Floats) -> Floats:
-            slopes = (_credit(each[..., :1]) * each[..., 1:]).sum(axis=0)
+        def mean(outputs: Floats) -> Floats:
+            slopes = (_slope_of_mean(outputs[..., :1]) * outputs[..., 1:]).sum(axis=0)
             return np.asarray(np.moveaxis(slopes, 1, -1) @ (shares / 2))
 
-        found = self._ask(self.slopes, meaned, reader, usual, weights, (places + 1) / 2)
-        if SILENCE in self.inputs:  # the last of the inputs
-            last, before = (self.logits(reader, usual, weights, LAST, silent) for silent in (1.0, 0.0))
-            found[:, -1] = last - before
-        return found
+        credits = self._evaluate(self.slopes, mean, reader, _queries(start, (points + 1) / 2))
+        if RECENCY in self.inputs:  # the last of the inputs
+            after, before = (self.logits(reader, start, CUSTOMER, recency) for recency in (1.0, 0.0))
+            credits[:, -1] = after - before
+        return credits
 
-    def logits(
-        self,
-        reader: Reader,
-        usual: Mapping[str, Any],
-        weights: Sequence[Weights],
-        place: Floats = FIRST,
-        silent: float = 0.0,
-    ) -> Floats:
-        """[examples]: the logit at `place`; by default that of the ordinary customer with a history as long."""
-        return self._ask(self.logit, lambda each: _of_mean(each[..., 0, 0]), reader, usual, weights, place, silent)
+    def logits(self, reader: Reader, start: _Start, point: Floats = BASELINE, recency: float = 0.0) -> Floats:
+        """[examples]: the logit at `point`; by default that of the baseline with a history as long."""
+        queries = _queries(start, point, recency)
+        return self._evaluate(self.logit, lambda outputs: _of_mean(outputs[..., 0, 0]), reader, queries)
 
-    def _ask(
-        self,
-        function: Any,
-        told: Callable[[Floats], Floats],
-        reader: Reader,
-        usual: Mapping[str, Any],
-        weights: Sequence[Weights],
-        places: Floats,
-        silent: float = 0.0,
+    def _evaluate(
+        self, function: Any, reduce: Callable[[Floats], Floats], reader: Reader, queries: list[_Query]
     ) -> Floats:
-        """[examples, ...]: what is `told` of what `function` says of a batch, [networks, examples, places, columns]; of
+        """[examples, ...]: `reduce` of the outputs of `function` for a batch, [networks, examples, points, columns]; of
         all at once it would be gigabytes.
         """
-        found, examples = [], []
+        reduced, examples, points = [], [], len(queries[0].points)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for batch in reader.cut(-(-ROWS_AT_ONCE // len(places)), CELLS_AT_ONCE // len(places)):
+            for batch in reader.cut(-(-ROWS_AT_ONCE // points), PADDED_AT_ONCE // points):
                 arrays, example = reader.read(batch)
                 read = {name: arrays[name] for name in self.inputs}
-                given = [
-                    _Given(read, dict(usual), places.astype(np.float32), np.float32(silent), own) for own in weights
-                ]
-                each = np.stack([said.numpy() for said in pool.map(function, given)])
-                found.append(told(each.reshape(len(weights), -1, len(places), each.shape[-1]).astype(np.float64)))
+                outputs = pool.map(function, [query._replace(arrays=read) for query in queries])
+                stacked = np.stack([output.numpy() for output in outputs])
+                reduced.append(reduce(stacked.reshape(len(queries), -1, points, stacked.shape[-1]).astype(np.float64)))
                 examples.append(example.ravel())
-        return np.concatenate(found)[np.argsort(np.concatenate(examples))]
+        return np.concatenate(reduced)[np.argsort(np.concatenate(examples))]
 
-    def _logit_at(self, given: _Given) -> tf.Tensor:
-        """[batch times places, 1]: the logit there."""
-        given = given.at_each_place()
-        return self._logit(given, self._between(given)[0])
+    def _logit_at(self, query: _Query) -> tf.Tensor:
+        """[batch times points, 1]: the logit there."""
+        query = query.at_each_point()
+        return self._logit(query, self._between(query)[0])
 
-    def _slopes_at(self, given: _Given) -> tf.Tensor:
-        """[batch times places, 1 + channels]: the logit there, and its slopes times the distances."""
-        given = given.at_each_place()
-        at, way = self._between(given)
+    def _slopes_at(self, query: _Query) -> tf.Tensor:
+        """[batch times points, 1 + channels]: the logit there, and its slopes times the distances."""
+        query = query.at_each_point()
+        at, distance = self._between(query)
         with tf.GradientTape() as tape:
             tape.watch(at)
-            logit = self._logit(given, at)
+            logit = self._logit(query, at)
         slopes = tape.gradient(logit, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return tf.concat([logit, *(self._by_channel(name, slopes[name] * way[name]) for name in self._order())], axis=1)
+        channels = (self._by_channel(name, slopes[name] * distance[name]) for name in self._order())
+        return tf.concat([logit, *channels], axis=1)
 
-    def _between(self, given: _Given) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Where the way has come to, and how far it goes in all."""
-        arrays, usual, places, silent, weights = given
-        end = {name: arrays[name] for name in usual}
-        start = {name: tf.zeros_like(arrays[name]) + usual[name] for name in usual}
+    def _between(self, query: _Query) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Where each input is at the points, and how far it moves in all."""
+        arrays, baseline, points, recency, weights = query
+        end = {name: arrays[name] for name in baseline}
+        start = {name: tf.zeros_like(arrays[name]) + baseline[name] for name in baseline}
         if self.join is not None:
             read = {name: arrays[name] for name in self.join.input}
-            ordinary = {name: tf.zeros_like(values) for name, values in read.items()}
-            ordinary["numeric"] = tf.where(self.kept, read["numeric"], 0.0)
-            end[JOINED], start[JOINED] = (self._of(self.join, each, weights) for each in (read, ordinary))
+            blank = {name: tf.zeros_like(values) for name, values in read.items()}
+            blank["numeric"] = tf.where(self.kept, read["numeric"], 0.0)
+            end[JOINED], start[JOINED] = (self._call(self.join, history, weights) for history in (read, blank))
         rows = tf.shape(next(iter(arrays.values())))[0]
-        place = tf.tile(places, [rows // tf.shape(places)[0]])
-        way = {name: end[name] - start[name] for name in end}
+        point = tf.tile(points, [rows // tf.shape(points)[0]])
+        distance = {name: end[name] - start[name] for name in end}
         share = {
-            name: silent if name == SILENCE else tf.reshape(place, [-1, *[1] * (len(gone.shape) - 1)])
-            for name, gone in way.items()
+            name: recency if name == RECENCY else tf.reshape(point, [-1, *[1] * (len(moved.shape) - 1)])
+            for name, moved in distance.items()
         }
-        return {name: start[name] + share[name] * way[name] for name in way}, way
+        return {name: start[name] + share[name] * distance[name] for name in distance}, distance
 
-    def _logit(self, given: _Given, at: dict[str, tf.Tensor]) -> tf.Tensor:
-        read = {name: given.arrays[name] for name in PLACES if name in given.arrays} | at
-        said = self._of(self.answer, [read[name] for name in self.asked], given.weights)
-        return tf.reshape(said[..., self.horizon_index], [-1, 1])
+    def _logit(self, query: _Query, at: dict[str, tf.Tensor]) -> tf.Tensor:
+        read = {name: query.arrays[name] for name in POSITIONS if name in query.arrays} | at
+        logits = self._call(self.churn, [read[name] for name in self.moved], query.weights)
+        return tf.reshape(logits[..., self.horizon_index], [-1, 1])
 
-    def _of(self, part: keras.Model, given: Any, weights: tf.Tensor) -> tf.Tensor:
-        """What a part of the network makes of `given`, the network having these `weights`."""
-        own = {id(weight): value for weight, value in zip(self.weights, self.parts(weights), strict=True)}
+    def _call(self, part: keras.Model, arrays: Any, weights: tf.Tensor) -> tf.Tensor:
+        """The output of a part of the network with these `weights`."""
+        by_variable = {id(weight): value for weight, value in zip(self.weights, self.parts(weights), strict=True)}
         seeds = [seed.value for seed in part.non_trainable_variables]
-        said, _ = part.stateless_call(
-            [own[id(each)] for each in part.trainable_variables], seeds, given, training=False
+        output, _ = part.stateless_call(
+            [by_variable[id(variable)] for variable in part.trainable_variables], seeds, arrays, training=False
         )
-        return said
+        return output
 
     def _order(self) -> list[str]:
-        """What is walked, in the order of the network's inputs."""
-        walked = [name for name in self.inputs if name not in ("categorical", *PLACES)]
-        return [JOINED if name == "numeric" else name for name in walked]
+        """What is moved, in the order of the network's inputs."""
+        names = [name for name in self.inputs if name not in ("categorical", *POSITIONS)]
+        return [JOINED if name == "numeric" else name for name in names]
 
-    def _by_channel(self, name: str, given: tf.Tensor) -> tf.Tensor:
-        """[batch, channels]: summed over the steps, and over the numbers that stand for one category; of what is asked
-        at one cutoff, that one.
+    def _by_channel(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """[batch, channels]: summed over the steps, and over the numbers that stand for one category; of the context,
+        that of the one query.
         """
         if name == JOINED:
-            summed = tf.reduce_sum(given, axis=1)
+            summed = tf.reduce_sum(values, axis=1)
             numbers = self.inputs["numeric"].shape[-1]
             parts = [summed[:, :numbers]]
             columns = self.inputs["categorical"].shape[-1] if "categorical" in self.inputs else 0
@@ -239,10 +237,15 @@ class _Way:
                 embedded = summed.shape[-1] - numbers
                 parts.append(tf.reduce_sum(tf.reshape(summed[:, numbers:], [-1, columns, embedded // columns]), axis=2))
             return tf.concat(parts, axis=1)
-        rank = len(self.inputs[name].shape)
-        if name == SILENCE:
-            return tf.reshape(given, [-1, 1])
-        return given[:, 0] if rank == 3 else given
+        if name == RECENCY:
+            return tf.reshape(values, [-1, 1])
+        return values[:, 0] if len(self.inputs[name].shape) == 3 else values
+
+
+def _queries(start: _Start, points: Floats, recency: float = 0.0) -> list[_Query]:
+    """One for each network, without arrays."""
+    at = points.astype(np.float32)
+    return [_Query({}, start.values, at, np.float32(recency), weights) for weights in start.weights]
 
 
 def _of_mean(logits: Floats) -> Floats:
@@ -250,7 +253,7 @@ def _of_mean(logits: Floats) -> Floats:
     return logits[0] if len(logits) == 1 else logit(sigmoid(logits).mean(axis=0))
 
 
-def _credit(logits: Floats) -> Floats:
+def _slope_of_mean(logits: Floats) -> Floats:
     """[networks, ...]: by how much the logit of the networks' mean probability rises with each one's."""
     if len(logits) == 1:
         return np.ones_like(logits)
@@ -259,11 +262,11 @@ def _credit(logits: Floats) -> Floats:
     return np.asarray(probability * (1 - probability) / (len(logits) * mean * (1 - mean)))
 
 
-def _usual(reader: Reader, names: list[str]) -> dict[str, Any]:
+def _medians(reader: Reader, names: list[str]) -> dict[str, Any]:
     """The median of each input that is no history, [channels], or of a single number []."""
-    seen: dict[str, list[Any]] = {name: [] for name in names}
-    for batch in reader.cut(CHUNKS_WHEN_ASKED, CELLS_WHEN_ASKED):
+    values: dict[str, list[Any]] = {name: [] for name in names}
+    for batch in reader.cut(FORWARD_BATCH, FORWARD_PADDED):
         arrays, _ = reader.read(batch)
         for name in names:
-            seen[name].append(arrays[name] if name == ROWS else arrays[name][:, 0])
-    return {name: np.median(np.concatenate(parts), axis=0).astype(np.float32) for name, parts in seen.items()}
+            values[name].append(arrays[name] if name == ROWS else arrays[name][:, 0])
+    return {name: np.median(np.concatenate(parts), axis=0).astype(np.float32) for name, parts in values.items()}

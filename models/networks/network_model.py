@@ -7,29 +7,22 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from features.dataset import Dataset, Floats, Labels
 from models.base import Model, OnEpoch, Predictions, Range
-from models.numerics import (
-    VALUES,
-    ValueScale,
-    base_rates,
-    held_out_labels,
-    levelled_loss,
-    logit,
-    observed_labels,
-    ordered_by_horizon,
-    sigmoid,
-)
+from models.labels import VALUES, base_rates, held_out_labels, observed_labels
+from models.networks.value_scale import ValueScale
+from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
 if TYPE_CHECKING:
     import keras
 
-    from models.networks.training import Compiled, Reader, Weights
+    from models.networks.compiled import Compiled, Reader, Weights
+    from models.networks.training import Plan
 
 # Parameters that say how a network is trained and leave what it computes as it is.
 NOT_BUILT_OF = ("seeds", "epochs", "max_epochs", "patience", "learning_rate", "weight_decay", "optimizer")
@@ -39,9 +32,9 @@ class NetworkModel(Model):
     """A network with three heads a horizon: churn, purchases, spend. A model of this kind says what it reads
     (`_prepare`, `_reader`, its state as JSON) and how it is built (`_network`).
 
-    With `seeds` above 1, as many networks are trained, each from a seed of its own, and their probabilities and their
-    values are averaged. `epochs` is what early stopping found, for each of them: a fit without
-    validation trains for as long, at the same learning rates.
+    The parameter `seeds` is the number of networks, each with a random state of its own, whose probabilities and values
+    are averaged. `epochs` is what early stopping found, for each of them: a fit without validation trains for as long,
+    at the same learning rates.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -65,94 +58,85 @@ class NetworkModel(Model):
     }
     values: dict[str, ValueScale]
     networks: "list[keras.Model]"
-    compiled: "Compiled"  # what they do, as functions of their weights
+    compiled: "Compiled"  # what they compute, as functions of their weights
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
-        """Keras's seed is set first, so that two fits on a CPU are equal bit for bit. The weights kept are those of the
-        epoch with the lowest log loss on `valid`, over all horizons, levelled: see `outcomes.levelled`.
-        Of several networks, which are trained side by side, `on_epoch` is told of the first; if it raises, all stop.
+        """Keras's random state is set first, so that two fits on a CPU are equal bit for bit. The weights kept are
+        those of the epoch with the lowest intercept-adjusted log loss on `valid`, over all horizons. Several networks
+        are trained side by side; `on_epoch` is called for the first, and if it raises, all stop.
         """
-        from models.networks import training
-
         labels = observed_labels(train.labels)
         self._prepare(train)
         self.values = {name: ValueScale.fit(getattr(labels, name)) for name in VALUES}
         rates = base_rates(labels.churn)
         self._build(np.log(rates / (1 - rates)).tolist())
-        reader = self._reader(train, self._scaled(labels), training=True)
-        churn = asked = None
+        valid_loss = None
         if valid is not None:
-            churn, asked = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
-        planned, given_up = self._planned_epochs(validated=valid is not None), Event()
+            churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
+            valid_loss = partial(_loss, self.compiled, reader, churn)
+        self._train(self._reader(train, self._scaled(labels), training=True), valid_loss, on_epoch)
+        raw = self.forward(self._reader(train, None, training=False))
+        self.values = {name: self.values[name].calibrated(getattr(labels, name), raw[name]) for name in VALUES}
 
-        def one(member: int) -> tuple[int, dict[str, list[float]]]:
-            network, plan, valid_loss = self.networks[member], self._plan(planned[member], member), None
-            if churn is not None and asked is not None:
-                valid_loss = partial(_loss_of, self.compiled, asked, churn)
+    def _train(self, reader: "Reader", valid_loss: Any, on_epoch: OnEpoch | None) -> None:
+        from models.networks.training import Update, train
 
-            def told(epoch: int, measures: dict[str, float]) -> None:
-                if member == 0 and on_epoch:
+        planned, stopped = self._planned_epochs(validated=valid_loss is not None), Event()
+
+        def train_one(number: int) -> tuple[int, dict[str, list[float]]]:
+            def after_epoch(epoch: int, measures: dict[str, float]) -> None:
+                if number == 0 and on_epoch:
                     try:
                         on_epoch(epoch, measures)
                     except BaseException:
-                        given_up.set()
+                        stopped.set()
                         raise
-                elif given_up.is_set():
+                elif stopped.is_set():
                     raise CancelledError
 
-            return training.train(network, self.compiled, plan, reader, valid_loss, told)
+            update = Update(self.networks[number], self.compiled, reader, self._plan(planned[number], number))
+            return train(update, valid_loss, after_epoch)
 
         # One network's small steps leave the second core idle.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            trained = list(pool.map(one, range(len(self.networks))))
-        for member, (_, curves) in enumerate(trained):
-            self.curves |= {f"{name}_{member + 1}" if member else name: curve for name, curve in curves.items()}
-        found = [epochs for epochs, _ in trained]
-        self.parameters["epochs"] = found if len(found) > 1 else found[0]
-        answers = self.ask(self._reader(train, None, training=False))
-        self.values = {name: self.values[name].calibrated(getattr(labels, name), answers[name]) for name in VALUES}
+            trained = list(pool.map(train_one, range(len(self.networks))))
+        for number, (_, curves) in enumerate(trained):
+            self.curves |= {f"{name}_{number + 1}" if number else name: curve for name, curve in curves.items()}
+        epochs = [best_epoch for best_epoch, _ in trained]
+        self.parameters["epochs"] = epochs if len(epochs) > 1 else epochs[0]
 
     def _predict(self, data: Dataset) -> Predictions:
-        return self.told(self.ask(self._reader(data, None, training=False)))
+        return self.predictions(self.forward(self._reader(data, None, training=False)))
 
-    def told(self, answers: dict[str, Floats]) -> Predictions:
-        """The heads' answers, as `ask` gives them, as predictions before calibration."""
+    def predictions(self, raw: dict[str, Floats]) -> Predictions:
+        """The heads' raw outputs, as `forward` gives them, as predictions before calibration."""
         return Predictions(
-            ordered_by_horizon(sigmoid(answers["churn"]), self.horizons),
-            self.values["purchases"].from_scale(answers["purchases"]),
-            self.values["spend"].from_scale(answers["spend"]),
+            ordered_by_horizon(sigmoid(raw["churn"]), self.horizons),
+            self.values["purchases"].from_scale(raw["purchases"]),
+            self.values["spend"].from_scale(raw["spend"]),
         )
 
-    def contributions(self, data: Dataset, ordinary: Dataset, horizon_index: int) -> pd.DataFrame | None:
+    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
         """Integrated gradients: see `models.explanation.integrated_gradients`."""
-        from models.explanation.integrated_gradients import integrated_gradients
-        from models.networks.training import weights_of
+        from models.explanation.integrated_gradients import Explained, integrated_gradients
+        from models.networks.compiled import weights_of
 
         weights = [weights_of(network) for network in self.networks]
-        reader, usual = (self._reader(part, None, training=False) for part in (data, ordinary))
-        return integrated_gradients(self.compiled, weights, reader, usual, self._channels(), horizon_index)
+        explained = Explained(self.compiled, weights, self._channels(), horizon_index)
+        return integrated_gradients(explained, *(self._reader(each, None, False) for each in (data, baseline)))
 
-    def save(self, folder: Path) -> None:
-        content = {
-            **self.facts(),
-            "values": {name: scale.to_json() for name, scale in self.values.items()},
-            "state": self._state(),
-        }
-        (folder / "model.json").write_text(json.dumps(content), "utf-8")
-        for member, network in enumerate(self.networks):
-            network.save_weights(folder / _weights_file(member))
+    def _save(self, folder: Path) -> dict[str, Any]:
+        for number, network in enumerate(self.networks):
+            network.save_weights(folder / _weights_file(number))
+        return {"values": {name: scale.to_json() for name, scale in self.values.items()}, "state": self._state()}
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
+    def _load(self, folder: Path, content: dict[str, Any]) -> None:
         """The layers are built by this code and only their weights are read, so that nothing in a file is run."""
-        content = json.loads((folder / "model.json").read_text("utf-8"))
-        model = cls.from_facts(content)
-        model.values = {name: ValueScale(**scale) for name, scale in content["values"].items()}
-        model._restore(content["state"])
-        model._build([0.0] * len(model.horizons))
-        for member, network in enumerate(model.networks):
-            network.load_weights(folder / _weights_file(member))
-        return model
+        self.values = {name: ValueScale(**scale) for name, scale in content["values"].items()}
+        self._restore(content["state"])
+        self._build([0.0] * len(self.horizons))
+        for number, network in enumerate(self.networks):
+            network.load_weights(folder / _weights_file(number))
 
     @abstractmethod
     def _prepare(self, train: Dataset) -> None:
@@ -160,10 +144,10 @@ class NetworkModel(Model):
 
     @abstractmethod
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> "Reader":
-        """What the network is told of `data`. `labels` are on the network's scale."""
+        """`data` as the network reads it. `labels` are on the network's scale."""
 
     @abstractmethod
-    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
+    def _network(self, churn_bias: list[float], random_state: int) -> "keras.Model":
         """The untrained network, of the sizes that `_prepare` found."""
 
     @abstractmethod
@@ -181,41 +165,40 @@ class NetworkModel(Model):
     def _build(self, churn_bias: list[float]) -> None:
         import keras
 
-        from models.networks import training
+        from models.networks.compiled import Architecture, compiled_for
 
         self.networks = []
-        for member in range(self.parameters["seeds"]):
-            keras.utils.set_random_seed(self._member_seed(member))
-            self.networks.append(self._network(churn_bias, self._member_seed(member)))
+        for number in range(self.parameters["seeds"]):
+            keras.utils.set_random_seed(self._random_state_of(number))
+            self.networks.append(self._network(churn_bias, self._random_state_of(number)))
         first = self.networks[0]
         built_of = {name: value for name, value in self.parameters.items() if name not in NOT_BUILT_OF}
         facts = json.dumps([type(self).__name__, self.horizons, built_of, self._state()])
-        architecture = training.Architecture(tuple(type(layer) for layer in first.layers), facts, first)
-        self.compiled = training.compiled_for(
+        architecture = Architecture(tuple(type(layer) for layer in first.layers), facts, first)
+        self.compiled = compiled_for(
             architecture, self.parameters["churn_weight"], self.parameters.get("gap_weight", 0.0)
         )
 
-    def ask(self, reader: "Reader") -> dict[str, Floats]:
-        """Each head's answers for all examples of `reader` [examples, horizons], averaged over the networks: churn is
-        the logit of the mean probability, purchases and spend the logarithms of the mean expectations.
+    def forward(self, reader: "Reader") -> dict[str, Floats]:
+        """Each head's raw output for all examples of `reader` [examples, horizons], averaged over the networks: churn
+        is the logit of the mean probability, purchases and spend the logarithms of the mean expectations.
         """
-        from models.networks.training import weights_of
+        from models.networks.compiled import weights_of
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             weights = [weights_of(network) for network in self.networks]
-            return self.averaged(list(pool.map(partial(self.compiled.ask, reader), weights)))
+            return self.average(list(pool.map(partial(self.compiled.forward, reader), weights)))
 
     @staticmethod
-    def averaged(each: list[dict[str, Floats]]) -> dict[str, Floats]:
-        """What several networks answered, as one answer."""
-        if len(each) == 1:
-            return each[0]
-        answers = {head: np.logaddexp.reduce([given[head] for given in each]) - np.log(len(each)) for head in VALUES}
-        answers["churn"] = logit(np.mean([sigmoid(given["churn"]) for given in each], axis=0))
-        return answers
+    def average(outputs: list[dict[str, Floats]]) -> dict[str, Floats]:
+        """One raw output from those of several networks."""
+        if len(outputs) == 1:
+            return outputs[0]
+        mean = {head: np.logaddexp.reduce([raw[head] for raw in outputs]) - np.log(len(outputs)) for head in VALUES}
+        return mean | {"churn": logit(np.mean([sigmoid(raw["churn"]) for raw in outputs], axis=0))}
 
-    def _member_seed(self, member: int) -> int:
-        return (self.seed + 7_919 * member) % 2**32
+    def _random_state_of(self, network: int) -> int:
+        return (self.random_state + 7_919 * network) % 2**32
 
     def _scaled(self, labels: Labels) -> Labels:
         purchases, spend = (self.values[name].to_scale(getattr(labels, name)) for name in VALUES)
@@ -227,26 +210,26 @@ class NetworkModel(Model):
         most = self.parameters["max_epochs"] if validated else found
         return most if isinstance(most, list) else [most] * self.parameters["seeds"]
 
-    def _plan(self, epochs: int, member: int) -> Any:
+    def _plan(self, epochs: int, network: int) -> "Plan":
         from models.networks.training import Plan
 
-        chosen = self.parameters
+        parameters = self.parameters
         return Plan(
-            optimizer=chosen["optimizer"],
-            learning_rate=chosen["learning_rate"],
-            weight_decay=chosen["weight_decay"],
-            planned_epochs=chosen["max_epochs"],
+            optimizer=parameters["optimizer"],
+            learning_rate=parameters["learning_rate"],
+            weight_decay=parameters["weight_decay"],
+            planned_epochs=parameters["max_epochs"],
             epochs=epochs,
-            patience=chosen["patience"],
-            batch_size=chosen["batch_size"],
-            max_cells=chosen["batch_size"] * chosen.get("max_steps", 1),
-            seed=self._member_seed(member),
+            patience=parameters["patience"],
+            batch_size=parameters["batch_size"],
+            max_padded=parameters["batch_size"] * parameters.get("max_steps", 1),
+            random_state=self._random_state_of(network),
         )
 
 
-def _loss_of(compiled: "Compiled", reader: "Reader", churn: Floats, weights: "Weights") -> float:
-    return levelled_loss(churn, compiled.ask(reader, weights)["churn"])
+def _loss(compiled: "Compiled", reader: "Reader", churn: Floats, weights: "Weights") -> float:
+    return intercept_adjusted_loss(churn, compiled.forward(reader, weights)["churn"])
 
 
-def _weights_file(member: int) -> str:
-    return f"network_{member}.weights.h5" if member else "network.weights.h5"
+def _weights_file(network: int) -> str:
+    return f"network_{network}.weights.h5" if network else "network.weights.h5"

@@ -1,8 +1,8 @@
-"""Batches of whole histories, each with all the cutoffs at which it is asked.
+"""Batches of whole histories, each with all the cutoffs at which it is queried.
 
 A history is read once, whatever the number of its examples: example `i` is no copy but the position of its last visible
 step. Histories of like length share a batch and are padded on the right. Since a recurrent layer reads forwards only
-and every position asked for is a real step, padding lies after all that is ever looked at and can reach no score.
+and every position queried is a real step, padding lies after all that is ever read and can reach no score.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from features.dataset import Integers, Labels, Sequences
 from features.sequences.encoding import EncodedSteps
 from features.sequences.gaps import Gaps
+from models.labels import HEADS
 
 Floats32 = NDArray[np.float32]
 LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by noise, and slowly
-LEAST_BATCHES = 16  # in a pass, if it takes smaller ones: so many updates are the least to learn from
+LEAST_BATCHES = 16  # in a pass, if it takes smaller ones: fewer updates are too few to learn from
 # When training batches are cut a length counts as up to so many steps more, and as up to so large a share more or less.
 # Histories of one length are alike: a batch of none but first purchases pulls the weights to where only they are right.
 MIXED_STEPS, MIXED = 16, 0.05
@@ -25,12 +26,12 @@ MIXED_STEPS, MIXED = 16, 0.05
 
 @dataclass(frozen=True)
 class Chunks:
-    """Stretches of histories to read, and the examples that each answers: `order[first[c]:first[c + 1]]`."""
+    """Chunks of histories to read, and the examples that query each: `order[first[c]:first[c + 1]]`."""
 
     order: Integers  # [examples], positions in the dataset
     first: Integers  # [chunks + 1], offsets into `order`
     start: Integers  # [chunks], the flat step at which reading begins
-    length: Integers  # [chunks], steps to read: as far as the last example looks
+    length: Integers  # [chunks], steps to read: as far as the last example sees
     position: Integers  # [examples], in the dataset's order: steps between `start` and the example's last step
 
     def __len__(self) -> int:
@@ -39,11 +40,11 @@ class Chunks:
 
 def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Integers | None = None) -> Chunks:
     """One chunk a history, from its first step. With `max_steps`, as when training, a longer history is read in chunks
-    that overlap by half, and each example is asked in the first chunk that reaches it, so that it still sees at least
+    that overlap by half, and each example queries the first chunk that reaches it, so that it still sees at least
     `max_steps / 2` steps. Scoring gives no `max_steps`: no history is ever truncated.
 
     `readable` [histories] makes the last chunk of each history reach, within `max_steps`, past its last example, where
-    there are gaps to learn from.
+    there are inter-event times to learn from.
     """
     order = np.lexsort((sequences.length, sequences.history))
     history, length = sequences.history[order], sequences.length[order]
@@ -72,9 +73,9 @@ def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Int
 
 
 def cut_batches(
-    chunks: Chunks, batch_size: int, max_cells: int, random: np.random.Generator | None = None
+    chunks: Chunks, batch_size: int, max_padded: int, random: np.random.Generator | None = None
 ) -> list[Integers]:
-    """Batches of chunks of like length: at most `batch_size` chunks and `max_cells` padded steps each (a single longer
+    """Batches of chunks of like length: at most `batch_size` chunks and `max_padded` padded steps each (a single longer
     chunk is a batch of its own). With `random`, as when training, lengths are mixed and batches shuffled; and where
     `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes, as long as there are
     `LEAST_BATCHES`.
@@ -92,8 +93,8 @@ def cut_batches(
         if random is not None:
             most = max(most, int(np.searchsorted(steps, steps[begin] + least)) - begin)
         longest = np.maximum.accumulate(lengths[begin : begin + most])
-        cells = longest * np.arange(1, len(longest) + 1)
-        end = begin + max(int(np.searchsorted(cells, max_cells, side="right")), 1)
+        padded = longest * np.arange(1, len(longest) + 1)
+        end = begin + max(int(np.searchsorted(padded, max_padded, side="right")), 1)
         batches.append(queue[begin:end])
         begin = end
     return batches if random is None else [batches[i] for i in random.permutation(len(batches))]
@@ -107,25 +108,25 @@ class HistoryReader:
     steps: EncodedSteps
     context: Floats32  # [examples, context channels]: what is known at the cutoff beside the history
     labels: Labels | None
-    silence: Floats32  # [examples], days from the last event to the cutoff
-    gaps: Gaps | None = None  # what a survival head learns from, when training
+    recency: Floats32  # [examples], days from the last event to the cutoff
+    gaps: Gaps | None = None  # inter-event times that a survival head learns from, when training
 
     def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
-        """The arrays of one batch, and the examples `[batch, asked]` that its answers belong to (-1: none).
+        """The arrays of one batch, and the examples `[batch, queries]` that its outputs belong to (-1: none).
 
-        Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `length` [batch], of
-        which steps are real, `position` [batch, asked],
-        `context` [batch, asked, channels], `silence` [batch, asked], and when training each label [batch, asked,
-        horizons], NaN where there is none, `gap` and `ended` [real steps], one history after the other.
+        Arrays: `numeric` [batch, steps, channels], `categorical` [batch, steps, attributes], `length` [batch] of the
+        real steps, `position` [batch, queries], `context` [batch, queries, channels], `recency` [batch, queries]; and
+        when training each label [batch, queries, horizons], NaN where there is none, and `inter_event_days` and
+        `event_observed` [real steps], one history after the other.
         """
         chunks = self.chunks
         length = chunks.length[batch]
         step = np.arange(length.max())
         real = step < length[:, None]
         flat = np.where(real, chunks.start[batch][:, None] + step, 0)
-        asked = chunks.first[batch + 1] - chunks.first[batch]
-        slot = np.arange(asked.max())
-        taken = slot < asked[:, None]
+        queries = chunks.first[batch + 1] - chunks.first[batch]
+        slot = np.arange(queries.max())
+        taken = slot < queries[:, None]
         example = np.where(taken, chunks.order[np.where(taken, chunks.first[batch][:, None] + slot, 0)], -1)
         arrays: dict[str, NDArray[Any]] = {
             "numeric": self.steps.numeric[flat] * real[..., None],
@@ -133,19 +134,19 @@ class HistoryReader:
             "length": length.astype(np.int32),
             "position": np.where(taken, chunks.position[example], 0).astype(np.int32),
             "context": self.context[example],
-            "silence": self.silence[example],
+            "recency": self.recency[example],
         }
         if self.gaps is not None:
-            for name, each in (("gap", self.gaps.days), ("ended", self.gaps.ended)):
-                arrays[name] = each[flat[real]].astype(np.float32)
+            arrays["inter_event_days"] = self.gaps.days[flat[real]].astype(np.float32)
+            arrays["event_observed"] = self.gaps.ended[flat[real]].astype(np.float32)
         if self.labels is not None:
-            for name in ("churn", "purchases", "spend"):
+            for name in HEADS:
                 values = getattr(self.labels, name)[example].astype(np.float32)
                 arrays[name] = np.where(taken[..., None], values, np.float32(np.nan))
         return arrays, example
 
-    def cut(self, batch_size: int, max_cells: int, random: np.random.Generator | None = None) -> list[Integers]:
-        return cut_batches(self.chunks, batch_size, max_cells, random)
+    def cut(self, batch_size: int, max_padded: int, random: np.random.Generator | None = None) -> list[Integers]:
+        return cut_batches(self.chunks, batch_size, max_padded, random)
 
     @property
     def examples(self) -> int:

@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 from keras import initializers, ops
 
+from models.recurrent.cells.cell import Cell
+
 
 class Chrono(initializers.Initializer):
-    """The bias of a Keras LSTM ([4 units]: enter, forget, candidate, leave) or GRU ([2, 3 units]: update, reset,
-    candidate; the update gate is the one that keeps).
-    """
+    """The bias of a cell with gates that keep, `units` wide."""
 
-    def __init__(self, longest: int, seed: int) -> None:
-        self.longest, self.seed = longest, seed
+    def __init__(self, cell: Cell, units: int, longest: int, random_state: int) -> None:
+        if cell.remember is None:
+            raise ValueError(f"{cell.name} has no gate that keeps, so chrono means nothing to it")
+        self.remember, self.units, self.longest, self.random_state = cell.remember, units, longest, random_state
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
-        gated_twice = len(shape) == 2
-        units = shape[-1] // (3 if gated_twice else 4)
-        memory = np.log(np.random.default_rng(self.seed).uniform(1, max(self.longest - 1, 2), units))
+        random = np.random.default_rng(self.random_state)
         bias = np.zeros(shape)
-        if gated_twice:
-            bias[0, :units] = memory
-        else:
-            bias[:units], bias[units : 2 * units] = -memory, memory
+        self.remember(bias, np.log(random.uniform(1, max(self.longest - 1, 2), self.units)))
         return ops.convert_to_tensor(bias, dtype)

@@ -1,9 +1,9 @@
 """The hybrid: a GRU that reads the history beside a head that reads the aggregates, their churn logits averaged.
 
-The two err apart: the aggregates tell a customer's year in a few numbers that little can overfit, the state the order
-and the rhythm of all that was done. So each is taught by its own loss, the state by gaps and the other head by churn
-labels, and neither to mend the other on the training examples. The mean of logits is the logarithmic opinion pool with
-equal weights (Genest and Zidek, 1986).
+Their errors differ: aggregates summarise a customer's year in a few numbers that hardly overfit, the state holds the
+order and the rhythm of all events. So each is taught by its own loss, the state by inter-event times and the wide head
+by churn labels, and neither corrects the other on the training examples. The mean of logits is the logarithmic opinion
+pool with equal weights (Genest and Zidek, 1986).
 """
 
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ from models.recurrent.survival_gru import SurvivalGRU
 
 class HybridGRU(SurvivalGRU):
     """Heads of purchases and spend read the state and the aggregates together. Without the state (`with_state` false)
-    churn is told by the aggregates' head alone: the difference is the state's credit.
+    churn comes from the aggregates' head alone: the difference is the state's contribution.
     """
 
     family: ClassVar[Family] = "hybrid"
@@ -26,4 +26,4 @@ class HybridGRU(SurvivalGRU):
         agree.
         """
         parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1}
-        return type(self)(self.horizons, self.seed, **parameters)
+        return type(self)(self.horizons, self.random_state, **parameters)

@@ -1,4 +1,4 @@
-"""The network: a recurrent layer reads each history once, causally; a small head is asked at every cutoff on the way.
+"""The network: a recurrent layer reads each history once, causally; small heads read its state at every cutoff.
 
 Keras is imported at the top, so this module is imported only where a network is built.
 """
@@ -8,27 +8,57 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
-from models.networks.heads import StartAt, heads
+from models.networks.heads import HeadConfig, StartAt, heads
+from models.networks.hinge_basis import HingeBasis
+from models.recurrent.cells.cell import Cell
 from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard
-from models.recurrent.layers import GRU, LSTM, SimpleRNN
+from models.recurrent.intervals import Intervals
+from models.recurrent.packed import packed_layer
 from models.recurrent.truncated import truncated
-from models.recurrent.wide_head import Direct
+from models.recurrent.wide_head import WideHead
 
-CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 EMBEDDING = 8  # numbers that stand for one category
 
 
 @dataclass(frozen=True)
-class Widths:
+class InputConfig:
     """The sizes that follow from the data."""
 
     numeric: int  # channels of a step
     vocabularies: tuple[int, ...]  # known values of each categorical channel
-    context: int  # channels at the cutoff: recency, and the aggregates in a hybrid
-    horizons: int
+    at_cutoff: int  # channels of the context that come from the history as a whole
+    aggregates: int = 0  # channels of the context behind them: a hybrid's prepared aggregates
+
+
+@dataclass(frozen=True)
+class SurvivalConfig:
+    intervals: Intervals
+    horizons: tuple[int, ...]  # days
+    gives_churn: bool  # else the head only teaches the state, and churn has a head of its own
+    adjusted: bool  # whether the context, too, moves the rates
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """`truncate` is how many steps at the most the gradient reaches back, `chrono` the longest memory, in steps, that
+    gates start with. With a `wide` head, which reads the aggregates alone, churn is the mean of its logit and the
+    other's. Without the state (`with_state` False) the heads read the context alone, and churn is the wide head's: what
+    is left of a hybrid when its history is taken away.
+    """
+
+    cell: Cell
+    units: int
+    inputs: InputConfig
+    heads: HeadConfig
+    survival: SurvivalConfig | None = None
+    wide: HingeBasis | None = None
+    chrono: int | None = None
+    truncate: int | None = None
+    with_state: bool = True
+    random_state: int = 0  # of `chrono`
 
 
 class InitialState(layers.Layer):
@@ -46,8 +76,9 @@ class InitialState(layers.Layer):
 
 
 class AtPosition(layers.Layer):
-    """`states` [batch, steps, channels] and `position` [batch, asked] to the states there, [batch, asked, channels]:
-    row by row, where `ops.take_along_axis` looks up every number apart, backwards too, in ten times the time.
+    """`states` [batch, steps, channels] and `position` [batch, queries] to the states there, [batch, queries,
+    channels]: row by row, where `ops.take_along_axis` looks up every number apart, backwards too, in ten times the
+    time.
     """
 
     def call(self, states: Any, position: Any) -> Any:
@@ -61,88 +92,79 @@ class RealSteps(layers.Layer):
         return tf.boolean_mask(states, tf.sequence_mask(length, tf.shape(states)[1]))
 
 
-@dataclass(frozen=True)
-class Survival:
-    """What the survival head needs to know: see `hazard.stretches`."""
-
-    begins: list[float]  # days since the last event at which each stretch begins
-    log_rate: list[float]  # of each stretch, over everybody: where training starts
-    horizons: tuple[int, ...]  # days
-    gives_churn: bool  # else the head only teaches the state, and churn has a head of its own
-    adjusted: bool  # whether what is known at the cutoff beside the silence moves the rates
-
-
-def build_network(
-    widths: Widths,
-    cell: str,
-    units: int,
-    head_units: int,
-    dropout: float,
-    churn_bias: list[float],
-    survival: Survival | None = None,
-    chrono: Chrono | None = None,
-    truncate: int | None = None,
-    with_state: bool = True,
-    direct: Direct | None = None,
-) -> keras.Model:
-    """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, asked, horizons], and
-    with a survival head the `log_rate` [real steps, stretches] after every step of one history after the other.
-
-    `truncate` is how many steps at the most the gradient reaches back. With a `direct` head, which reads the aggregates
-    alone, churn is the mean of its logit and the other's. Without the state (`with_state` False) the heads see the
-    context alone, and churn is the direct head's: what is left of a hybrid when its history is taken away.
-
-    The layers keep their default activations and take no mask (padding is on the right of all that is asked), so that
-    LSTM and GRU can run on cuDNN.
+def build_network(config: NetworkConfig) -> keras.Model:
+    """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, queries, horizons], and
+    with a survival head the `log_rate` [real steps, intervals] after every step, one history after the other.
     """
+    sizes = config.inputs
     inputs = {
-        "numeric": keras.Input((None, widths.numeric), name="numeric"),
-        "categorical": keras.Input((None, len(widths.vocabularies)), dtype="int32", name="categorical"),
+        "numeric": keras.Input((None, sizes.numeric), name="numeric"),
+        "categorical": keras.Input((None, len(sizes.vocabularies)), dtype="int32", name="categorical"),
         "length": keras.Input((), dtype="int32", name="length"),
         "position": keras.Input((None,), dtype="int32", name="position"),
-        "context": keras.Input((None, widths.context), name="context"),
+        "context": keras.Input((None, sizes.at_cutoff + sizes.aggregates), name="context"),
     }
-    embedded = [
-        layers.Embedding(known + 1, EMBEDDING, name=f"embedding_{column}")(inputs["categorical"][:, :, column])
-        for column, known in enumerate(widths.vocabularies)
-    ]
-    steps = layers.Concatenate(name="steps")([inputs["numeric"], *embedded]) if embedded else inputs["numeric"]
-    first = [InitialState(units, name=f"initial_{part}")(steps) for part in (("h", "c") if cell == "lstm" else ("h",))]
-    options: dict[str, Any] = {"bias_initializer": chrono} if chrono else {}
-    if chrono and cell == "lstm":
-        options["unit_forget_bias"] = False
-    kind = truncated(CELLS[cell], truncate) if truncate else CELLS[cell]
-    layer = kind(units, return_sequences=True, name=cell, **options)
-    states = layer(steps, initial_state=first, length=inputs["length"])
-    if with_state:
-        asked = AtPosition(name="asked")(states, inputs["position"])
-        seen = layers.Concatenate(name="seen")([asked, inputs["context"]])
-    else:
-        seen = inputs["context"]
-    outputs = heads(layers.Dropout(dropout)(seen), widths.horizons, head_units, dropout, churn_bias)
-    if survival:
-        lasting = layers.Dense(head_units, activation="relu", name="lasting")
-        rates = layers.Dense(len(survival.begins), bias_initializer=StartAt(survival.log_rate), name="log_rate")
-
-        def log_rate(states: keras.KerasTensor) -> keras.KerasTensor:
-            return rates(layers.Dropout(dropout)(lasting(layers.Dropout(dropout)(states))))
-
-        hazard = Hazard(survival.begins, survival.horizons, name="hazard")
-        inputs["silence"] = keras.Input((None,), name="silence")
-        then = log_rate(asked)
-        if survival.adjusted:
-            told = layers.Dense(head_units, activation="relu", name="told")(layers.Dropout(dropout)(seen))
-            then += layers.Dense(len(survival.begins), kernel_initializer="zeros", name="adjustment")(
-                layers.Dropout(dropout)(told)
-            )
+    states = _states(config, inputs)
+    queried, seen = None, inputs["context"]
+    if config.with_state:
+        queried = AtPosition(name="queried")(states, inputs["position"])
+        seen = layers.Concatenate(name="seen")([queried, inputs["context"]])
+    outputs = heads(layers.Dropout(config.heads.dropout)(seen), config.heads)
+    if config.survival:
+        inputs["recency"] = keras.Input((None,), name="recency")
         real = RealSteps(name="real")(states, inputs["length"])
-        outputs |= {"log_rate": log_rate(real), "survival": hazard(then, inputs["silence"])}
-        if survival.gives_churn:
+        outputs |= _survival(config.survival, config.heads, (queried, seen, real), inputs["recency"])
+        if config.survival.gives_churn:
             outputs["churn"] = outputs["survival"]
-    if direct:
-        outputs["direct"] = direct(inputs["context"])
-        both = [outputs["churn"], outputs["direct"]]
-        outputs["churn"] = layers.Average(name="pooled")(both) if with_state else outputs["direct"]
-    if not with_state:
+    if config.wide:
+        wide = WideHead(config.wide, sizes.at_cutoff, config.heads.churn_bias, name="wide")
+        outputs["wide"] = wide(inputs["context"])
+        both = [outputs["churn"], outputs["wide"]]
+        outputs["churn"] = layers.Average(name="pooled")(both) if config.with_state else outputs["wide"]
+    if not config.with_state:
         inputs = {"context": inputs["context"]}
     return keras.Model(inputs, outputs)
+
+
+def _states(config: NetworkConfig, inputs: dict[str, KerasTensor]) -> KerasTensor:
+    """[batch, steps, units]. The layer keeps its default activations and takes no mask (padding is on the right of all
+    that is read), so that LSTM and GRU can run on cuDNN.
+    """
+    cell = config.cell
+    embedded = [
+        layers.Embedding(known + 1, EMBEDDING, name=f"embedding_{column}")(inputs["categorical"][:, :, column])
+        for column, known in enumerate(config.inputs.vocabularies)
+    ]
+    steps = layers.Concatenate(name="steps")([inputs["numeric"], *embedded]) if embedded else inputs["numeric"]
+    first = [InitialState(config.units, name=f"initial_{state}")(steps) for state in cell.states]
+    options: dict[str, Any] = {}
+    if config.chrono:
+        chrono = Chrono(cell, config.units, config.chrono, config.random_state)
+        options = {"bias_initializer": chrono, **cell.remember_options}
+    kind: Any = packed_layer(cell)
+    if config.truncate:
+        kind = truncated(kind, config.truncate)
+    layer = kind(config.units, return_sequences=True, name=cell.name, **options)
+    return layer(steps, initial_state=first, length=inputs["length"])
+
+
+def _survival(
+    config: SurvivalConfig, head: HeadConfig, states: tuple[KerasTensor, ...], recency: KerasTensor
+) -> dict[str, KerasTensor]:
+    """`states` are those at the cutoffs, the same with the context, and those after every real step."""
+    queried, seen, real = states
+    intervals = len(config.intervals.begins)
+    hidden = layers.Dense(head.units, activation="relu", name="survival_hidden")
+    rates = layers.Dense(intervals, bias_initializer=StartAt(config.intervals.log_rate), name="log_rate")
+
+    def log_rate(states: KerasTensor) -> KerasTensor:
+        return rates(layers.Dropout(head.dropout)(hidden(layers.Dropout(head.dropout)(states))))
+
+    hazard = Hazard(config.intervals.begins, config.horizons, name="hazard")
+    at_cutoff = log_rate(queried)
+    if config.adjusted:
+        adjusting = layers.Dense(head.units, activation="relu", name="adjusting")(layers.Dropout(head.dropout)(seen))
+        at_cutoff += layers.Dense(intervals, kernel_initializer="zeros", name="adjustment")(
+            layers.Dropout(head.dropout)(adjusting)
+        )
+    return {"log_rate": log_rate(real), "survival": hazard(at_cutoff, recency)}

@@ -1,20 +1,21 @@
-"""What every recurrent model does: read each history once and be asked at every cutoff on the way."""
+"""What every recurrent model does: read each history once and predict at every cutoff on the way."""
 
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from features.dataset import Dataset, Labels, Sequences
-from features.sequences.encoding import Encoder, Standing
+from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps
 from models.base import Family, Needs, Predictions, Range, Stepper, View
-from models.networks.hinge_basis import Bends
+from models.networks.hinge_basis import HingeBasis
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
+from models.recurrent.cells.cell import Cell, Floats32
+from models.recurrent.intervals import Intervals
 
 if TYPE_CHECKING:
     import keras
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
 
 class SequenceModel(NetworkModel):
     """A recurrent layer over the history; its state at the last step before the cutoff goes to the heads, with what is
-    known at the cutoff itself (the silence since that step above all), and in a hybrid with the aggregates.
+    known at the cutoff itself (the recency above all), and in a hybrid with the aggregates.
 
     `max_steps` cuts the histories that training reads into overlapping chunks; scoring reads every history whole.
     `batch_size` counts histories, each with all its examples. With a `gap_weight` a survival head learns the time from
     every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with.
-    With `truncate`, backpropagation through time reaches back over stretches of as many steps and not further.
+    With `truncate`, backpropagation through time reaches back over so many steps and no further.
     """
 
     family: ClassVar[Family] = "recurrent"
     views: ClassVar[tuple[View, ...]] = ("sequences",)
-    cell: ClassVar[str]
+    cell: ClassVar[Cell]
     survives: ClassVar[bool] = False  # whether churn is read from the survival head
     defaults: ClassVar[dict[str, Any]] = {
         **NetworkModel.defaults,
@@ -45,34 +46,14 @@ class SequenceModel(NetworkModel):
         "truncate": None,
     }
     space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
-    preparation: Preparation | None = None
-    bends: Bends | None = None
-    begins: list[float] | None = None  # of the survival head's stretches, in days
-    log_rate: list[float] | None = None
+    preparation: Preparation | None = None  # of the aggregates, where the model reads them
+    basis: HingeBasis | None = None
+    intervals: Intervals | None = None  # of the survival head
 
-    def _prepare(self, train: Dataset) -> None:
-        self.encoder = Encoder.fit(train)
-        if self.has_state and (self.survives or self.parameters["gap_weight"]):
-            from models.recurrent.hazard import stretches
-
-            self.begins, self.log_rate = stretches(Gaps.of(train))
-        if "aggregates" in self.views:
-            self.preparation = Preparation.fit(train.aggregates)
-            prepared = self.preparation.transform(train.aggregates)
-            self.bends = Bends.fit(prepared, self.preparation.names)
-
-    def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader:
-        standing = Standing.of(data)
-        max_steps = self.parameters["max_steps"] if training else None
-        gaps = Gaps.of(data) if training and self.begins else None
-        return HistoryReader(
-            chunks=cut_chunks(data.sequences, max_steps, gaps.readable if gaps else None),
-            steps=self.encoder.encode(data.sequences),
-            context=self.context(standing, data.aggregates),
-            labels=labels,
-            silence=standing.silence_days,
-            gaps=gaps,
-        )
+    @property
+    def has_state(self) -> bool:
+        """Whether the heads read the recurrent state."""
+        return bool(self.parameters.get("with_state", True))
 
     @property
     def needs(self) -> Needs:
@@ -87,61 +68,71 @@ class SequenceModel(NetworkModel):
         return NetworkStepper(self)
 
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions:
-        standing = Standing.of(data)
+        at_cutoff = StateAtCutoff.of(data)
         reader = replace(
             self._reader(replace(data, sequences=sequences), None, training=False),
-            context=self.context(standing, data.aggregates),
-            silence=standing.silence_days,
+            context=self.context(at_cutoff, data.aggregates),
+            recency=at_cutoff.silence_days,
         )
-        return self.calibrated(self.told(self.ask(reader)))
+        return self.calibrated(self.predictions(self.forward(reader)))
 
-    def context(self, standing: Standing, aggregates: pd.DataFrame | None) -> NDArray[np.float32]:
-        """[examples, channels]: what the heads are told beside the state; `aggregates` where the model reads them."""
-        known = self.encoder.at_cutoff(standing)
+    def context(self, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Floats32:
+        """[examples, channels]: what the heads read beside the state; `aggregates` where the model reads them."""
+        known = self.encoder.at_cutoff(at_cutoff)
         if self.preparation is None:
             return known
         assert aggregates is not None
         return np.hstack([known, self.preparation.transform(aggregates)])
 
-    @property
-    def has_state(self) -> bool:
-        """Whether the heads read the recurrent state."""
-        return bool(self.parameters.get("with_state", True))
+    def _prepare(self, train: Dataset) -> None:
+        self.encoder = Encoder.fit(train)
+        if self.has_state and (self.survives or self.parameters["gap_weight"]):
+            self.intervals = Intervals.fit(Gaps.of(train))
+        if "aggregates" in self.views:
+            self.preparation = Preparation.fit(train.aggregates)
+            prepared = self.preparation.transform(train.aggregates)
+            self.basis = HingeBasis.fit(prepared, self.preparation.names)
 
-    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
-        from models.recurrent.network import Survival, Widths, build_network
-        from models.recurrent.wide_head import Direct
-
-        widths = Widths(
-            numeric=len(self.encoder.steps),
-            vocabularies=tuple(len(known) for known in self.encoder.vocabularies.values()),
-            context=len(self.encoder.cutoffs) + (len(self.preparation.names) if self.preparation else 0),
-            horizons=len(self.horizons),
+    def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader:
+        at_cutoff = StateAtCutoff.of(data)
+        max_steps = self.parameters["max_steps"] if training else None
+        gaps = Gaps.of(data) if training and self.intervals else None
+        return HistoryReader(
+            chunks=cut_chunks(data.sequences, max_steps, gaps.readable if gaps else None),
+            steps=self.encoder.encode(data.sequences),
+            context=self.context(at_cutoff, data.aggregates),
+            labels=labels,
+            recency=at_cutoff.silence_days,
+            gaps=gaps,
         )
-        chosen = self.parameters
-        survival = chrono = direct = None
-        if self.begins and self.log_rate:
-            adjusted = self.survives and bool(chosen["churn_weight"])
-            survival = Survival(self.begins, self.log_rate, self.horizons, self.survives, adjusted)
-        if chosen.get("chrono"):
-            from models.recurrent.chrono import Chrono
 
-            chrono = Chrono(chosen["chrono"], seed)
-        if self.bends:
-            direct = Direct(self.bends, len(self.encoder.cutoffs), churn_bias, name="direct")
-        return build_network(
-            widths,
-            self.cell,
-            chosen["units"],
-            chosen["head_units"],
-            chosen["dropout"],
-            churn_bias,
-            survival,
-            chrono,
-            chosen["truncate"],
-            self.has_state,
-            direct,
+    def _network(self, churn_bias: list[float], random_state: int) -> "keras.Model":
+        from models.networks.heads import HeadConfig
+        from models.recurrent.network import InputConfig, NetworkConfig, SurvivalConfig, build_network
+
+        parameters = self.parameters
+        survival = None
+        if self.intervals:
+            adjusted = self.survives and bool(parameters["churn_weight"])
+            survival = SurvivalConfig(self.intervals, self.horizons, self.survives, adjusted)
+        config = NetworkConfig(
+            cell=self.cell,
+            units=parameters["units"],
+            inputs=InputConfig(
+                numeric=len(self.encoder.steps),
+                vocabularies=tuple(len(known) for known in self.encoder.vocabularies.values()),
+                at_cutoff=len(self.encoder.cutoffs),
+                aggregates=len(self.preparation.names) if self.preparation else 0,
+            ),
+            heads=HeadConfig(parameters["head_units"], parameters["dropout"], churn_bias),
+            survival=survival,
+            wide=self.basis,
+            chrono=parameters.get("chrono"),
+            truncate=parameters["truncate"],
+            with_state=self.has_state,
+            random_state=random_state,
         )
+        return build_network(config)
 
     def _channels(self) -> dict[str, list[str]]:
         known = [channel.name for channel in self.encoder.cutoffs]
@@ -149,21 +140,20 @@ class SequenceModel(NetworkModel):
             "numeric": self.encoder.numeric_channels,
             "categorical": list(self.encoder.vocabularies),
             "context": known + (self.preparation.names if self.preparation else []),
-            "silence": ["days_since_last_event"],
+            "recency": ["days_since_last_event"],
         }
 
     def _state(self) -> dict[str, Any]:
-        prepared = self.preparation.to_json() if self.preparation else None
         return {
             "encoder": self.encoder.to_json(),
-            "preparation": prepared,
-            "bends": asdict(self.bends) if self.bends else None,
-            "begins": self.begins,
-            "log_rate": self.log_rate,
+            "preparation": self.preparation.to_json() if self.preparation else None,
+            "bends": asdict(self.basis) if self.basis else None,
+            "begins": self.intervals.begins if self.intervals else None,
+            "log_rate": self.intervals.log_rate if self.intervals else None,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.encoder = Encoder.from_json(state["encoder"])
-        self.begins, self.log_rate = state["begins"], state["log_rate"]
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None
-        self.bends = Bends(**state["bends"]) if state["bends"] else None
+        self.basis = HingeBasis(**state["bends"]) if state["bends"] else None
+        self.intervals = Intervals(state["begins"], state["log_rate"]) if state["begins"] else None

@@ -1,10 +1,11 @@
 """A trained sequence model, one step after another: from the state after the last event read to the state after the
 next ones, and from the state to predictions.
 
-It says what `predict` says of whole histories, to the last digits of single precision. Keras is imported at the top, so
-this module is imported only where a network is built.
+Its predictions are those of `predict` on whole histories, to the last digits of single precision. TensorFlow is
+imported at the top, so this module is imported only where a network is built.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,134 +13,151 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from features.dataset import Floats, Integers, Sequences
-from features.sequences.encoding import EncodedSteps, Standing
+from features.sequences.encoding import EncodedSteps, StateAtCutoff
 from models.base import Predictions
-from models.networks.training import HEADS
-from models.recurrent.batches import Floats32, cut_batches, cut_chunks
-from models.recurrent.cells import CELLS, ShareOfInput
+from models.labels import HEADS
+from models.recurrent.batches import cut_batches, cut_chunks
+from models.recurrent.cells.cell import Cell, Floats32
 from models.recurrent.sequence_model import SequenceModel
 
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about
-STEPS_IN_A_PIECE = 250_000  # that are encoded together, about
-ASKED_AT_ONCE = 32_768
+STEPS_A_CHUNK = 250_000  # that are encoded together, about
+PREDICTIONS_AT_ONCE = 32_768
 
 
 class NetworkStepper:
-    """The hidden states of many customers are one array, `[customers, width]`, single precision: a row holds what each
-    of the model's networks remembers, one network after the other.
-    """
+    """A row of states holds what each of the model's networks remembers, one network after the other."""
 
     def __init__(self, model: SequenceModel) -> None:
         self._model = model
-        self._members = [_Member(network, model.cell) for network in model.networks]
-        self.width = sum(member.width for member in self._members)
+        self._networks = [_Network(network, model.cell) for network in model.networks]
+        ends = np.cumsum([network.width for network in self._networks]).tolist()
+        self._columns = [slice(begin, end) for begin, end in pairwise([0, *ends])]  # of each network
+        self.width = ends[-1]
 
     def trace(self) -> None:
-        for member in self._members:
-            member.trace()
+        for network in self._networks:
+            network.trace()
 
     def start(self, customers: int) -> Floats32:
-        return np.tile(np.concatenate([member.first for member in self._members]), (customers, 1))
+        return np.tile(np.concatenate([network.first for network in self._networks]), (customers, 1))
 
     def advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
         """The caller keeps BLAS to one thread: splitting such small products among cores costs more than it gains."""
         after = states.copy()
-        ends = np.searchsorted(sequences.offsets, np.arange(STEPS_IN_A_PIECE, sequences.offsets[-1], STEPS_IN_A_PIECE))
+        ends = np.searchsorted(sequences.offsets, np.arange(STEPS_A_CHUNK, sequences.offsets[-1], STEPS_A_CHUNK))
         bounds = np.unique([0, *ends, len(states)]).tolist()
         for begin, end in pairwise(bounds):
-            after[begin:end] = self._stepped(states[begin:end], _of(sequences, begin, end), previous[begin:end])
+            after[begin:end] = self._advance(states[begin:end], _histories(sequences, begin, end), previous[begin:end])
         return after
 
-    def _stepped(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
+    def _advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
         steps, lengths = self._model.encoder.encode(sequences, previous), np.diff(sequences.offsets)
-        after, some, begin = states.copy(), np.flatnonzero(lengths), 0
-        for member in self._members:
-            own = slice(begin, begin + member.width)
-            begin = own.stop
-            for batch in _batches(lengths[some]):
-                rows = some[batch]
-                after[rows, own] = member.advance(states[rows, own], steps, sequences.offsets[rows], lengths[rows])
+        after, active = states.copy(), np.flatnonzero(lengths)
+        for network, columns in zip(self._networks, self._columns, strict=True):
+            for batch in _batches(lengths[active]):
+                rows = active[batch]
+                after[rows, columns] = network.advance(
+                    states[rows, columns], steps, sequences.offsets[rows], lengths[rows]
+                )
         return after
 
-    def predict(self, states: Floats32, standing: Standing, aggregates: pd.DataFrame | None) -> Predictions:
-        context = self._model.context(standing, aggregates)
-        begin, answers = 0, []
-        for member in self._members:
-            answers.append(member.ask(states[:, begin : begin + member.width], context, standing.silence_days))
-            begin += member.width
-        return self._model.calibrated(self._model.told(self._model.averaged(answers)))
+    def predict(self, states: Floats32, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Predictions:
+        context = self._model.context(at_cutoff, aggregates)
+        outputs = [
+            network.forward(states[:, columns], context, at_cutoff.silence_days)
+            for network, columns in zip(self._networks, self._columns, strict=True)
+        ]
+        return self._model.calibrated(self._model.predictions(self._model.average(outputs)))
 
 
-class _Member:
-    """One network, taken apart at its recurrent layer: what reads a step, the cell, and what is asked of a state."""
+class _Network:
+    """One network, cut at its recurrent layer: the inputs' part of the gates, the cell, and the heads."""
 
-    def __init__(self, network: keras.Model, cell: str) -> None:
-        layer = network.get_layer(cell)
-        parts = ("h", "c") if cell == "lstm" else ("h",)
+    def __init__(self, network: keras.Model, cell: Cell) -> None:
+        layer = network.get_layer(cell.name)
         self.units = layer.units
-        self.first = np.concatenate([network.get_layer(f"initial_{part}").state.numpy()[0] for part in parts])
+        self.first = np.concatenate([network.get_layer(f"initial_{part}").state.numpy()[0] for part in cell.states])
         self.width = len(self.first)
         kernel, self._u, self._b = (weight.numpy() for weight in layer.cell.weights)
         columns = range(network.input["categorical"].shape[-1])
         tables = [network.get_layer(f"embedding_{column}").embeddings.numpy() for column in columns]
-        self._run, self._share_of_input = CELLS[cell], ShareOfInput(kernel, self._b, tables)
-        self._told = [name for name in network.input if name not in ("numeric", "categorical", "length")]
-        told = [layer.output, *(network.input[name] for name in self._told)]
-        self._asked = keras.Model(told, {head: network.output[head] for head in HEADS})
-        asked = [tf.TensorSpec(each.shape, each.dtype) for each in told]
+        self._cell, self._inputs = cell, _InputGates(kernel, self._b, tables)
+        self._at_cutoff = [name for name in network.input if name not in ("numeric", "categorical", "length")]
+        inputs = [layer.output, *(network.input[name] for name in self._at_cutoff)]
+        self._heads = keras.Model(inputs, {head: network.output[head] for head in HEADS})
+        signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
         # Autograph would rewrite every layer's source, which costs more than a night's small steps.
-        self._ask = tf.function(
-            lambda arrays: self._asked(arrays, training=False), input_signature=[asked], autograph=False
+        self._forward = tf.function(
+            lambda arrays: self._heads(arrays, training=False), input_signature=[signature], autograph=False
         )
 
     def trace(self) -> None:
-        self._ask.get_concrete_function()
+        self._forward.get_concrete_function()
 
     def advance(self, states: Floats32, steps: EncodedSteps, start: Integers, length: Integers) -> Floats32:
-        """The states after the steps `start[i]:start[i] + length[i]`."""
+        """The states after the steps `start[i]:start[i] + length[i]`. Customers are put in descending order of their
+        steps, so that those who still have one are the first rows: none is padded.
+        """
         order = np.argsort(-length, kind="stable")
         counts = len(length) - np.searchsorted(length[order][::-1], np.arange(length.max()), side="right")
-        at = np.repeat(np.arange(len(counts)), counts)
-        row = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-        flat = start[order][row] + at
-        given = self._share_of_input(steps.numeric[flat], steps.categorical[flat])
+        step = np.repeat(np.arange(len(counts)), counts)
+        row = np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts)
+        flat = start[order][row] + step
+        gates = self._inputs(steps.numeric[flat], steps.categorical[flat])
         parts = [np.ascontiguousarray(part) for part in np.split(states[order], states.shape[1] // self.units, axis=1)]
-        self._run(parts, given, counts, self._u, self._b)
+        begin = 0
+        for count in counts.tolist():
+            self._cell.step([part[:count] for part in parts], gates[begin : begin + count], self._u, self._b)
+            begin += count
         after = np.empty_like(states)
         after[order] = np.concatenate(parts, axis=1)
         return after
 
-    def ask(self, states: Floats32, context: Floats32, silence: Floats32) -> dict[str, Floats]:
+    def forward(self, states: Floats32, context: Floats32, recency: Floats32) -> dict[str, Floats]:
         rows = len(states)
-        answers = {head: np.zeros((rows, self._asked.output[head].shape[-1])) for head in HEADS}
-        for begin in range(0, rows, ASKED_AT_ONCE):
-            own = slice(begin, begin + ASKED_AT_ONCE)
-            told = {
-                "position": np.zeros((len(silence[own]), 1), np.int32),
-                "context": context[own, None],
-                "silence": silence[own, None],
+        outputs = {head: np.zeros((rows, self._heads.output[head].shape[-1])) for head in HEADS}
+        for begin in range(0, rows, PREDICTIONS_AT_ONCE):
+            some = slice(begin, begin + PREDICTIONS_AT_ONCE)
+            at_cutoff = {
+                "position": np.zeros((len(recency[some]), 1), np.int32),
+                "context": context[some, None],
+                "recency": recency[some, None],
             }
-            given = [states[own, None, : self.units], *(told[name] for name in self._told)]
-            for head, values in self._ask(given).items():
-                answers[head][own] = values.numpy()[:, 0]
-        return answers
+            inputs = [states[some, None, : self.units], *(at_cutoff[name] for name in self._at_cutoff)]
+            for head, values in self._forward(inputs).items():
+                outputs[head][some] = values.numpy()[:, 0]
+        return outputs
 
 
-def _of(sequences: Sequences, begin: int, end: int) -> Sequences:
-    """The histories `begin:end`, not copied."""
-    steps = slice(sequences.offsets[begin], sequences.offsets[end])
-    return replace(
-        sequences,
-        offsets=sequences.offsets[begin : end + 1] - sequences.offsets[begin],
-        event_time=sequences.event_time[steps],
-        numeric={name: values[steps] for name, values in sequences.numeric.items()},
-        categorical={name: (codes[steps], values) for name, (codes, values) in sequences.categorical.items()},
-        history=np.arange(end - begin),
-        length=np.diff(sequences.offsets[begin : end + 1]),
-    )
+class _InputGates:
+    """`x w + b`, from a cell's `kernel` and `bias` and the tables of embedded categories [codes, numbers], in the order
+    in which a step's numeric channels and they are joined. What each code adds is worked out once.
+    """
+
+    def __init__(self, kernel: Floats32, bias: Floats32, tables: Sequence[Floats32]) -> None:
+        sizes = [table.shape[1] for table in tables]
+        self._numeric, *parts = np.split(kernel, np.cumsum([len(kernel) - sum(sizes), *sizes])[:-1])
+        self._codes = [table @ part for table, part in zip(tables, parts, strict=True)]
+        self._bias = bias[0] if bias.ndim == 2 else bias
+
+    def __call__(self, numeric: Floats32, categorical: NDArray[np.int32]) -> Floats32:
+        """From steps [steps, channels] to [steps, gates]."""
+        gates = numeric @ self._numeric
+        gates += self._bias
+        for column, added in enumerate(self._codes):
+            gates += added[categorical[:, column]]
+        return gates
+
+
+def _histories(sequences: Sequences, begin: int, end: int) -> Sequences:
+    """The histories `begin:end`, each of an example that sees all of it; not copied."""
+    histories = sequences.histories(begin, end)
+    return replace(histories, history=np.arange(end - begin), length=np.diff(histories.offsets))
 
 
 def _batches(lengths: Integers) -> list[Integers]:

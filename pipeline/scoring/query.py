@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from features.aggregates.definitions import named
 from features.dataset import Dataset, Integers, Sequences
-from features.sequences.encoding import Standing
+from features.sequences.encoding import StateAtCutoff
 from pipeline.event_store.night_events import object_digests
 from pipeline.scoring.checkpoints import Checkpoints
 from pipeline.scoring.inputs import ScoringInputs
@@ -27,7 +27,7 @@ class QueryShard:
 
     customers: pa.Array
     rows: Integers  # [customers], their rows in the shard
-    at_cutoff: Standing
+    at_cutoff: StateAtCutoff
     aggregates: pd.DataFrame | None  # [customers, features], where the shard has sums
     recent: tuple[Integers, Integers] | None  # offsets [customers + 1] and times of the last events, where carried
     not_eligible: pa.Array
@@ -45,7 +45,7 @@ class QueryShard:
         return cls(
             customers=shard.customers.take(pa.array(rows)),
             rows=rows,
-            at_cutoff=Standing(np.full(len(rows), at), shard.first[rows], shard.last[rows], shard.events[rows]),
+            at_cutoff=StateAtCutoff(np.full(len(rows), at), shard.first[rows], shard.last[rows], shard.events[rows]),
             aggregates=aggregates,
             recent=None if shard.recent is None else shard.recent.of(rows),
             not_eligible=shard.customers.filter(pa.array(others)),

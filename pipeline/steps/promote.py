@@ -210,7 +210,7 @@ def _refit(
     with registry.tracking.child_run(f"{name} on all examples", parent, {"family": model.family}) as run:
         seconds = timed_fit(model, data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures))
         model.calibration = Calibration.from_json(calibration) if calibration else None
-        run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
+        run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(data)})
         run.curves(model.curves)
         what_moves_risk(settings, cutoff, name, model, data, run)

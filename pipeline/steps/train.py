@@ -53,7 +53,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
                 "valid_log_loss": loss,
             }
             calibration = model.calibration.to_json() if model.calibration else None
-            run.parameters({"seed": model.seed, "horizons": list(model.horizons), **model.parameters})
+            run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
             run.parameters({"calibration": calibration, "budget": budget(settings, len(snapshot.windows))})
             run.metrics(measures)
             run.curves(model.curves)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.evaluation.result import Result
-from models.numerics import VALUES
+from models.labels import VALUES
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.training.snapshot import Snapshot

@@ -11,7 +11,8 @@ from models import MODELS, model_class
 from models.base import Model
 from models.evaluation.metrics import clip_probabilities
 from models.explanation.attributions import attributions
-from models.numerics import base_rates, log_loss, logit
+from models.labels import base_rates
+from models.numerics import log_loss, logit
 from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
@@ -212,8 +213,8 @@ def test_a_hybrid_says_the_mean_of_what_gaps_and_aggregates_say(world):
     parts = keras.Model(network.input, {"survival": network.output["survival"], "churn": network.output["churn"]})
     said = parts({name: arrays[name] for name in network.input})
     prepared = model.preparation.transform(valid.aggregates).astype(np.float64)
-    slopes, intercept = (weight.numpy() for weight in network.get_layer("direct").line.weights)
-    lines = (model.bends.widened(prepared) @ slopes + intercept)[example[asked]]
+    slopes, intercept = (weight.numpy() for weight in network.get_layer("wide").line.weights)
+    lines = (model.basis.expand(prepared) @ slopes + intercept)[example[asked]]
     assert np.allclose(said["churn"].numpy()[asked], (said["survival"].numpy()[asked] + lines) / 2, atol=1e-4)
     assert np.ptp(lines) > 0.1
 

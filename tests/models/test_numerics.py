@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as oracle
 
-from models.numerics import ValueScale, base_rates, levelled, levelled_loss, log_loss, ordered_by_horizon, sigmoid
+from models.labels import base_rates
+from models.networks.value_scale import ValueScale
+from models.numerics import intercept_adjusted, intercept_adjusted_loss, log_loss, ordered_by_horizon, sigmoid
 
 NAN = np.nan
 
@@ -18,25 +20,25 @@ def test_base_rates_leave_out_what_was_not_observed_and_are_never_certain():
     assert base_rates(churn) == pytest.approx([1.5 / 3, 0.5 / 4])
 
 
-def test_levelled_logits_have_the_base_rate_and_keep_their_order_whatever_level_they_came_at():
+def test_intercept_adjusted_logits_have_the_base_rate_and_keep_their_order_whatever_level_they_came_at():
     random = np.random.default_rng(1)
     logits = random.normal(0, 2, (500, 2))
     churn = (random.random((500, 2)) < sigmoid(logits)).astype(float)
     churn[::7, 1] = NAN
     for away in (-30.0, 0.0, 4.0):
-        told = levelled(churn, logits + away)
+        adjusted = intercept_adjusted(churn, logits + away)
         known = np.isfinite(churn[:, 1])
-        assert sigmoid(told[:, 0]).mean() == pytest.approx(base_rates(churn)[0])
-        assert sigmoid(told[known, 1]).mean() == pytest.approx(base_rates(churn)[1])
-        assert np.diff(told - logits, axis=0) == pytest.approx(0, abs=1e-9)
-        assert levelled_loss(churn, logits + away) == pytest.approx(levelled_loss(churn, logits))
-    assert levelled_loss(churn, logits) < log_loss(churn, sigmoid(logits + 1))
+        assert sigmoid(adjusted[:, 0]).mean() == pytest.approx(base_rates(churn)[0])
+        assert sigmoid(adjusted[known, 1]).mean() == pytest.approx(base_rates(churn)[1])
+        assert np.diff(adjusted - logits, axis=0) == pytest.approx(0, abs=1e-9)
+        assert intercept_adjusted_loss(churn, logits + away) == pytest.approx(intercept_adjusted_loss(churn, logits))
+    assert intercept_adjusted_loss(churn, logits) < log_loss(churn, sigmoid(logits + 1))
 
 
 def test_where_nothing_or_but_one_outcome_was_observed_levelling_stays_finite():
     logits = np.array([[1.0, 50.0], [2.0, -50.0]])
-    assert levelled(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)[:, 0].tolist() == [1.0, 2.0]
-    assert np.isfinite(levelled(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)).all()
+    assert intercept_adjusted(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)[:, 0].tolist() == [1.0, 2.0]
+    assert np.isfinite(intercept_adjusted(np.array([[NAN, 1.0], [NAN, 1.0]]), logits)).all()
 
 
 def test_sigmoid_does_not_overflow():

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from models.networks.training import Compiled, Plan, Update, set_weights, weights_of
-from models.recurrent.network import Widths, build_network
+from models import model_class
+from models.networks.compiled import Compiled, set_weights, weights_of
+from models.networks.heads import HeadConfig
+from models.networks.training import Plan, Update
+from models.recurrent.network import InputConfig, NetworkConfig, build_network
 from tests.support.reference import Arrays
 
-UNITS, HIDDEN, CHANNELS, CONTEXT, HORIZONS, HISTORIES, STEPS, ASKED = 4, 5, 3, 2, 2, 3, 7, 3
+UNITS, HIDDEN, CHANNELS, CONTEXT, HORIZONS, HISTORIES, STEPS, QUERIES = 4, 5, 3, 2, 2, 3, 7, 3
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Case:
         layer = self.network.get_layer
         own = layer(self.cell).cell
         cell = {"kernel": own.kernel, "recurrent": own.recurrent_kernel, "bias": own.bias}
-        parts = ("h", "c") if self.cell == "lstm" else ("h",)
-        first = {part: layer(f"initial_{part}").trainable_variables[0] for part in parts}
+        states = model_class(self.cell).cell.states
+        first = {state: layer(f"initial_{state}").trainable_variables[0] for state in states}
         dense = {
             f"{head}_{part}": getattr(layer(head), part)
             for head in ("hidden", "churn", "purchases", "spend")
@@ -69,19 +72,24 @@ def _named(values: dict[str, Any]) -> Arrays:
     return {name: value[0] if name in ("h", "c") else value for name, value in double.items()}
 
 
+def small_network(cell: str, units: int, inputs: InputConfig, heads: HeadConfig, **more: Any) -> Any:
+    """The untrained network of the model of that name."""
+    return build_network(NetworkConfig(model_class(cell).cell, units, inputs, heads, **more))
+
+
 def case(cell: str, seed: int) -> Case:
-    """Some labels are not observed, one position is asked twice, and one history is asked at its very first step."""
+    """Some labels are not observed, one position is queried twice, and one history at its very first step."""
     random = np.random.default_rng(seed)
-    network = build_network(Widths(CHANNELS, (), CONTEXT, HORIZONS), cell, UNITS, HIDDEN, 0.0, [0.0] * HORIZONS)
+    network = small_network(cell, UNITS, InputConfig(CHANNELS, (), CONTEXT), HeadConfig(HIDDEN, 0.0, [0.0] * HORIZONS))
     for weight in network.trainable_variables:
         weight.assign(random.normal(size=weight.shape) * 0.45)
-    shape = (HISTORIES, ASKED, HORIZONS)
+    shape = (HISTORIES, QUERIES, HORIZONS)
     arrays = {
         "numeric": random.normal(size=(HISTORIES, STEPS, CHANNELS)),
         "categorical": np.zeros((HISTORIES, STEPS, 0), int),
         "length": np.array([7, 6, 7]),
         "position": np.array([[0, 3, 6], [2, 2, 5], [1, 4, 6]]),
-        "context": random.normal(size=(HISTORIES, ASKED, CONTEXT)),
+        "context": random.normal(size=(HISTORIES, QUERIES, CONTEXT)),
         "churn": random.integers(0, 2, shape).astype(float),
         "purchases": random.poisson(1.0, size=shape).astype(float),
         "spend": random.gamma(1.0, size=shape),

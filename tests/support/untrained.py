@@ -6,7 +6,8 @@ import numpy as np
 
 from features.dataset import Dataset
 from models import model_class
-from models.numerics import VALUES, ValueScale, observed_labels
+from models.labels import VALUES, observed_labels
+from models.networks.value_scale import ValueScale
 from models.recurrent.sequence_model import SequenceModel
 
 

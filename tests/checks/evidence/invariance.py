@@ -52,8 +52,8 @@ def _otherwise(model: Model, data: Dataset) -> Iterator[tuple[str, Floats]]:
         rest = model.predict(data).churn_probability[len(rows) :]
         yield f"size {size}", np.vstack([*pieces, rest])
     if isinstance(model, NetworkModel) and "sequences" in model.views:
-        answers = model.ask(Padded(model._reader(data, None, training=False)))
-        yield "padding", ordered_by_horizon(sigmoid(answers["churn"]), model.horizons)
+        raw = model.forward(Padded(model._reader(data, None, training=False)))
+        yield "padding", ordered_by_horizon(sigmoid(raw["churn"]), model.horizons)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset
-from features.sequences.encoding import LIMIT, NEVER, Encoder, Standing, signed_log
+from features.sequences.encoding import LIMIT, NEVER, Encoder, StateAtCutoff, signed_log
 from tests.support.worlds.model_worlds import DAY, START, change_after, make_dataset, order_world, steady_world
 
 
@@ -117,7 +117,7 @@ def test_the_silence_at_the_cutoff_grows_with_the_days_since_the_last_event(data
     encoder = Encoder.fit(data)
     silence = data.cutoff - data.sequences.event_time[data.sequences.last_step]
     order = np.argsort(silence)
-    assert (np.diff(encoder.at_cutoff(Standing.of(data))[order, 0]) >= 0).all()
+    assert (np.diff(encoder.at_cutoff(StateAtCutoff.of(data))[order, 0]) >= 0).all()
 
 
 def test_an_encoder_survives_json(data):

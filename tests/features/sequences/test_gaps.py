@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.dataset import Dataset, Labels, Sequences
-from features.sequences.encoding import Standing
+from features.sequences.encoding import StateAtCutoff
 from features.sequences.gaps import MICROSECONDS_A_DAY as DAY
 from features.sequences.gaps import Gaps
 
@@ -60,4 +60,4 @@ def test_a_history_of_an_examples_own_ends_at_its_cutoff():
 
 
 def test_silence_is_counted_from_the_last_visible_event():
-    assert Standing.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]
+    assert StateAtCutoff.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]

@@ -22,24 +22,23 @@ class Known(Model):
     family = "conventional"
 
     def __init__(self, views, logit):
-        super().__init__((28, 56), seed=0)
+        super().__init__((28, 56), 0)
         self.views = views
         self.logit = logit
-        self.asked = []
+        self.calls = []
 
     def fit(self, train, valid, on_epoch=None):
         raise NotImplementedError
 
     def _predict(self, data):
-        self.asked.append(len(data))
+        self.calls.append(len(data))
         second = 1 / (1 + np.exp(-self.logit(data)))
         return Predictions(np.column_stack([np.full(len(data), 0.5), second]))
 
-    def save(self, folder):
+    def _save(self, folder):
         raise NotImplementedError
 
-    @classmethod
-    def load(cls, folder):
+    def _load(self, folder, content):
         raise NotImplementedError
 
 
@@ -201,10 +200,10 @@ def test_batches_change_nothing_and_labels_are_not_shown(data, monkeypatch):
 
     model = Known(("aggregates", "sequences"), logit)
     whole = occlusion(model, labelled, 1)
-    assert model.asked == [3 * (1 + whole.shape[1])]
+    assert model.calls == [3 * (1 + whole.shape[1])]
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 2 * (1 + whole.shape[1]))
     pd.testing.assert_frame_equal(whole, occlusion(model, labelled, 1))
-    assert model.asked[1:] == [2 * (1 + whole.shape[1]), 1 + whole.shape[1]]
+    assert model.calls[1:] == [2 * (1 + whole.shape[1]), 1 + whole.shape[1]]
 
 
 def test_certain_predictions_and_no_examples_are_finite(data):

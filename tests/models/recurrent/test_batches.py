@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.dataset import Sequences
-from features.sequences.encoding import Encoder, Standing
+from features.sequences.encoding import Encoder, StateAtCutoff
 from models.recurrent.batches import LEAST_BATCHES, LEAST_STEPS, HistoryReader, cut_batches, cut_chunks
 from tests.support.worlds.model_worlds import steady_world
 
@@ -83,7 +83,8 @@ def test_a_batch_holds_the_steps_before_the_padding_and_the_labels_of_those_aske
     data = steady_world(customers=8)
     encoded = Encoder.fit(data).encode(data.sequences)
     context = np.arange(len(data), dtype=np.float32)[:, None]
-    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels, Standing.of(data).silence_days)
+    recency = StateAtCutoff.of(data).silence_days
+    reader = HistoryReader(cut_chunks(data.sequences), encoded, context, data.labels, recency)
     for batch in reader.cut(3, 10_000):
         arrays, example = reader.read(batch)
         for row, chunk in enumerate(batch):

@@ -1,20 +1,39 @@
 """Each recurrent cell against plain NumPy, through the whole network: states, gradients and one update."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.recurrent.network import CELLS as LAYERS
-from models.recurrent.network import Widths, build_network
+from models import MODELS, model_class
+from models.networks.heads import HeadConfig
+from models.recurrent.network import InputConfig
+from models.recurrent.packed import packed_layer
 from models.recurrent.truncated import truncated
 from tests.support import reference
-from tests.support.cell_cases import case
+from tests.support.cell_cases import case, small_network
 
 CELLS = list(reference.CELLS)
 
 
+def layer_of(name):
+    return packed_layer(model_class(name).cell)
+
+
+def first_states(cell, states):
+    return [states() for _ in model_class(cell).cell.states]
+
+
+def test_a_cell_is_known_without_tensorflow():
+    modules = [path.partition(":")[0] for path in MODELS.values()]
+    program = f"import sys\nfor name in {modules!r}: __import__(name)\nassert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_network_asks_the_state_of_the_cell_at_each_position(cell):
+def test_the_network_reads_the_state_of_the_cell_at_each_position(cell):
     made = case(cell, 7)
     expected = reference.answers(cell, made.arrays, made.values())
     given = made.network({name: value for name, value in made.tensors().items() if name in made.network.input})
@@ -52,7 +71,7 @@ def test_one_update_is_that_of_the_reference(optimizer):
 
 
 def test_the_churn_head_starts_at_the_base_rate():
-    network = build_network(Widths(1, (2,), 1, 2), "gru", 3, 5, 0.0, [-1.5, -2.5])
+    network = small_network("gru", 3, InputConfig(1, (2,), 1), HeadConfig(5, 0.0, [-1.5, -2.5]))
     assert network.get_layer("churn").get_weights()[1] == pytest.approx([-1.5, -2.5])
 
 
@@ -60,10 +79,9 @@ def test_the_churn_head_starts_at_the_base_rate():
 def test_the_layer_is_the_one_that_keras_ships(cell):
     random = np.random.default_rng(5)
     steps = tf.constant(random.normal(size=(3, 9, 4)).astype("float32"))
-    first = [tf.constant(random.normal(size=(3, 5)).astype("float32")) for _ in range(2 if cell == "lstm" else 1)]
-    ours, theirs = (
-        kind(5, return_sequences=True, return_state=True) for kind in (LAYERS[cell], LAYERS[cell].__mro__[2])
-    )
+    first = first_states(cell, lambda: tf.constant(random.normal(size=(3, 5)).astype("float32")))
+    kinds = layer_of(cell), layer_of(cell).__mro__[2]
+    ours, theirs = (kind(5, return_sequences=True, return_state=True) for kind in kinds)
     theirs(steps, initial_state=first)
     ours(steps, initial_state=first)
     ours.set_weights(theirs.get_weights())
@@ -81,8 +99,8 @@ def test_the_layer_is_the_one_that_keras_ships(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_truncation_changes_the_gradient_and_no_answer(cell):
     random = np.random.default_rng(4)
-    steps, first = random.normal(size=(2, 7, 3)).astype("float32"), [tf.zeros((2, 4))] * (2 if cell == "lstm" else 1)
-    cut = truncated(LAYERS[cell], 3)(4, return_sequences=True)
+    steps, first = random.normal(size=(2, 7, 3)).astype("float32"), first_states(cell, lambda: tf.zeros((2, 4)))
+    cut = truncated(layer_of(cell), 3)(4, return_sequences=True)
     whole = cut(steps, initial_state=first)
     assert cut(steps, initial_state=first, training=True).numpy() == pytest.approx(whole.numpy(), abs=1e-6)
     given = tf.constant(steps)

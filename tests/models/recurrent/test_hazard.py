@@ -5,10 +5,12 @@ import pytest
 
 from features.sequences.gaps import Gaps
 from models import model_class
-from models.networks.training import weights_of
-from models.recurrent.chrono import Chrono
-from models.recurrent.hazard import Hazard, stretches
-from models.recurrent.network import Widths, build_network
+from models.networks.compiled import weights_of
+from models.networks.heads import HeadConfig
+from models.recurrent.hazard import Hazard
+from models.recurrent.intervals import Intervals
+from models.recurrent.network import InputConfig
+from tests.support.cell_cases import small_network
 from tests.support.worlds.model_worlds import DAY, HORIZON, change_after, halves, steady_world
 
 BEGINS = [0.0, 2.0, 5.0]
@@ -21,7 +23,7 @@ def cumulative(days: float) -> float:
     return float(np.sum(RATES[np.searchsorted(BEGINS, moments, side="right") - 1]) * 1e-3)
 
 
-def test_churn_is_the_silence_lasting_given_the_silence_so_far():
+def test_churn_is_no_event_coming_given_the_recency():
     hazard = Hazard(BEGINS, (3, 28))
     log_rate = np.broadcast_to(np.log(RATES), (1, 3, 3)).astype(np.float32)
     logits = hazard(log_rate, np.array([[0.0, 1.5, 30.0]], np.float32)).numpy()[0]
@@ -31,7 +33,7 @@ def test_churn_is_the_silence_lasting_given_the_silence_so_far():
             assert 1 / (1 + np.exp(-logits[row, column])) == pytest.approx(expected, rel=2e-3)
 
 
-def test_the_loss_is_the_negative_log_likelihood_of_ended_and_of_censored_gaps():
+def test_the_loss_is_the_negative_log_likelihood_of_observed_and_of_censored_times():
     hazard = Hazard(BEGINS, (28,))
     log_rate = np.broadcast_to(np.log(RATES), (1, 4, 3)).astype(np.float32)
     days, ended = np.array([[1.0, 4.0, 9.0, np.nan]], np.float32), np.array([[1, 1, 0, np.nan]], np.float32)
@@ -40,35 +42,36 @@ def test_the_loss_is_the_negative_log_likelihood_of_ended_and_of_censored_gaps()
     assert losses == pytest.approx(expected, rel=2e-3)
 
 
-def test_the_stretches_start_at_the_rates_of_everybody():
+def test_the_intervals_start_at_the_rates_of_everybody():
     random = np.random.default_rng(1)
     gaps = Gaps(random.exponential(4, 20_000), np.ones(20_000), np.array([20_000]))
-    begins, log_rate = stretches(gaps)
-    assert begins[0] == 0
-    assert np.diff(begins).min() >= 0.5
-    assert np.exp(log_rate) == pytest.approx(np.full(len(begins), 0.25), rel=0.25)
+    intervals = Intervals.fit(gaps)
+    assert intervals.begins[0] == 0
+    assert np.diff(intervals.begins).min() >= 0.5
+    assert np.exp(intervals.log_rate) == pytest.approx(np.full(len(intervals.begins), 0.25), rel=0.25)
 
 
 @pytest.mark.parametrize(("cell", "sign"), [("gru", {"update": 1}), ("lstm", {"enter": -1, "forget": 1})])
 def test_chrono_gives_memories_up_to_the_longest(cell, sign):
     units = 200
-    network = build_network(Widths(1, (), 1, 1), cell, units, 2, 0.0, [0.0], None, Chrono(1_000, 3))
+    heads = HeadConfig(2, 0.0, [0.0])
+    network = small_network(cell, units, InputConfig(1, (), 1), heads, chrono=1_000, random_state=3)
     bias = network.get_layer(cell).cell.bias.numpy()
     rows = bias[0] if cell == "gru" else bias
-    for place, direction in enumerate(sign.values()):
-        memory = np.exp(direction * rows[place * units : (place + 1) * units])
+    for number, direction in enumerate(sign.values()):
+        memory = np.exp(direction * rows[number * units : (number + 1) * units])
         assert memory.min() >= 1 - 1e-5
         assert 850 < memory.max() <= 999.1
     assert not rows[len(sign) * units :].any()
 
 
-def test_seeds_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
+def test_networks_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
     train, valid = halves(steady_world(customers=40))
     small = {"max_epochs": 2, "units": 4, "head_units": 6, "batch_size": 16}
     model = model_class("gru")((HORIZON,), 5, seeds=2, **small)
     model.fit(train, valid)
     reader = model._reader(valid, None, training=False)
-    answers = [model.compiled.ask(reader, weights_of(network)) for network in model.networks]
+    answers = [model.compiled.forward(reader, weights_of(network)) for network in model.networks]
     each = [1 / (1 + np.exp(-given["churn"])) for given in answers]
     assert not np.array_equal(*each)
     assert model.predict(valid).churn_probability == pytest.approx(np.mean(each, axis=0), abs=1e-12)
@@ -80,7 +83,7 @@ def test_seeds_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):
     assert loaded._planned_epochs(validated=False) == model.parameters["epochs"]
 
 
-def test_gaps_alone_teach_churn_at_every_horizon():
+def test_inter_event_times_alone_teach_churn_at_every_horizon():
     """The share of customers who stay silent is found without any churn label in the loss."""
     train, valid = halves(steady_world(customers=240, horizons=(7, 28)))
     model = model_class("survival_gru")(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from features.dataset import Integers, Sequences
-from features.sequences.encoding import NEVER, Standing
+from features.sequences.encoding import NEVER, StateAtCutoff
 from tests.support.untrained import untrained
 from tests.support.worlds.model_worlds import steady_world
 
@@ -43,7 +43,7 @@ def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
         states = stepper.advance(states, between(sequences, sequences.history, begin, end), previous)
         previous = np.where(end > 0, sequences.event_time[sequences.offsets[sequences.history] + end - 1], NEVER)
         begin = end
-    said, whole = stepper.predict(states, Standing.of(data), data.aggregates), model.predict(data)
+    said, whole = stepper.predict(states, StateAtCutoff.of(data), data.aggregates), model.predict(data)
     assert states.shape == (customers, stepper.width)
     assert whole.churn_probability.std() > 0
     assert said.expected_spend is not None

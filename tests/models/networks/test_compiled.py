@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 
 from models import model_class
-from models.networks.training import Compiled, set_weights, weights_of
-from models.recurrent.network import Widths, build_network
+from models.networks.compiled import Compiled, set_weights, weights_of
+from models.networks.heads import HeadConfig
+from models.recurrent.network import InputConfig
+from tests.support.cell_cases import small_network
 from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
 
 SMALL = {"max_epochs": 1, "units": 4, "head_units": 6, "batch_size": 16}
@@ -33,7 +35,7 @@ def test_another_architecture_is_another():
 
 
 def test_weights_go_in_as_they_came_out():
-    network = build_network(Widths(2, (3,), 1, 1), "lstm", 3, 4, 0.0, [0.0])
+    network = small_network("lstm", 3, InputConfig(2, (3,), 1), HeadConfig(4, 0.0, [0.0]))
     weights = weights_of(network)
     set_weights(network, weights[::-1])
     assert np.array_equal(weights_of(network), weights[::-1])
@@ -42,7 +44,7 @@ def test_weights_go_in_as_they_came_out():
 def test_each_weight_is_clipped_by_its_own_norm_an_embedding_too():
     """The rows of an embedding that a batch looks up many times add up before its norm is taken."""
     random = np.random.default_rng(1)
-    network = build_network(Widths(1, (3,), 1, 1), "gru", 3, 4, 0.0, [0.0])
+    network = small_network("gru", 3, InputConfig(1, (3,), 1), HeadConfig(4, 0.0, [0.0]))
     set_weights(network, random.normal(size=len(weights_of(network))).astype(np.float32))
     shape = (8, 1, 1)
     arrays = {

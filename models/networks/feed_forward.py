@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from features.dataset import Dataset, Integers, Labels
 from models.base import Family, View
+from models.labels import HEADS
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
 
 if TYPE_CHECKING:
     import keras
 
-EXAMPLES_WHEN_ASKED = 8_192
+FORWARD_BATCH = 8_192
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """The `training.Reader` of aggregates: one row an example."""
+    """The `compiled.Reader` of aggregates: one row an example."""
 
     rows: NDArray[np.float32]  # [examples, columns]
     labels: Labels | None
@@ -30,9 +31,9 @@ class RowReader:
     def examples(self) -> int:
         return len(self.rows)
 
-    def cut(self, batch_size: int, max_cells: int, random: np.random.Generator | None = None) -> list[Integers]:
+    def cut(self, batch_size: int, max_padded: int, random: np.random.Generator | None = None) -> list[Integers]:
         if random is None:
-            batch_size, order = EXAMPLES_WHEN_ASKED, np.arange(self.examples)
+            batch_size, order = FORWARD_BATCH, np.arange(self.examples)
         else:
             order = random.permutation(self.examples)
         return [order[begin : begin + batch_size] for begin in range(0, self.examples, batch_size)]
@@ -40,7 +41,7 @@ class RowReader:
     def read(self, batch: Integers) -> tuple[dict[str, NDArray[Any]], Integers]:
         arrays: dict[str, NDArray[Any]] = {"aggregates": self.rows[batch]}
         if self.labels is not None:
-            for name in ("churn", "purchases", "spend"):
+            for name in HEADS:
                 arrays[name] = getattr(self.labels, name)[batch].astype(np.float32)
         return arrays, batch
 
@@ -58,16 +59,16 @@ class FeedForward(NetworkModel):
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> RowReader:
         return RowReader(self.preparation.transform(data.aggregates), labels)
 
-    def _network(self, churn_bias: list[float], seed: int) -> "keras.Model":
+    def _network(self, churn_bias: list[float], random_state: int) -> "keras.Model":
         import keras
         from keras import layers
 
-        from models.networks.heads import heads
+        from models.networks.heads import HeadConfig, heads
 
         rows = keras.Input((len(self.preparation.names),), name="aggregates")
-        units, dropout = self.parameters["head_units"], self.parameters["dropout"]
-        hidden = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(rows))
-        return keras.Model({"aggregates": rows}, heads(hidden, len(self.horizons), units, dropout, churn_bias))
+        config = HeadConfig(self.parameters["head_units"], self.parameters["dropout"], churn_bias)
+        hidden = layers.Dropout(config.dropout)(layers.Dense(config.units, activation="relu")(rows))
+        return keras.Model({"aggregates": rows}, heads(hidden, config))
 
     def _channels(self) -> dict[str, list[str]]:
         return {"aggregates": self.preparation.names}
