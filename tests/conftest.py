@@ -30,6 +30,7 @@ SLOW = {
     "pipeline/steps": "trains a world",
     "pipeline/training": "trains a world",
     "pipeline/validation/test_quarantine.py": "trains a world",
+    "test_contributing.py": "tests copies of the project",
     "test_end_to_end.py": "runs the main job",
     "test_old_state.py": "runs the command",
     "test_questions.py": "trains a world for every question",
