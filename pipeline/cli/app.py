@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.quarantine_commands import quarantine_app
-from pipeline.cli.session import at_work, date_of, settings_of
+from pipeline.cli.session import date_of, quietly, settings_of
 from pipeline.runtime.errors import NothingToDo, RecurError
 
 app = typer.Typer(
@@ -75,10 +75,10 @@ def run(context: typer.Context, until: Until = None) -> None:
 @app.command()
 def ingest(context: typer.Context, until: Until = None) -> None:
     """Extract, validate and load the nights not yet loaded."""
-    from pipeline.cli import single_steps as by_hand
+    from pipeline.cli import single_steps
 
-    with at_work(context) as (settings, screen):
-        by_hand.ingest(settings, screen, date_of(until))
+    with quietly(context) as (settings, console):
+        single_steps.ingest(settings, console, date_of(until))
 
 
 @app.command()
@@ -87,28 +87,28 @@ def train(context: typer.Context, cutoff: Cutoff = None) -> None:
 
     The best on validation becomes champion if the gate allows.
     """
-    from pipeline.cli import single_steps as by_hand
+    from pipeline.cli import single_steps
 
-    with at_work(context) as (settings, screen):
-        by_hand.train(settings, screen, date_of(cutoff))
+    with quietly(context) as (settings, console):
+        single_steps.train(settings, console, date_of(cutoff))
 
 
 @app.command()
 def score(context: typer.Context, cutoff: Cutoff = None) -> None:
     """Score a night with the champion, and publish it."""
-    from pipeline.cli import single_steps as by_hand
+    from pipeline.cli import single_steps
 
-    with at_work(context) as (settings, screen):
-        by_hand.score(settings, screen, date_of(cutoff))
+    with quietly(context) as (settings, console):
+        single_steps.score(settings, console, date_of(cutoff))
 
 
 @app.command()
 def review(context: typer.Context, cutoff: Cutoff = None) -> None:
     """Hold predictions whose horizon has closed against reality."""
-    from pipeline.cli import single_steps as by_hand
+    from pipeline.cli import single_steps
 
-    with at_work(context) as (settings, screen):
-        by_hand.review(settings, screen, date_of(cutoff))
+    with quietly(context) as (settings, console):
+        single_steps.review(settings, console, date_of(cutoff))
 
 
 @app.command()
@@ -124,7 +124,7 @@ def query(
     Only the views can be read, and nothing can be written. In CSV, a text that a spreadsheet would run as a formula
     begins with '; JSON has it as it is. Without SQL, the views and their columns are listed.
     """
-    from pipeline.cli import console as screens
+    from pipeline.cli.console import open_console, print_table, print_views
     from pipeline.cli.output import write_csv, write_json
     from pipeline.serving.database import open_predictions
     from pipeline.serving.query import query as run_query
@@ -141,9 +141,9 @@ def query(
     elif form is QueryFormat.json:
         write_json(sys.stdout, columns, rows)
     elif sql is None:
-        screens.views(screens.console(), VIEWS)
+        print_views(open_console(), VIEWS)
     else:
-        screens.table(screens.console(), columns, rows)
+        print_table(open_console(), columns, rows)
 
 
 @app.command()
@@ -159,7 +159,7 @@ def compare(
     import json
 
     from pipeline.cli.closing_report import print_comparison
-    from pipeline.cli.console import console
+    from pipeline.cli.console import open_console
     from pipeline.cli.output import copy_to
     from pipeline.steps.compare import last_comparison, last_predictions
 
@@ -169,7 +169,7 @@ def compare(
     if form is Format.json:
         print(json.dumps(last_comparison(settings), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print_comparison(settings, console())
+        print_comparison(last_comparison(settings), open_console())
 
 
 @app.command()
@@ -179,10 +179,10 @@ def explain(context: typer.Context, customer_id: CustomerId) -> None:
     from pipeline.cli.console import working
     from pipeline.scoring.explain import explain as explain_one
 
-    with at_work(context) as (settings, screen):
-        with working(screen, f"asking the champion about {customer_id}"):
+    with quietly(context) as (settings, console):
+        with working(console, f"asking the champion about {customer_id}"):
             explanation = explain_one(settings, customer_id)
-        print_explanation(screen, explanation)
+        print_explanation(console, explanation)
 
 
 @app.command()
@@ -190,12 +190,12 @@ def forget(context: typer.Context, customer_id: CustomerId) -> None:
     """Erase one customer from all that the pipeline holds."""
     from pipeline.cli.forget import forget as forget_one
 
-    with at_work(context) as (settings, screen):
-        erased = forget_one(settings, customer_id)
-        if not any(erased.values()):
+    with quietly(context) as (settings, console):
+        removed = forget_one(settings, customer_id)
+        erased = ", ".join(f"{rows:,} from {place}" for place, rows in removed.items() if rows)
+        if not erased:
             raise RecurError(f"customer {customer_id} is nowhere in what the pipeline holds: check the id")
-        told = ", ".join(f"{rows:,} from {place}" for place, rows in erased.items() if rows)
-        screen.print(f"customer {customer_id} is forgotten: {told}. Models already trained keep what they learned.")
+        console.print(f"customer {customer_id} is forgotten: {erased}. Models already trained keep what they learned.")
 
 
 @app.command()
@@ -210,14 +210,14 @@ def promote(
     from pipeline.steps.promote import promote_version
     from pipeline.training.registry import open_registry
 
-    with at_work(context) as (settings, screen):
+    with quietly(context) as (settings, console):
         if version is None:
-            known = open_registry(settings).versions()
-            if not known:
+            registered = open_registry(settings).versions()
+            if not registered:
                 raise RecurError("no model is registered yet: run `recur train` first")
-            version = known[-1].number
+            version = registered[-1].number
         outcome = promote_version(settings, version)
-        screen.print(f"the champion is {outcome['champion']}; `recur score` publishes its scores")
+        console.print(f"the champion is {outcome['champion']}; `recur score` publishes its scores")
 
 
 @app.command()
@@ -225,9 +225,9 @@ def rollback(context: typer.Context) -> None:
     """Make the champion before the present one champion again."""
     from pipeline.steps.promote import rollback as go_back
 
-    with at_work(context) as (settings, screen):
+    with quietly(context) as (settings, console):
         outcome = go_back(settings)
-        screen.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
+        console.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
 
 
 @app.command()
@@ -237,15 +237,15 @@ def check(
 ) -> None:
     """Check configuration, connections, permissions and leaks.
 
-    Says what is wrong and how to mend it; exits with 1 where something is.
+    Says what is wrong and how to fix it; exits with 1 where something is.
     """
     from pipeline.cli.checks import check as check_all
-    from pipeline.cli.checks import print_findings
+    from pipeline.cli.checks import print_results
 
-    with at_work(context) as (settings, screen):
-        findings = check_all(settings, leaks)
-        print_findings(screen, findings)
-    if any(finding.state == "wrong" for finding in findings):
+    with quietly(context) as (settings, console):
+        results = check_all(settings, leaks)
+        print_results(console, results)
+    if any(result.state == "wrong" for result in results):
         raise typer.Exit(1)
 
 
@@ -284,25 +284,27 @@ def _status(arguments: Sequence[str] | None) -> int:
         print(reason)
         return 0
     except RecurError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return error.status
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "recur")
         message = error.format_message().rstrip(".").replace("Value error, ", "")
-        _complain(f"{message}: see `{command} --help`")
+        _print_error(f"{message}: see `{command} --help`")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _complain("stopped; what was finished is kept, and the next run goes on from there")
+        _print_error("stopped; what was finished is kept, and the next run goes on from there")
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        _complain(f"{error.strerror or error}: {error.filename or 'no file named'}: check that it exists and is yours")
+        _print_error(
+            f"{error.strerror or error}: {error.filename or 'no file named'}: check that it exists and is yours"
+        )
         return 1
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     print("recur: " + " ".join(line.split()), file=sys.stderr)
 
 

@@ -1,92 +1,96 @@
-"""`recur check`: what is wrong with the configuration, the connections and the permissions, and how to mend it."""
+"""`recur check`: what is wrong with the configuration, the connections and the permissions, and how to fix it."""
 
 import os
 import shutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pipeline.cli.check_result import Finding
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import delete
+
+from models import MODELS
 from pipeline.config.settings import Settings
+from pipeline.event_store.store import open_store
+from pipeline.runtime.check_result import CheckResult
+from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.serving import tables
+from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.sources.factory import first_night, open_source
+from pipeline.training.leak_probes import probes
+from pipeline.training.registry import open_registry
+from pipeline.training.tracking import without_password
+from pipeline.validation.leaks import leaks as look_for_leaks
 
 LEAST_FREE_BYTES = 2 * 1024**3
 SHOWN = {"right": "ok   ", "doubtful": "look ", "wrong": "WRONG"}
+STYLES = {"right": "", "doubtful": "yellow", "wrong": "bold red"}
 
 
-def check(settings: Settings, leaks: bool = False) -> list[Finding]:
-    """Everything that was looked at, in order. A check that fails does not stop those after it."""
-    checks: list[tuple[str, Callable[[Settings], str]]] = [
-        ("configuration", _configuration),
-        ("local state", _local_state),
-        ("source", _source),
-        ("nights", _nights),
-        ("event store", _event_store),
-        ("engine", _engine),
-        ("predictions", _predictions),
-        ("models", _models),
-        ("mlflow", _mlflow),
-    ]
-    findings = [_one(settings, what, look) for what, look in checks]
+def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
+    """The result of every check, in order. A check that fails does not stop those after it."""
+    checks: dict[str, Callable[[], str]] = {
+        "configuration": lambda: _configuration(settings),
+        "local state": lambda: _local_state(settings.var),
+        "source": lambda: _source(settings),
+        "nights": lambda: _nights(settings),
+        "event store": lambda: _event_store(settings),
+        "engine": lambda: _engine(settings),
+        "predictions": lambda: _predictions(open_predictions(settings.predictions, settings.root)),
+        "models": lambda: _models(settings.models.names),
+        "mlflow": lambda: _mlflow(settings),
+    }
+    results = [_result(what, run) for what, run in checks.items()]
     if leaks:
-        from pipeline.training.leak_probes import probes
-        from pipeline.validation.leaks import leaks as look_for_leaks
-
         try:
-            findings += look_for_leaks(settings)
-            findings += probes(settings)
+            results += look_for_leaks(settings)
+            results += probes(settings)
         except RecurError as error:
-            findings.append(Finding("wrong", "leaks", str(error)))
-    return findings
+            results.append(CheckResult("wrong", "leaks", str(error)))
+    return results
 
 
-def print_findings(screen: "Console", findings: list[Finding]) -> None:
+def print_results(console: Console, results: list[CheckResult]) -> None:
     """A line or more for each, and a last one that counts."""
-    from rich.table import Table
-    from rich.text import Text
-
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for finding in findings:
-        style = {"right": "", "doubtful": "yellow", "wrong": "bold red"}[finding.state]
-        grid.add_row(Text(SHOWN[finding.state], style=style), Text(finding.what), Text(finding.words, overflow="fold"))
-    screen.print(grid)
-    counts = {state: sum(finding.state == state for finding in findings) for state in SHOWN}
-    screen.print(f"{counts['right']} right, {counts['doubtful']} to look at, {counts['wrong']} wrong")
+    for result in results:
+        state = Text(SHOWN[result.state], style=STYLES[result.state])
+        grid.add_row(state, Text(result.what), Text(result.words, overflow="fold"))
+    console.print(grid)
+    counts = {state: sum(result.state == state for result in results) for state in SHOWN}
+    console.print(f"{counts['right']} right, {counts['doubtful']} to look at, {counts['wrong']} wrong")
 
 
-def _one(settings: Settings, what: str, look: Callable[[Settings], str]) -> Finding:
+def _result(what: str, run: Callable[[], str]) -> CheckResult:
     try:
-        return Finding("right", what, look(settings))
+        return CheckResult("right", what, run())
     except RecurError as error:
-        return Finding("wrong", what, str(error))
+        return CheckResult("wrong", what, str(error))
     except OSError as error:
-        return Finding(
-            "wrong", what, f"{error.filename}: {error.strerror}: make it readable and writable for this user"
-        )
+        words = f"{error.filename}: {error.strerror}: make it readable and writable for this user"
+        return CheckResult("wrong", what, words)
 
 
 def _configuration(settings: Settings) -> str:
     question = settings.question
     horizons = ", ".join(str(days) for days in question.horizons)
-    of_file = str(settings.file) if settings.file else "the defaults"
-    return f"{of_file}; churn within {horizons} days, asked of those active within {question.active_within}"
+    file = str(settings.file) if settings.file else "the defaults"
+    return f"{file}; churn within {horizons} days, asked of those active within {question.active_within}"
 
 
-def _local_state(settings: Settings) -> str:
-    settings.var.mkdir(parents=True, exist_ok=True)
-    if not os.access(settings.var, os.W_OK | os.X_OK):
-        raise RecurError(f"{settings.var} cannot be written to: set paths.var to a folder of your own")
-    free = shutil.disk_usage(settings.var).free
+def _local_state(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RecurError(f"{folder} cannot be written to: set paths.var to a folder of your own")
+    free = shutil.disk_usage(folder).free
     if free < LEAST_FREE_BYTES:
-        raise RecurError(f"{settings.var} has {free / 1024**3:.1f} GiB free, too little for a run: make room for 2 GiB")
-    return f"{settings.var} can be written to, {free / 1024**3:.0f} GiB free"
+        raise RecurError(f"{folder} has {free / 1024**3:.1f} GiB free, too little for a run: make room for 2 GiB")
+    return f"{folder} can be written to, {free / 1024**3:.0f} GiB free"
 
 
 def _source(settings: Settings) -> str:
-    from pipeline.sources.factory import open_source
-
     source = open_source(settings)
     first, end = source.span()
     attributes = ", ".join(source.attributes()) or "none"
@@ -94,27 +98,21 @@ def _source(settings: Settings) -> str:
 
 
 def _nights(settings: Settings) -> str:
-    from pipeline.sources.factory import first_night, open_source
-
     span = open_source(settings).span()
     first, last = first_night(span, settings.run, settings.question), span.closed
     return f"first {first:%Y-%m-%d}, last closed {last:%Y-%m-%d}: {(last - first).days + 1} nights"
 
 
 def _event_store(settings: Settings) -> str:
-    from pipeline.event_store.store import open_store
-
     settings.events.mkdir(parents=True, exist_ok=True)
     if not os.access(settings.events, os.W_OK | os.X_OK):
         raise RecurError(f"{settings.events} cannot be written to: check addresses.events and the folder's permissions")
     nights = open_store(settings).nights()
-    held = f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet"
-    return f"{settings.events}: {held}"
+    loaded = f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet"
+    return f"{settings.events}: {loaded}"
 
 
 def _engine(settings: Settings) -> str:
-    from pipeline.runtime.engine import connect
-
     backend = connect(settings)
     try:
         return f"{settings.run.engine} {backend.version}" + (
@@ -124,34 +122,23 @@ def _engine(settings: Settings) -> str:
         backend.disconnect()
 
 
-def _predictions(settings: Settings) -> str:
-    from sqlalchemy import delete
-
-    from pipeline.serving import tables
-    from pipeline.serving.database import open_predictions
-
-    predictions = open_predictions(settings.predictions, settings.root)
+def _predictions(predictions: PredictionsStore) -> str:
     with predictions.writing() as connection:  # taking the lock and matching no row writes nothing
         connection.execute(delete(tables.quarantine).where(tables.quarantine.c.reason.is_(None)))
     nights = predictions.published_nights()
-    held = f"{len(nights)} nights published, the last {nights[-1]}" if nights else "nothing published yet"
-    return f"{predictions}: {held}"
+    published = f"{len(nights)} nights published, the last {nights[-1]}" if nights else "nothing published yet"
+    return f"{predictions}: {published}"
 
 
-def _models(settings: Settings) -> str:
-    from models import MODELS
-
-    if unknown := sorted(set(settings.models.names) - set(MODELS)):
+def _models(names: tuple[str, ...]) -> str:
+    if unknown := sorted(set(names) - set(MODELS)):
         raise RecurError(
             f"models.names has {', '.join(unknown)}, which recur does not know; it knows {', '.join(MODELS)}"
         )
-    return ", ".join(settings.models.names)
+    return ", ".join(names)
 
 
 def _mlflow(settings: Settings) -> str:
-    from pipeline.training.registry import open_registry
-    from pipeline.training.tracking import without_password
-
     champion = open_registry(settings).champion()
-    reigning = champion.label if champion else "no champion yet"
-    return f"{without_password(settings.mlflow)}: {reigning}"
+    label = champion.label if champion else "no champion yet"
+    return f"{without_password(settings.mlflow)}: {label}"

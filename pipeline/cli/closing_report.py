@@ -1,13 +1,19 @@
 """The closing report of the main job, and the comparison as `recur compare` prints it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import text
+
+from pipeline.cli.console import formatted, open_console, print_table
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.steps.compare import last_comparison, last_report
 
 MOST_AT_RISK = 10
 WIDE, WIDEST = 100, 110  # columns from which there is room for more metrics, and for more space between them
@@ -22,7 +28,7 @@ REVIEWED = {
 }
 
 
-PARTS = """
+SEGMENTS = """
 select horizon_days, segment, member, customers,
        max(case when metric = 'mean_predicted' then value end), max(case when metric = 'base_rate' then value end),
        max(case when metric = 'roc_auc' then value end), max(case when metric = 'log_loss' then value end)
@@ -32,39 +38,37 @@ group by horizon_days, segment, member, customers order by horizon_days, segment
 """
 
 
-def print_report(settings: Settings, screen: "Console | None" = None) -> None:
+def print_report(settings: Settings, console: Console | None = None) -> None:
     """The comparison table, the verdict, the last review, the customers most at risk, and where to look next. What is
-    not there yet is said in a line.
+    not there yet is a line that says so.
     """
-    from pipeline.cli.console import console
-
-    screen = screen or console()
-    _heading(screen, "Models on the same test set")
+    console = console or open_console()
+    predictions = open_predictions(settings.predictions, settings.root)
+    _print_heading(console, "Models on the same test set")
+    report: Path | None = None
     try:
-        print_comparison(settings, screen)
-    except RecurError as error:
-        screen.print(str(error))
-    _heading(screen, "Earlier scores against what happened")
-    print_review(settings, screen)
-    _heading(screen, "Customers most at risk")
-    example = _print_most_at_risk(settings, screen)
-    _heading(screen, "Where to look next")
-    _print_next(settings, screen, example)
+        print_comparison(last_comparison(settings), console)
+        report = last_report(settings)
+    except RecurError as error:  # nothing was compared yet
+        console.print(str(error))
+    _print_heading(console, "Earlier scores against what happened")
+    print_review(predictions, console)
+    _print_heading(console, "Customers most at risk")
+    customer = _print_most_at_risk(predictions, console)
+    _print_heading(console, "Where to look next")
+    _print_next(console, customer, report, settings.state.data_docs_page)
 
 
-def print_comparison(settings: Settings, screen: "Console") -> None:
-    """The last comparison, best log loss first, and its verdict. Raises RecurError where there is none."""
-    from rich.table import Table
-
-    from pipeline.steps.compare import last_comparison
-
-    comparison = last_comparison(settings)
+def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
+    """A comparison as `recur compare --format json` prints it, as a table with the best log loss first, and its
+    verdict.
+    """
     windows = "; ".join(
         f"{w['start'][:10]} to {w['end'][:10]}, {w['examples']:,} examples" for w in comparison["windows"]
     )
-    screen.print(f"test window {windows}; test set {comparison['test_digest']}", soft_wrap=True)
-    wide = screen.width >= WIDE
-    grid = Table(box=None, padding=(0, 2 if screen.width >= WIDEST else 1, 0, 0), pad_edge=False, header_style="bold")
+    console.print(f"test window {windows}; test set {comparison['test_digest']}", soft_wrap=True)
+    wide = console.width >= WIDE
+    grid = Table(box=None, padding=(0, 2 if console.width >= WIDEST else 1, 0, 0), pad_edge=False, header_style="bold")
     numbers = [
         "log loss",
         "95 % int.",
@@ -91,20 +95,16 @@ def print_comparison(settings: Settings, screen: "Console") -> None:
             _fixed(model["fit_seconds"], 1),
         ]
         grid.add_row(model["name"], model["family"], *cells, style="bold" if model["name"] in best else "")
-    screen.print(grid)
-    screen.print()
-    screen.print("Verdict: " + comparison["verdict"]["sentence"])
+    console.print(grid)
+    console.print()
+    console.print("Verdict: " + comparison["verdict"]["sentence"])
 
 
-def print_review(settings: Settings, screen: "Console") -> None:
-    """The latest review of each horizon: what was predicted, what happened, and how well it fits; its parts; and what
-    is to be done.
+def print_review(predictions: PredictionsStore, console: Console) -> None:
+    """The latest review of each horizon: what was predicted, what happened, and how well it fits; its segments; and the
+    last decision about retraining.
     """
-    from sqlalchemy import text
-
-    from pipeline.serving.database import open_predictions
-
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
+    with predictions.reading() as connection:
         rows = connection.execute(
             text(
                 "select r.score_date, r.horizon_days, r.metric, r.value, r.low, r.high, r.customers, r.model_name "
@@ -112,29 +112,27 @@ def print_review(settings: Settings, screen: "Console") -> None:
                 "where horizon_days = r.horizon_days) order by r.horizon_days, r.metric"
             )
         ).all()
-        parts = connection.execute(text(PARTS)).all()
-        done = connection.execute(
+        segments = connection.execute(text(SEGMENTS)).all()
+        decision = connection.execute(
             text("select score_date, decision, why from review_decisions order by score_date desc limit 1")
         ).first()
     if not rows:
-        screen.print("No horizon of a published night has closed yet, so there is nothing to review.")
+        console.print("No horizon of a published night has closed yet, so there is nothing to review.")
     for horizon in sorted({row.horizon_days for row in rows}):
         metrics = {row.metric: row for row in rows if row.horizon_days == horizon}
         first = next(iter(metrics.values()))
-        screen.print(
+        console.print(
             f"Scores of {first.score_date} by {first.model_name}, {first.customers:,} customers, {horizon} days, "
             "now closed (95 % intervals):"
         )
-        told = [_in_interval(words, metrics[name]) for name, words in REVIEWED.items() if name in metrics]
-        screen.print("  " + "; ".join(told))
-        _print_parts(screen, [row for row in parts if row.horizon_days == horizon])
-    if done:
-        screen.print(f"As of {done.score_date}: {done.decision}: {done.why}.")
+        figures = [_in_interval(words, metrics[name]) for name, words in REVIEWED.items() if name in metrics]
+        console.print("  " + "; ".join(figures))
+        _print_segments(console, [row for row in segments if row.horizon_days == horizon])
+    if decision:
+        console.print(f"As of {decision.score_date}: {decision.decision}: {decision.why}.")
 
 
-def _print_parts(screen: "Console", rows: Sequence[Any]) -> None:
-    from pipeline.cli.console import table
-
+def _print_segments(console: Console, rows: Sequence[Any]) -> None:
     if rows:
         heads = ("of them", "customers", "predicted", "churned", "AUC", "log loss")
         cells = [
@@ -145,16 +143,14 @@ def _print_parts(screen: "Console", rows: Sequence[Any]) -> None:
             )
             for row in rows
         ]
-        table(screen, heads, cells)
+        print_table(console, heads, cells)
 
 
-def print_explanation(screen: "Console", explanation: Mapping[str, Any]) -> None:
-    """What `explain` gives of one customer: the score, its reasons, what moved it, and the published history."""
-    from pipeline.cli.console import figure, table
-
-    screen.print(f"Customer {figure(explanation['customer_id'])}, as of {explanation['score_date']}", style="bold")
+def print_explanation(console: Console, explanation: Mapping[str, Any]) -> None:
+    """What `explain` gives: the score of one customer, its reasons, what moved it, and the published history."""
+    console.print(f"Customer {formatted(explanation['customer_id'])}, as of {explanation['score_date']}", style="bold")
     if explanation["churn_probability"] is None:
-        screen.print("not eligible now: no event recent enough for the question, but scored before")
+        console.print("not eligible now: no event recent enough for the question, but scored before")
     else:
         expected = [
             f"expected {name} {_fixed(explanation[f'expected_{name}'], 2)}"
@@ -162,32 +158,25 @@ def print_explanation(screen: "Console", explanation: Mapping[str, Any]) -> None
             if explanation[f"expected_{name}"] is not None
         ]
         churn = f"churn within {explanation['horizon_days']} days {explanation['churn_probability']:.3f}"
-        screen.print("; ".join([churn, *expected]) + f"; by {explanation['model']}")
+        console.print("; ".join([churn, *expected]) + f"; by {explanation['model']}")
         for reason in explanation["reasons"] or ["nothing raises the risk above that of a usual customer"]:
-            screen.print(f"  - {figure(reason)}")
+            console.print(f"  - {formatted(reason)}")
     if explanation["contributions"]:
-        screen.print()
-        screen.print("What moves the score (change of the log odds of churn):", style="bold")
+        console.print()
+        console.print("What moves the score (change of the log odds of churn):", style="bold")
         rows = [(group, round(change, 3)) for group, change in explanation["contributions"].items()]
-        table(screen, ["inputs", "change"], rows)
+        print_table(console, ["inputs", "change"], rows)
     if explanation["history"]:
         shown = ("score_date", "churn_probability", "risk_percentile", "risk_band", "risk_change", "model_name")
-        screen.print()
-        screen.print("Published scores, latest first:", style="bold")
+        console.print()
+        console.print("Published scores, latest first:", style="bold")
         heads = ("date", "churn", "percentile", "band", "change", "model")
-        table(screen, heads, [[row[name] for name in shown] for row in explanation["history"]])
+        print_table(console, heads, [[row[name] for name in shown] for row in explanation["history"]])
 
 
-def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
+def _print_most_at_risk(predictions: PredictionsStore, console: Console) -> str | None:
     """The customers most at risk on the last published night, with their reasons; gives the first of them."""
-    from rich.table import Table
-    from rich.text import Text
-    from sqlalchemy import text
-
-    from pipeline.cli.console import figure
-    from pipeline.serving.database import open_predictions
-
-    with open_predictions(settings.predictions, settings.root).reading() as connection:
+    with predictions.reading() as connection:
         rows = connection.execute(
             text(
                 "select customer_id, score_date, horizon_days, churn_probability, risk_change, days_since_last_event, "
@@ -197,10 +186,10 @@ def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
         ).all()
         customers = connection.scalar(text("select count(*) from churn_predictions"))
     if not rows:
-        screen.print("Nothing is published yet: there is no champion to score with.")
+        console.print("Nothing is published yet: there is no champion to score with.")
         return None
     first = rows[0]
-    screen.print(
+    console.print(
         f"{first.score_date}, the next {first.horizon_days} days, {customers:,} customers, by {first.model_name} "
         f"version {first.model_version}"
     )
@@ -212,42 +201,35 @@ def _print_most_at_risk(settings: Settings, screen: "Console") -> str | None:
     for row in rows:
         change = "" if row.risk_change is None else f"{row.risk_change:+.3f}"
         grid.add_row(
-            Text(figure(row.customer_id)),
+            Text(formatted(row.customer_id)),
             f"{row.churn_probability:.3f}",
             change,
             _fixed(row.days_since_last_event, 1),
-            Text(figure(row.reasons)),
+            Text(formatted(row.reasons)),
         )
-    screen.print(grid)
+    console.print(grid)
     return str(first.customer_id)
 
 
-def _print_next(settings: Settings, screen: "Console", customer: str | None) -> None:
-    from pipeline.steps.compare import last_report
-
-    try:
-        page = last_report(settings)
-    except RecurError:  # nothing was compared yet
-        page = None
-    docs = settings.state.data_docs_page
+def _print_next(console: Console, customer: str | None, report: Path | None, data_docs: Path) -> None:
     steps = [
         ("make up", "Airflow, MLflow and the analysts' page"),
         ('recur query "select * from churn_predictions"', "SQL over the views; `recur query` alone lists them"),
         ("recur compare --format json", "every metric with its interval"),
         *([(f"recur explain {customer}", "one customer's score, history and reasons")] if customer else []),
-        *([(str(page), "the whole evidence on one page")] if page else []),
-        *([(str(docs), "what validation found, night by night")] if docs.exists() else []),
+        *([(str(report), "the whole evidence on one page")] if report else []),
+        *([(str(data_docs), "what validation found, night by night")] if data_docs.exists() else []),
     ]
     for command, meaning in steps:
-        screen.print(f"  {command}", style="bold", soft_wrap=True)
-        screen.print(f"      {meaning}")
+        console.print(f"  {command}", style="bold", soft_wrap=True)
+        console.print(f"      {meaning}")
 
 
-def _heading(screen: "Console", words: str) -> None:
-    screen.print()
-    screen.print(words, style="bold underline" if screen.is_terminal else "")
-    if not screen.is_terminal:
-        screen.print("-" * len(words))
+def _print_heading(console: Console, words: str) -> None:
+    console.print()
+    console.print(words, style="bold underline" if console.is_terminal else "")
+    if not console.is_terminal:
+        console.print("-" * len(words))
 
 
 def _in_interval(words: str, row: Any) -> str:

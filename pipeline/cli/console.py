@@ -20,73 +20,73 @@ GAP, FOLDED = 2, 30  # columns between columns, and at least for one whose text 
 SLOW_STEP = 2.0  # seconds from which a step on a pipe has a line of its own
 
 
-def console(file: IO[str] | None = None) -> Console:
+def open_console(file: IO[str] | None = None) -> Console:
     """The terminal at its width; on a pipe, plain text of 100 columns unless COLUMNS says otherwise."""
-    made = Console(file=file, highlight=False, markup=False)
-    if not made.is_terminal and "COLUMNS" not in made._environ:
-        made = Console(file=file, highlight=False, markup=False, width=PIPE_WIDTH)
-    return made
+    console = Console(file=file, highlight=False, markup=False)
+    if not console.is_terminal and "COLUMNS" not in console._environ:
+        console = Console(file=file, highlight=False, markup=False, width=PIPE_WIDTH)
+    return console
 
 
-def table(screen: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Rows under their columns, numbers to the right. Where only the widest column is too much for the screen, it is
+def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Rows under their columns, numbers to the right. Where only the widest column is too wide for the console, it is
     folded; what is wider still is shown record by record.
     """
-    shown = [[figure(value) for value in row] for row in rows[:MOST_ROWS]]
-    widths = [max(cell_len(text) for text in texts) for texts in zip(columns, *shown, strict=True)]
+    texts = [[formatted(value) for value in row] for row in rows[:MOST_ROWS]]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
     widest = widths.index(max(widths))
-    beside = sum(widths) - widths[widest] + GAP * (len(widths) - 1)
-    if beside + min(widths[widest], FOLDED) > screen.width:
-        _records(screen, columns, shown)
+    others = sum(widths) - widths[widest] + GAP * (len(widths) - 1)
+    if others + min(widths[widest], FOLDED) > console.width:
+        _print_records(console, columns, texts)
     else:
         grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-        for place, column in enumerate(columns):
-            justify: Literal["left", "right"] = "right" if any(_numeric(row[place]) for row in rows) else "left"
-            grid.add_column(Text(column), justify=justify, no_wrap=place != widest, overflow="fold")
-        for texts in shown:
-            grid.add_row(*(Text(text) for text in texts))
-        screen.print(grid)
+        for number, column in enumerate(columns):
+            justify: Literal["left", "right"] = "right" if any(_numeric(row[number]) for row in rows) else "left"
+            grid.add_column(Text(column), justify=justify, no_wrap=number != widest, overflow="fold")
+        for row in texts:
+            grid.add_row(*map(Text, row))
+        console.print(grid)
     if len(rows) > MOST_ROWS:
-        screen.print(f"... and {len(rows) - MOST_ROWS:,} rows more: --format csv shows them all", style="dim")
+        console.print(f"... and {len(rows) - MOST_ROWS:,} rows more: --format csv shows them all", style="dim")
 
 
 def _numeric(value: Any) -> bool:
     return isinstance(value, (int, float, Decimal))
 
 
-def _records(screen: Console, columns: Sequence[str], shown: Sequence[Sequence[str]]) -> None:
+def _print_records(console: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:
     widest = max(cell_len(column) for column in columns)
-    for number, texts in enumerate(shown):
+    for number, record in enumerate(records):
         if number:
-            screen.print()
+            console.print()
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="bold", width=widest)
         grid.add_column(overflow="fold")
-        for column, text in zip(columns, texts, strict=True):
+        for column, text in zip(columns, record, strict=True):
             grid.add_row(Text(column), Text(text))
-        screen.print(grid)
+        console.print(grid)
 
 
-def views(screen: Console, described: Mapping[str, View]) -> None:
+def print_views(console: Console, described: Mapping[str, View]) -> None:
     """What each view is, and what each of its columns means."""
-    told: dict[tuple[str, ...], str] = {}
+    first_with: dict[tuple[str, ...], str] = {}
     for name, view in described.items():
-        screen.print(name, style="bold")
-        screen.print(view.description)
-        first = told.setdefault(tuple(view.columns), name)
+        console.print(name, style="bold")
+        console.print(view.description)
+        first = first_with.setdefault(tuple(view.columns), name)
         if first == name:
             grid = Table.grid(padding=(0, 2, 0, 2))
             grid.add_column(no_wrap=True)
             grid.add_column()
             for column, meaning in view.columns.items():
                 grid.add_row(Text(column), Text(meaning, style="dim"))
-            screen.print(grid)
+            console.print(grid)
         else:
-            screen.print(f"  the columns of {first}", style="dim")
-        screen.print()
+            console.print(f"  the columns of {first}", style="dim")
+        console.print()
 
 
-def figure(value: Any) -> str:
+def formatted(value: Any) -> str:
     """A value as text of one line: four decimals at most, and no character that would move a terminal's cursor."""
     if value is None:
         return ""
@@ -101,10 +101,10 @@ def figure(value: Any) -> str:
 
 
 @contextmanager
-def working(screen: Console, what: str) -> Iterator[None]:
+def working(console: Console, what: str) -> Iterator[None]:
     """Shows that `what` is being done: a spinner on a terminal, on a pipe a line once it has taken over two seconds."""
     began = time.monotonic()
-    with screen.status(Text(what)):
+    with console.status(Text(what)):
         yield
     if (seconds := time.monotonic() - began) >= SLOW_STEP:
-        screen.print(f"{what}: {seconds:.0f} s")
+        console.print(f"{what}: {seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""What libraries print and log goes into a file; the screen is left to what a person wants to read.
+"""Redirects what libraries print and log into a file, and leaves the console to what a person wants to read.
 
 TensorFlow, LightGBM and Airflow write past Python's own streams, so the process's file descriptors are turned too.
 """
@@ -15,31 +15,31 @@ _kept_open: list[TextIO] = []
 
 
 @contextmanager
-def chatter_into(log: Path) -> Iterator[TextIO]:
-    """Within the block, standard output and error append to `log`; yields the screen, as a stream to write to."""
+def redirect_output(log: Path) -> Iterator[TextIO]:
+    """Within the block, standard output and error append to `log`; yields the console, as a stream to write to."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     before = sys.stdout, sys.stderr
-    screen = _screen(sys.stdout)
+    console = _copy(sys.stdout)
     descriptors = {number: os.dup(number) for number in (1, 2)}
     file = log.open("a", encoding="utf-8", buffering=1)
-    _kept_open.append(file)  # libraries keep the stream that they found and write to it until the process ends
+    _kept_open.append(file)  # libraries hold on to the stream and write to it until the process ends
     try:
         for number in descriptors:
             os.dup2(file.fileno(), number)
         sys.stdout = sys.stderr = file
-        yield screen
+        yield console
     finally:
-        screen.flush()
+        console.flush()
         sys.stdout, sys.stderr = before
         for number, saved in descriptors.items():
             os.dup2(saved, number)
             os.close(saved)
 
 
-def _screen(stream: TextIO) -> TextIO:
-    """Where `stream` leads now: a copy of its file descriptor, or the stream itself where it has none."""
+def _copy(stream: TextIO) -> TextIO:
+    """A stream to where `stream` leads now: on a copy of its file descriptor, or itself where it has none."""
     try:
         return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, buffering=1)
     except io.UnsupportedOperation:

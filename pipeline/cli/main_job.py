@@ -15,12 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.log_redirect import chatter_into
+from pipeline.cli.closing_report import print_report
+from pipeline.cli.log_redirect import redirect_output
 from pipeline.cli.progress import Progress
 from pipeline.config.settings import Settings
+from pipeline.event_store.store import loaded_nights
+from pipeline.monitoring.retraining import training_due
+from pipeline.monitoring.step_record import StepRun
 from pipeline.runtime.airflow import environment, load_dags, prepare, run_in_process
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY, midnight
+from pipeline.serving.database import open_predictions
+from pipeline.sources.factory import first_night, open_source
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -34,10 +40,6 @@ def run(settings: Settings, until: date | None = None) -> None:
 
     Raises the first failed task's RecurError, which names the night and the task; the next run begins there.
     """
-    from pipeline.cli.closing_report import print_report
-    from pipeline.monitoring.step_record import StepRun
-    from pipeline.serving.database import open_predictions
-
     job, predictions = StepRun("run"), open_predictions(settings.predictions, settings.root)
     nights = pending_nights(settings, until)
     job.score_date = nights[-1].date() if nights else None
@@ -56,30 +58,19 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
     """The cutoffs not yet done, ascending: those after the last loaded night, and before them that night itself where
     it was not published or a training is due as of it (a run that stopped half-way; a question that changed).
     """
-    from pipeline.event_store.store import open_store
-    from pipeline.serving.database import open_predictions
-    from pipeline.sources.factory import first_night, open_source
-
     span = open_source(settings).span()
     first, end = first_night(span, settings.run, settings.question), span.closed
     if until is not None:
         if midnight(until) < first:
             raise ConfigurationError(f"--until {until} lies before the first night: choose {first.date()} or later")
         end = min(end, midnight(until))
-    loaded = [midnight(night) for night in open_store(settings).nights() if midnight(night) <= end]
+    loaded = [midnight(night) for night in loaded_nights(settings.events) if midnight(night) <= end]
     if not loaded:
         return _days(first, end)
     last = max(loaded)
     published = open_predictions(settings.predictions, settings.root).published_nights()
-    return [last] * _unfinished(settings, last, published) + _days(max(last + DAY, first), end)
-
-
-def _unfinished(settings: Settings, cutoff: datetime, published: list[date]) -> bool:
-    if cutoff.date() not in published:
-        return True
-    from pipeline.monitoring.retraining import training_due
-
-    return training_due(settings, cutoff)
+    unfinished = last.date() not in published or training_due(settings, last)
+    return [last] * unfinished + _days(max(last + DAY, first), end)
 
 
 def _days(first: datetime, last: datetime) -> list[datetime]:
@@ -87,46 +78,41 @@ def _days(first: datetime, last: datetime) -> list[datetime]:
 
 
 def _work_through(settings: Settings, nights: list[datetime]) -> None:
-    log = settings.var / "logs" / "run.log"
-    with chatter_into(log) as screen, Progress(screen, len(nights)) as progress:
-        progress.say(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
-        progress.doing("starting Airflow")
+    log = settings.state.logs / "run.log"
+    with redirect_output(log) as file, Progress(file, len(nights)) as progress:
+        progress.print(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
+        progress.show("starting Airflow")
         os.environ.update(environment(settings.state, settings.file))
         prepare()
         runner = _Runner(load_dags(), log, progress)
         before = {number: signal.getsignal(number) for number in STOPS}
         try:
             for cutoff in nights:
-                _one_night(settings, cutoff, runner)
+                _work_through_one(settings, cutoff, runner)
                 progress.night_done(cutoff)
         except KeyboardInterrupt:
-            progress.say("stopped; what was finished is kept, and the next run goes on from there")
+            progress.print("stopped; what was finished is kept, and the next run goes on from there")
             raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
-def _one_night(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
-    from pipeline.event_store.store import open_store
-    from pipeline.serving.database import open_predictions
-
-    again = cutoff.date() in open_store(settings).nights()
+def _work_through_one(settings: Settings, cutoff: datetime, runner: "_Runner") -> None:
+    again = cutoff.date() in loaded_nights(settings.events)
     if not again:
         runner.run(NIGHTLY, cutoff)
-
-    from pipeline.monitoring.retraining import training_due
-
     if training_due(settings, cutoff):
         runner.run(TRAINING, cutoff)
-        again = again or cutoff.date() not in open_predictions(settings.predictions, settings.root).published_nights()
+        published = open_predictions(settings.predictions, settings.root).published_nights()
+        again = again or cutoff.date() not in published
     if again:
         runner.run(NIGHTLY, cutoff)
 
 
 @dataclass
 class _Runner:
-    """Runs DAGs in process, tells the screen of their tasks, and turns a failed task into one line."""
+    """Runs DAGs in process, shows their tasks, and turns a failed task into one line."""
 
     dags: "Mapping[str, DAG]"
     log: Path
@@ -138,7 +124,7 @@ class _Runner:
     def __post_init__(self) -> None:
         for dag in self.dags.values():
             for task in dag.tasks:
-                # A person watches: what fails is told at once, and tried again by the next run.
+                # A person watches: a failure is shown at once, and the next run tries again.
                 options: dict[str, Any] = {
                     "retries": 0,
                     "on_execute_callback": [self._on_start],
@@ -157,7 +143,7 @@ class _Runner:
         state = run_in_process(self.dags[dag], cutoff)
         if state == "success":
             return
-        if self.stopped:  # whatever the library that was at work made of it
+        if self.stopped:  # whatever error the library at work turned the signal into
             raise KeyboardInterrupt
         if not self.failed:
             raise RecurError(f"night {cutoff.date()}: {dag} ended as {state}: see {self.log}")
@@ -176,7 +162,7 @@ class _Runner:
             raise KeyboardInterrupt
         name = _name(context)
         self.began[name] = time.monotonic()
-        self.progress.doing(name)
+        self.progress.show(name)
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self.stopped = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.paths import atomically
 
 Rows = Sequence[Sequence[Any]]
 _CALLS = {"(", "|", "!"}
@@ -17,7 +18,7 @@ _CALLS = {"(", "|", "!"}
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
     """A header and the rows; null is empty, dates are ISO, floats keep every digit. A text that a spreadsheet would run
-    as a formula gets a ' before it, since customers' ids are other people's words; JSON has every text as it is.
+    as a formula gets a ' before it, since customers' ids come from other people; JSON has every text as it is.
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
@@ -37,8 +38,6 @@ def write_json(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
 
 def copy_to(source: Path, target: Path) -> None:
     """A copy of `source` in the place of `target`, whole or not at all. Raises RecurError where that cannot be."""
-    from pipeline.runtime.paths import atomically
-
     try:
         with atomically(target.resolve()) as file:
             file.write_bytes(source.read_bytes())

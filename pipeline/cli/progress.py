@@ -14,8 +14,8 @@ SLOW_TASK = 2.0  # seconds from which a task has a line of its own
 class Progress:
     """What the job is doing now, which tasks took long, and which nights are done."""
 
-    def __init__(self, screen: TextIO, nights: int) -> None:
-        self.console = Console(file=screen, highlight=False)
+    def __init__(self, file: TextIO, nights: int) -> None:
+        self.console = Console(file=file, highlight=False)
         self.bar = Bar(
             TextColumn("nights"),
             BarColumn(),
@@ -37,16 +37,16 @@ class Progress:
     ) -> None:
         self.bar.stop()
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         self.bar.console.print(line, soft_wrap=True, markup=False)
 
-    def doing(self, what: str) -> None:
+    def show(self, what: str) -> None:
         self.bar.update(self.task, description=what)
 
     def task_done(self, name: str, seconds: float, outcome: str) -> None:
         if outcome or seconds >= SLOW_TASK:
-            self.say(f"  {name}: {outcome or f'{seconds:.0f} s'}")
+            self.print(f"  {name}: {outcome or f'{seconds:.0f} s'}")
 
     def night_done(self, cutoff: datetime) -> None:
         self.bar.advance(self.task)
-        self.say(f"{cutoff.date()} done")
+        self.print(f"{cutoff.date()} done")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.session import at_work, settings_of
+from pipeline.cli.session import quietly, settings_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,13 +24,13 @@ def quarantine_list(
     examples: Annotated[int, typer.Option("--examples", min=0, help="How many rows of each to show.")] = 1,
 ) -> None:
     """List what was set aside, by night, source and reason."""
-    from pipeline.cli.console import console, table
+    from pipeline.cli.console import open_console, print_table
     from pipeline.validation.quarantine import summary
 
-    found = summary(settings_of(context), reason, night, examples)
-    rows = [(one.night, one.source, one.reason, one.rows, "\n".join(one.examples)) for one in found]
+    summaries = summary(settings_of(context), reason, night, examples)
+    rows = [(s.night, s.source, s.reason, s.rows, "\n".join(s.examples)) for s in summaries]
     if rows:
-        table(console(), ["night", "source", "reason", "rows", "examples"], rows)
+        print_table(open_console(), ["night", "source", "reason", "rows", "examples"], rows)
     else:
         print("Nothing is in quarantine.")
 
@@ -41,32 +41,32 @@ def quarantine_replay(context: typer.Context) -> None:
 
     Ends with the customers whose scores changed.
     """
-    from pipeline.cli.console import figure, working
+    from pipeline.cli.console import formatted, working
     from pipeline.cli.replay import replay
 
-    with at_work(context) as (settings, screen):
-        with working(screen, "replaying the quarantine"):
+    with quietly(context) as (settings, console):
+        with working(console, "replaying the quarantine"):
             outcome = replay(settings)
         if not outcome.brought_back:
-            screen.print("Nothing was in quarantine.")
+            console.print("Nothing was in quarantine.")
             return
         for night, rows in outcome.brought_back.items():
-            screen.print(f"{figure(night)}: {figure(rows)} rows brought back")
+            console.print(f"{formatted(night)}: {formatted(rows)} rows brought back")
         if outcome.changes is None:
-            screen.print("No champion may score the last loaded night, so no scores were compared.")
+            console.print("No champion may score the last loaded night, so no scores were compared.")
         elif any(outcome.brought_back.values()):
-            _show(screen, outcome.changes)
+            _print_changes(console, outcome.changes)
 
 
-def _show(screen: "Console", changes: "list[Change]") -> None:
-    from pipeline.cli.console import figure, table
+def _print_changes(console: "Console", changes: "list[Change]") -> None:
+    from pipeline.cli.console import formatted, print_table
 
-    screen.print(f"{figure(len(changes))} customers' scores changed as of the last loaded night")
-    largest = sorted(changes, key=lambda one: (-abs((one.after or 0) - (one.before or 0)), one.customer_id))
-    words = [
-        (one.customer_id, *("not eligible" if value is None else f"{value:.4f}" for value in one[1:]))
-        for one in largest[:CHANGES_SHOWN]
+    console.print(f"{formatted(len(changes))} customers' scores changed as of the last loaded night")
+    largest = sorted(changes, key=lambda change: (-abs((change.after or 0) - (change.before or 0)), change.customer_id))
+    rows = [
+        (change.customer_id, *("not eligible" if value is None else f"{value:.4f}" for value in change[1:]))
+        for change in largest[:CHANGES_SHOWN]
     ]
-    if words:
-        table(screen, ["customer", "churn before", "churn after"], words)
-        screen.print("The predictions are as they were published: `recur score` publishes the last night again.")
+    if rows:
+        print_table(console, ["customer", "churn before", "churn after"], rows)
+        console.print("The predictions are as they were published: `recur score` publishes the last night again.")

@@ -21,6 +21,7 @@ from rich.console import Console
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.airflow import environment
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
 from pipeline.serving.datasette import command
 from pipeline.serving.pages import sign_in
@@ -45,25 +46,25 @@ class Service:
 def up(settings: Settings, ports: dict[str, int | None] | None = None) -> None:
     """Run everything until Ctrl-C or SIGTERM, then stop it all, grandchildren included.
 
-    `ports` gives a port a service of `PORTS`; one that is given must be free, another is found where it is not. Raises
-    RecurError, which names the log, where a service ends by itself or does not answer.
+    `ports` names ports for services of `PORTS`. A named port must be free; a default one that is not free is replaced.
+    Raises RecurError, which names the log, where a service ends by itself or does not answer.
     """
     console = Console(highlight=False)
-    wanted = ports or {}
-    chosen = {name: _port(name, default, wanted.get(name)) for name, default in PORTS.items()}
-    logs = settings.var / "logs"
+    named = ports or {}
+    chosen = {name: _port(name, default, named.get(name)) for name, default in PORTS.items()}
+    logs = settings.state.logs
     logs.mkdir(parents=True, exist_ok=True)
     running: dict[str, subprocess.Popen[bytes]] = {}
     before = {number: signal.signal(number, _as_interrupt) for number in STOPS}
     try:
         with console.status("starting …"):
-            _prepare(settings, logs)
+            _prepare_airflow(settings.state, settings.file)
             services = _services(settings, chosen)
             for service in services:
                 running[service.name] = _start(service, logs, settings.var)
             for service in services:
                 _await(service, running, logs)
-        _tell(console, settings, services)
+        _print_addresses(console, settings.mlflow, settings.state.airflow / "passwords.json", services)
         while True:
             _require_all(running, logs)
             time.sleep(0.5)
@@ -95,13 +96,12 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
     return services
 
 
-def _tell(console: Console, settings: Settings, services: list[Service]) -> None:
+def _print_addresses(console: Console, mlflow: str, passwords: Path, services: list[Service]) -> None:
     addresses = {service.name: service.address for service in services if service.address}
-    passwords = settings.var / "airflow" / "passwords.json"
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
     console.print(f"Airflow      {addresses['airflow']}   sign in as admin, password {password}", soft_wrap=True)
     console.print(
-        f"MLflow       {addresses.get('mlflow', settings.mlflow)}   Model training, experiment recur",
+        f"MLflow       {addresses.get('mlflow', mlflow)}   Model training, experiment recur",
         soft_wrap=True,
     )
     if "datasette" in addresses:
@@ -112,9 +112,9 @@ def _tell(console: Console, settings: Settings, services: list[Service]) -> None
     console.print("Ctrl-C stops them all.")
 
 
-def _port(name: str, default: int, wanted: int | None) -> int:
-    """The port for a service: the one that was asked for, else its usual one, else any that is free."""
-    for port in (wanted,) if wanted else (default, 0):
+def _port(name: str, default: int, named: int | None) -> int:
+    """The port for a service: the named one, else its default, else any that is free."""
+    for port in (named,) if named else (default, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -122,21 +122,21 @@ def _port(name: str, default: int, wanted: int | None) -> int:
             except (OSError, OverflowError):
                 continue
             return int(probe.getsockname()[1])
-    raise ConfigurationError(f"port {wanted} for {name} is in use or may not be used: name another, or none")
+    raise ConfigurationError(f"port {named} for {name} is in use or may not be used: name another, or none")
 
 
-def _prepare(settings: Settings, logs: Path) -> None:
-    """Airflow's database, made in a process of its own: this one stays small."""
-    with (logs / "airflow.log").open("ab") as log:
+def _prepare_airflow(state: StateFolder, configuration: Path | None) -> None:
+    """Makes Airflow's database in a process of its own: this one stays small."""
+    with (state.logs / "airflow.log").open("ab") as log:
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.runtime.airflow"],
-            env={**os.environ, **environment(settings.state, settings.file)},
+            env={**os.environ, **environment(state, configuration)},
             stdout=log,
             stderr=log,
             check=False,
         )
     if done.returncode:
-        raise RecurError(f"Airflow's database under {settings.var / 'airflow'} cannot be prepared: see {log.name}")
+        raise RecurError(f"Airflow's database under {state.airflow} cannot be prepared: see {log.name}")
 
 
 def _start(service: Service, logs: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -196,9 +196,9 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    """The first request to stop; from then on what was begun is stopped, however often one asks."""
-    for each in STOPS:
-        signal.signal(each, signal.SIG_IGN)
+    """The first signal stops the services; further ones, while they are being stopped, are ignored."""
+    for stop in STOPS:
+        signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -208,9 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", help="the configuration (default: recur.toml)")
     for name, port in PORTS.items():
         parser.add_argument(f"--{name}-port", type=int, help=f"default {port}, or any free one")
-    given = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args(arguments))
     try:
-        up(load_settings(given["config"]), {name: given[f"{name}_port"] for name in PORTS})
+        up(load_settings(options["config"]), {name: options[f"{name}_port"] for name in PORTS})
     except RecurError as error:
         print(f"up: {error}", file=sys.stderr)
         return error.status

@@ -1,4 +1,4 @@
-"""What every command begins with: its configuration, its dates, and a screen that libraries leave alone."""
+"""What every command begins with: its configuration, its dates, and a console that libraries leave alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,12 +28,12 @@ def date_of(text: str | None) -> datetime | None:
 
 
 @contextmanager
-def at_work(context: typer.Context) -> Iterator[tuple["Settings", "Console"]]:
-    """The settings and the screen, while what libraries print goes into a log."""
+def quietly(context: typer.Context) -> Iterator[tuple["Settings", "Console"]]:
+    """The settings and the console, while what libraries print goes into a log."""
     settings = settings_of(context)
 
-    from pipeline.cli.console import console
-    from pipeline.cli.log_redirect import chatter_into
+    from pipeline.cli.console import open_console
+    from pipeline.cli.log_redirect import redirect_output
 
-    with chatter_into(settings.var / "logs" / "recur.log") as stream:
-        yield settings, console(stream)
+    with redirect_output(settings.state.logs / "recur.log") as stream:
+        yield settings, open_console(stream)

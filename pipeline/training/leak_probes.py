@@ -15,9 +15,9 @@ from features.dataset import Dataset, Floats
 from features.examples import included
 from features.question import Question
 from features.splits import Split, split
-from pipeline.cli.check_result import Finding
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
+from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import connect
 from pipeline.runtime.nights import DAY, midnight
 
@@ -31,7 +31,7 @@ PLANTED = "planted_leak"
 Rows = NDArray[np.int64]
 
 
-def probes(settings: Settings) -> list[Finding]:
+def probes(settings: Settings) -> list[CheckResult]:
     """What the probes found as of the last loaded night. Raises RecurError where the store cannot be read."""
     store = open_store(settings)
     if not store.nights():
@@ -46,7 +46,7 @@ def probes(settings: Settings) -> list[Finding]:
             parts = split(question.cutoffs(first, until), question)
         except ValueError as error:
             words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
-            return [Finding("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
+            return [CheckResult("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
         data = build_dataset(events, [*parts.train, *parts.test], question, store.attributes, until)
         found = list(_other_futures(events, parts.test[0], data, settings, store.attributes))
         found.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
@@ -57,7 +57,7 @@ def probes(settings: Settings) -> list[Finding]:
 
 def _other_futures(
     events: ir.Table, cutoff: datetime, data: Dataset, settings: Settings, attributes: Mapping[str, str]
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Whether anything that could not be known at `cutoff` moves the features at it."""
     at_cutoff = data.customer_id[data.cutoff == int(cutoff.timestamp()) * 1_000_000][:MOST_CUSTOMERS]
     theirs = ibis.memtable({"customer_id": list(at_cutoff)}, schema={"customer_id": "string"})
@@ -79,14 +79,16 @@ def _other_futures(
                 ]
         words = f"{count:,} changed, added and removed at {cutoff:%Y-%m-%d}, of {len(at_cutoff):,} customers"
         if moved:
-            yield Finding("wrong", what, f"{words}: they move {', '.join(moved)}: report this, it is a fault of recur")
+            yield CheckResult(
+                "wrong", what, f"{words}: they move {', '.join(moved)}: report this, it is a fault of recur"
+            )
         else:
-            yield Finding("right", what, f"{words}: no feature moved" if count else "there are none to change")
+            yield CheckResult("right", what, f"{words}: no feature moved" if count else "there are none to change")
 
 
 def _past_the_horizon(
     events: ir.Table, cutoff: datetime, until: datetime, question: Question, attributes: Mapping[str, str]
-) -> Finding:
+) -> CheckResult:
     """Whether anything after the longest horizon moves the labels of a cutoff whose horizons have all closed."""
     what, end = "events past the horizon", cutoff + question.longest_reach * DAY
     rows = events.event_time >= ibis.literal(end, "timestamp('UTC', 6)")
@@ -100,10 +102,10 @@ def _past_the_horizon(
     ]
     words = f"those at or after {end:%Y-%m-%d} changed and added, of {len(base):,} customers at {cutoff:%Y-%m-%d}"
     if moved:
-        return Finding(
+        return CheckResult(
             "wrong", what, f"{words}: labels moved ({', '.join(moved)}): report this, it is a fault of recur"
         )
-    return Finding("right", what, f"{words}: no label moved")
+    return CheckResult("right", what, f"{words}: no label moved")
 
 
 def _outcomes(data: Dataset) -> list[object]:
@@ -161,14 +163,14 @@ def _seen(data: Dataset) -> list[object]:
     return [steps.length.tolist(), *numbers, *words]
 
 
-def _labels(data: Dataset, parts: Split, settings: Settings, attributes: Sequence[str]) -> Iterator[Finding]:
+def _labels(data: Dataset, parts: Split, settings: Settings, attributes: Sequence[str]) -> Iterator[CheckResult]:
     """What a small model, and single columns, can tell of the labels."""
     assert data.labels is not None
     random = np.random.default_rng(settings.run.seed)
     churn = data.labels.churn[:, settings.question.horizons.index(settings.question.primary)]
     train, test = (_rows_of(data, cutoffs, churn) for cutoffs in (parts.train, parts.test))
     if len(np.unique(churn[train])) < 2 or len(np.unique(churn[test])) < 2:
-        yield Finding("doubtful", "labels", "all examples of a slice have the same label: nothing can be probed")
+        yield CheckResult("doubtful", "labels", "all examples of a slice have the same label: nothing can be probed")
         return
     values = data.aggregates
     shuffled = churn.copy()
@@ -180,14 +182,14 @@ def _labels(data: Dataset, parts: Split, settings: Settings, attributes: Sequenc
     error = np.sqrt((len(test) + 1) / (12 * churners * stayers)) if churners and stayers else np.inf
     held = abs(score - 0.5) <= STANDARD_ERRORS * error
     words = f"ROC AUC {score:.3f} where .5 is chance (standard error {error:.3f})"
-    yield Finding("right" if held else "wrong", "shuffled labels", words)
+    yield CheckResult("right" if held else "wrong", "shuffled labels", words)
 
     own = [name for name in values if not any(_is_of(name, attribute) for attribute in attributes)]
     honest, by_time = (_auc(values[names].to_numpy(), churn, train, test) for names in (own, list(values)))
     caught = telling(values.to_numpy(), list(values), churn, test)
     for name, tells in caught.items():
         words = f"alone gives a ROC AUC of {tells:.3f}: make sure that it was known at the event's time"
-        yield Finding("doubtful", f"column {name}", words)
+        yield CheckResult("doubtful", f"column {name}", words)
     # What leaks is often told only beside the time since the last event, so each attribute is also tried with it.
     suspects = attributes if by_time > honest + TELLS_MORE else []
     for attribute in suspects:
@@ -195,25 +197,25 @@ def _labels(data: Dataset, parts: Split, settings: Settings, attributes: Sequenc
         score = _auc(values[names].to_numpy(), churn, train, test)
         if score > honest + TELLS_MORE:
             words = f"lifts the ROC AUC of the events' own columns from {honest:.3f} to {score:.3f}: "
-            yield Finding(
+            yield CheckResult(
                 "doubtful", f"attribute {attribute}", words + "make sure that it was known at the event's time"
             )
             caught[attribute] = score
     if not caught:
-        yield Finding("right", "columns", f"none tells the label by itself; all together: ROC AUC {by_time:.3f}")
+        yield CheckResult("right", "columns", f"none tells the label by itself; all together: ROC AUC {by_time:.3f}")
 
     wrong = random.random(len(churn)) < 0.02
     planted = np.where(wrong, 1 - churn, churn) + random.normal(0, 0.01, len(churn))
     named = telling(planted[:, None], [PLANTED], churn, test)
     words = f"a column that holds the label in 98 of 100 examples was {'caught' if named else 'not caught'}"
-    yield Finding("right" if named else "wrong", "planted leak", words)
+    yield CheckResult("right" if named else "wrong", "planted leak", words)
 
     mixed = random.permutation(np.concatenate([train, test]))
     by_chance = _auc(values.to_numpy(), churn, mixed[len(test) :], mixed[: len(test)])
     words = (
         f"ROC AUC {by_time:.3f} split by time, {by_chance:.3f} split at random: the gap is {by_chance - by_time:+.3f}"
     )
-    yield Finding("right", "random split", words)
+    yield CheckResult("right", "random split", words)
 
 
 def telling(values: Floats, names: Sequence[str], churn: Floats, rows: Rows) -> dict[str, float]:

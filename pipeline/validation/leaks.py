@@ -6,9 +6,9 @@ What is certain is `wrong`; what only looks like the future is `doubtful`, and a
 import re
 from typing import Any
 
-from pipeline.cli.check_result import Finding
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import EventStore, open_store
+from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import literal, quoted, session
 
 FUTURE_WORDS = frozenset(
@@ -19,11 +19,13 @@ CONSTANT_SHARE = 0.99
 FEWEST_CUSTOMERS = 20
 
 
-def leaks(settings: Settings) -> list[Finding]:
+def leaks(settings: Settings) -> list[CheckResult]:
     """What the loaded events and their attributes give away. Raises RecurError where no night is loaded."""
     store = open_store(settings)
     if not store.nights():
-        return [Finding("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")]
+        return [
+            CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")
+        ]
     with session(settings.state) as connection:
         objects = ", ".join(literal(store.path(night)) for night in store.nights())
         events = f"read_parquet([{objects}], filename = true)"
@@ -31,7 +33,7 @@ def leaks(settings: Settings) -> list[Finding]:
     return found
 
 
-def _clocks(connection: Any, events: str) -> Finding:
+def _clocks(connection: Any, events: str) -> CheckResult:
     """Events known before they happened, or that happened after the end of the night that brought them."""
     early, late, rows = connection.execute(
         "select count(*) filter (where known_time < event_time and not deleted), "
@@ -43,22 +45,22 @@ def _clocks(connection: Any, events: str) -> Finding:
             f"{early:,} events were known before they happened and {late:,} lie past the end of their night: check "
             "source.columns.event_time, source.columns.known_time and source.timezone"
         )
-        return Finding("wrong", "two clocks", words)
-    return Finding("right", "two clocks", f"none of {rows:,} events was known before it happened")
+        return CheckResult("wrong", "two clocks", words)
+    return CheckResult("right", "two clocks", f"none of {rows:,} events was known before it happened")
 
 
-def _names(store: EventStore) -> list[Finding]:
+def _names(store: EventStore) -> list[CheckResult]:
     """Attributes that are called like something known only later."""
     found = []
     for name in store.attributes:
         words = set(re.split(r"_", name)) | {name}
         if hits := sorted(FUTURE_WORDS & words or {word for word in FUTURE_WORDS if "_" in word and word in name}):
             meaning = f"is called like the future ({', '.join(hits)}): make sure that it was known at the event's time"
-            found.append(Finding("doubtful", f"attribute {name}", meaning))
-    return found or [Finding("right", "names", "no attribute is called like something that is known only later")]
+            found.append(CheckResult("doubtful", f"attribute {name}", meaning))
+    return found or [CheckResult("right", "names", "no attribute is called like something that is known only later")]
 
 
-def _as_of_today(connection: Any, events: str, store: EventStore) -> list[Finding]:
+def _as_of_today(connection: Any, events: str, store: EventStore) -> list[CheckResult]:
     """Attributes with one value a customer throughout, and different ones across customers: often read as of today."""
     found = []
     for name in store.attributes:
@@ -73,5 +75,5 @@ def _as_of_today(connection: Any, events: str, store: EventStore) -> list[Findin
                 f"never changes for {constant:,} of {customers:,} customers: if it is the customer's state as of today "
                 "(lifetime value, status, last login), it is the future for most of their events: leave it out"
             )
-            found.append(Finding("doubtful", f"attribute {name}", meaning))
-    return found or [Finding("right", "as of today", "no attribute stands still for each customer")]
+            found.append(CheckResult("doubtful", f"attribute {name}", meaning))
+    return found or [CheckResult("right", "as of today", "no attribute stands still for each customer")]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cli.check_result import Finding
 from pipeline.config.settings import load_settings
+from pipeline.runtime.check_result import CheckResult
 from tests.checks.nights.online_retail import DATA, EXAMPLE
 from tests.support.plain_reading import recur
 
@@ -66,7 +66,7 @@ def _online_retail() -> list[str]:
     return [f"Online Retail II: {finding.what}" for finding in found if finding.state == "wrong"]
 
 
-def _findings(config: Path) -> list[Finding]:
+def _findings(config: Path) -> list[CheckResult]:
     from pipeline.training.leak_probes import probes
     from pipeline.validation.leaks import leaks
 

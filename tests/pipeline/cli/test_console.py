@@ -9,14 +9,14 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from pipeline.cli.console import MOST_ROWS, figure, table
+from pipeline.cli.console import MOST_ROWS, formatted, print_table
 from pipeline.cli.output import write_csv, write_json
 from pipeline.runtime.errors import ConfigurationError
 
 
 def shown(columns: list[str], rows: list[tuple[object, ...]], width: int = 80) -> str:
     file = io.StringIO()
-    table(Console(file=file, width=width), columns, rows)
+    print_table(Console(file=file, width=width), columns, rows)
     return file.getvalue()
 
 
@@ -34,7 +34,7 @@ def shown(columns: list[str], rows: list[tuple[object, ...]], width: int = 80) -
     ],
 )
 def test_figures(value: object, text: str) -> None:
-    assert figure(value) == text
+    assert formatted(value) == text
 
 
 def test_a_table_that_fits_is_a_table() -> None:
