@@ -182,7 +182,7 @@ def _sections() -> Iterator[str]:
     ]
     mapped = ["event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity"]
     rules = [*row_rules(mapped, {}), CONFLICT]
-    yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.words] for rule in rules])
+    yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.description] for rule in rules])
     yield from [
         "",
         "## Night rules",
@@ -192,9 +192,9 @@ def _sections() -> Iterator[str]:
         "events or more.",
         "",
     ]
-    many = dict.fromkeys(("rows_read", "events_accepted", "usual_a_day"), 1e9)
+    many = dict.fromkeys(("rows_read", "events_accepted", "baseline_a_day"), 1e9)
     night = night_rules({**many, "mix_noise": 0.0, "amount_absent_rise": 0.0}, [], Settings().validation, True)
-    yield from _table(["what", "limit by default"], [[rule.words, rule.limits()] for rule in night])
+    yield from _table(["what", "limit by default"], [[rule.description, rule.limits()] for rule in night])
     yield from ["", "## Views"]
     for name, view in VIEWS.items():
         yield from ["", f"### `{name}`", "", view.description, ""]

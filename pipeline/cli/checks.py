@@ -45,7 +45,7 @@ def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
     results = [_result(what, run) for what, run in checks.items()]
     if leaks:
         try:
-            results += look_for_leaks(settings)
+            results += look_for_leaks(open_store(settings), settings.state)
             results += probes(settings)
         except RecurError as error:
             results.append(CheckResult("wrong", "leaks", str(error)))

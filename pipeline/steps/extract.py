@@ -16,13 +16,13 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
     """Stages `night` and returns `rows_read`. Raises NothingToDo for a night past the source's last closed day, and for
     one whose days were loaded with a later night.
 
-    A night that was loaded before is the night as it was then: the staged file, while it is kept (`run.keep_staged`),
-    else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is what the source
-    holds of it today.
+    A night that was loaded before is staged as it was then: its staged file, while that is kept (`run.keep_staged`),
+    else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is staged as the
+    source is today.
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "extract", night) as figures, settings.state.alone("night"):
-        source = open_source(settings)
+        source, staged = open_source(settings), settings.state.staged(night)
         closed = source.span().closed
         if night.end > closed:
             raise NothingToDo(
@@ -33,7 +33,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
             raise NothingToDo(
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
             )
-        again, staged = bool(later) and not afresh, settings.state.staged(night)
+        again = bool(later) and not afresh
         if again and staged.exists():
             figures["rows_read"] = pq.read_metadata(staged).num_rows
         else:

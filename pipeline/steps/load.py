@@ -1,5 +1,7 @@
 """The third step of a night: its accepted events into the event store, less what is already known."""
 
+from datetime import date
+
 import duckdb
 import pyarrow.parquet as pq
 
@@ -11,93 +13,95 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
+from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
 
-KNOWN_BY_THE_SOURCE = """
+ARRIVED = """
     case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
     then known_time end
 """
-"""SQL: when an event of the store arrived by the source's account; null where it bears the end of its night, as what
-came late does.
+"""SQL: when an event of the store arrived by the source's account; null where it bears the end of its night, as late
+events do.
 """
 
 
 def load(settings: Settings, night: Night) -> dict[str, int]:
     """Writes the night's object and the counts of its quarantine, and returns `rows_read, rows_accepted,
-    rows_quarantined, rows_already_known`. An event is already known where the row of its event id that was known before
-    it says the same. Loading a night twice makes the same bytes. Raises RecurError where the night was not validated,
+    rows_quarantined, rows_already_known`. An event is already known where it equals the row of its event id that was
+    known before it. Loading a night twice makes the same bytes. Raises RecurError where the night was not validated,
     and where a row would be lost or gained.
     """
-    predictions = open_predictions(settings.predictions, settings.root)
-    with recorded(predictions, settings.state, "load", night) as figures, settings.state.alone("night"):
-        accepted, quarantine = settings.state.accepted(night), settings.state.quarantine(night)
-        for file in (accepted, quarantine, settings.state.staged(night)):
+    predictions, state = open_predictions(settings.predictions, settings.root), settings.state
+    with recorded(predictions, state, "load", night) as figures, state.alone("night"):
+        quarantine = state.quarantine(night)
+        for file in (state.accepted(night), quarantine, state.staged(night)):
             if not file.exists():
                 raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
         store = open_store(settings)
-        read = pq.read_metadata(settings.state.staged(night)).num_rows
-        with session(settings.state) as connection:
+        read = pq.read_metadata(state.staged(night)).num_rows
+        with session(state) as connection:
             reasons = f"select reason, count(*) from read_parquet({literal(quarantine)}) group by reason"
-            by_reason: dict[str, int] = dict(connection.execute(reasons).fetchall())
-            connection.execute(_versions(connection, store, night, settings))
+            set_aside: dict[str, int] = dict(connection.execute(reasons).fetchall())
+            connection.execute(_versions(connection, store, night, state))
             kinds = ("not repeated", "repeated", "corrects and not repeated")
             counts = ", ".join(f"coalesce(sum(source_rows) filter ({kind}), 0)" for kind in kinds)
             # Fetched to the end: the engine takes no other query while a result is open.
             [(added, already_known, corrections)] = connection.execute(f"select {counts} from versions").fetchall()
-            aside = sum(by_reason.values())
-            if read != added + aside + already_known:
+            quarantined = sum(set_aside.values())
+            if read != added + quarantined + already_known:
                 raise RecurError(
                     f"the night {night.name} does not add up: {read} rows read, but {added} accepted, "
-                    f"{aside} quarantined and {already_known} already known; nothing was loaded: run recur ingest again"
+                    f"{quarantined} quarantined and {already_known} already known; nothing was loaded: run recur "
+                    "ingest again"
                 )
             columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
             events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
             store.write(night.score_date, events.to_arrow_reader(), int(corrections))
-        predictions.write_quarantine(night, by_reason)
-        _forget_old_nights(settings, store)
+        predictions.write_quarantine(night, set_aside)
+        _remove_old_rows(state, store.nights(), settings.run.keep_staged)
         outcome = {
             "rows_read": read,
             "rows_accepted": int(added),
-            "rows_quarantined": aside,
+            "rows_quarantined": quarantined,
             "rows_already_known": int(already_known),
         }
         figures.update(outcome)
         return outcome
 
 
-def _forget_old_nights(settings: Settings, store: EventStore) -> None:
-    """Removes the staged and accepted rows of loaded nights past `run.keep_staged` days before the last loaded one."""
-    oldest = (store.nights()[-1] - settings.run.keep_staged * DAY).isoformat()
-    loaded = {night.isoformat() for night in store.nights()}
+def _remove_old_rows(state: StateFolder, loaded: list[date], days: int) -> None:
+    """Removes the staged and accepted rows of `loaded` nights more than `days` before the last."""
+    oldest = loaded[-1] - days * DAY
+    old = {night.isoformat() for night in loaded if night < oldest}
     for folder in ("staged", "accepted"):
-        for file in (settings.var / folder).glob("????-??-??.parquet"):
-            if file.stem < oldest and file.stem in loaded:
+        for file in (state.path / folder).glob("????-??-??.parquet"):
+            if file.stem in old:
                 file.unlink(missing_ok=True)
 
 
-def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, settings: Settings) -> str:
+def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, state: StateFolder) -> str:
     """A statement that makes `versions`: the night's accepted events, each with `source_rows`, `corrects` (its event id
-    was known before) and `repeated` (and said the same, or the source itself has it that a later version was known).
+    was known before) and `repeated` (with the same content, or a later version was known by the source's account).
     """
-    file = settings.state.accepted(night)
+    file = state.accepted(night)
     accepted, columns = f"read_parquet({literal(file)})", ", ".join(quoted(name) for name in store.schema.names)
-    said = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
-    own_account = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
-    rows = f"select {columns}, source_rows, true as is_new, {own_account} as said_time from {accepted}"
-    if earlier := objects_with(store, settings.state, connection, accepted, night.score_date):
+    content = ", ".join(quoted(name) for name in store.schema.names if name not in {"event_id", "known_time"})
+    arrived = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
+    rows = f"select {columns}, source_rows, true as is_new, {arrived} as arrived from {accepted}"
+    if earlier := objects_with(store, state, connection, accepted, night.score_date):
         objects = f"read_parquet([{', '.join(literal(file) for file in earlier)}], filename = true)"
         same_id = f"event_id in (select event_id from {accepted})"
-        rows += f" union all select {columns}, 0, false, {KNOWN_BY_THE_SOURCE} from {objects} where {same_id}"
-    # By their digests, which costs a fraction: where no two are alike, no id comes twice.
-    repeats = connection.execute(f"select count(*) > count(distinct hash(event_id)) from ({rows})").fetchone()
-    if repeats is None or not repeats[0]:
+        rows += f" union all select {columns}, 0, false, {ARRIVED} from {objects} where {same_id}"
+    # By their digests, which costs a fraction: where no two are equal, no id comes twice.
+    [(repeats,)] = connection.execute(f"select count(*) > count(distinct hash(event_id)) from ({rows})").fetchall()
+    if not repeats:
         return f"create temp view versions as select *, false as corrects, false as repeated from {accepted}"
-    # What comes late and is older than what is known was never the latest: it replaces nothing.
-    outdated = "coalesce(said_time < known_time and said_time < max(said_time) over (partition by event_id), false)"
+    # A late version that is older than a known one was never the latest: it replaces nothing.
+    outdated = "coalesce(arrived < known_time and arrived < max(arrived) over (partition by event_id), false)"
     before = in_order("event_id, outdated", tie="is_new")
     marked = f"""
-        select * exclude (said_time), lag(event_id) {before} is not null and not outdated as corrects,
-            outdated or coalesce(lag(row({said})) {before} = row({said}), false) as repeated
+        select * exclude (arrived), lag(event_id) {before} is not null and not outdated as corrects,
+            outdated or coalesce(lag(row({content})) {before} = row({content}), false) as repeated
         from (select *, is_new and {outdated} as outdated from ({rows}))
     """
     return f"create temp table versions as select * exclude (is_new, outdated) from ({marked}) where is_new"

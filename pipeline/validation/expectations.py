@@ -8,9 +8,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.nights import Night
 from pipeline.validation.night_rules import NightRule
 
@@ -18,32 +18,33 @@ NAME = "night"
 NIGHTS_KEPT = 14
 
 
-def expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
-    """The rules that do not hold, in their order. Writes the night's page of the Data Docs.
+def expect(folder: Path, night: Night, figures: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
+    """The rules that do not hold, in their order. Writes the night's page of the Data Docs in `folder`.
 
     The package writes its own configuration in place, so that a kill can leave half a file, which it could never read
-    again. All of that configuration is made by this module: where the package fails, it is made anew, once.
+    again. All of that configuration comes from this module: where the package fails, it is removed and written again,
+    once.
     """
     try:
-        return _expect(settings, night, profile, rules)
+        return _expect(folder, night, figures, rules)
     except Exception:
-        _forget_configuration(settings)
-        return _expect(settings, night, profile, rules)
+        _remove_configuration(folder)
+        return _expect(folder, night, figures, rules)
 
 
-def _expect(settings: Settings, night: Night, profile: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
+def _expect(folder: Path, night: Night, figures: Mapping[str, float], rules: list[NightRule]) -> list[NightRule]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read when the package is imported
     import great_expectations as gx
     import pandas as pd
     from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
 
-    context = _context(settings)
+    context = _context(folder)
     expectations = [
         ExpectColumnMaxToBeBetween(
             column=rule.figure,
             min_value=rule.minimum,
             max_value=rule.maximum,
-            description=rule.in_words,
+            description=rule.with_limits,
         )
         for rule in rules
     ]
@@ -51,22 +52,21 @@ def _expect(settings: Settings, night: Night, profile: Mapping[str, float], rule
     definition = context.validation_definitions.add_or_update(
         gx.ValidationDefinition(name=NAME, data=_batch(context), suite=suite)
     )
-    _forget_results(settings, night)
+    _remove_results(folder, night)
     result = definition.run(
-        batch_parameters={"dataframe": pd.DataFrame([{rule.figure: float(profile[rule.figure]) for rule in rules}])},
+        batch_parameters={"dataframe": pd.DataFrame([{rule.figure: float(figures[rule.figure]) for rule in rules}])},
         result_format="BASIC",
         run_id=gx.RunIdentifier(run_name=night.name, run_time=night.end.astimezone(UTC)),
     )
     context.build_data_docs(resource_identifiers=_identifiers(context, night))
-    failed = {one.expectation_config.kwargs["column"] for one in result.results if not one.success}
+    failed = {outcome.expectation_config.kwargs["column"] for outcome in result.results if not outcome.success}
     return [rule for rule in rules if rule.figure in failed]
 
 
-def _context(settings: Settings) -> Any:
+def _context(folder: Path) -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    folder = settings.state.data_docs
     folder.mkdir(parents=True, exist_ok=True)
     context = gx.get_context(mode="file", context_root_dir=folder)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -90,20 +90,19 @@ def _identifiers(context: Any, night: Night) -> list[Any]:
     return [*results, ExpectationSuiteIdentifier(name=NAME)]
 
 
-def _forget_configuration(settings: Settings) -> None:
+def _remove_configuration(folder: Path) -> None:
     """Removes all but the results and the Data Docs of earlier nights."""
-    folder = settings.state.data_docs
     for name in ("expectations", "validation_definitions", "checkpoints"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("great_expectations.yml", "uncommitted/config_variables.yml"):
         (folder / name).unlink(missing_ok=True)
 
 
-def _forget_results(settings: Settings, night: Night) -> None:
+def _remove_results(folder: Path, night: Night) -> None:
     """Makes room for `night`: removes an earlier result of it, and all but the last nights."""
-    uncommitted = settings.state.data_docs_page.parents[2]
-    for folder in (uncommitted / "validations" / NAME, settings.state.data_docs_page.parent / "validations" / NAME):
-        nights = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
-        others = [one for one in nights if one.name != night.name]
+    for site in ("uncommitted", "uncommitted/data_docs/local_site"):
+        results = folder / site / "validations" / NAME
+        nights = sorted(path for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+        others = [path for path in nights if path.name != night.name]
         for old in {*nights} - {*others[-(NIGHTS_KEPT - 1) :]}:
             shutil.rmtree(old)

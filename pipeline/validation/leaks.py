@@ -6,10 +6,10 @@ What is certain is `wrong`; what only looks like the future is `doubtful`, and a
 import re
 from typing import Any
 
-from pipeline.config.settings import Settings
-from pipeline.event_store.store import EventStore, open_store
+from pipeline.event_store.store import EventStore
 from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import literal, quoted, session
+from pipeline.runtime.paths import StateFolder
 
 FUTURE_WORDS = frozenset(
     {"churn", "churned", "label", "target", "outcome", "status", "cancelled", "canceled", "lifetime", "ltv", "clv"}
@@ -19,18 +19,14 @@ CONSTANT_SHARE = 0.99
 FEWEST_CUSTOMERS = 20
 
 
-def leaks(settings: Settings) -> list[CheckResult]:
-    """What the loaded events and their attributes give away. Raises RecurError where no night is loaded."""
-    store = open_store(settings)
+def leaks(store: EventStore, state: StateFolder) -> list[CheckResult]:
+    """What the loaded events and their attributes give away."""
     if not store.nights():
-        return [
-            CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")
-        ]
-    with session(settings.state) as connection:
+        return [CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")]
+    with session(state) as connection:
         objects = ", ".join(literal(store.path(night)) for night in store.nights())
         events = f"read_parquet([{objects}], filename = true)"
-        found = [_clocks(connection, events), *_names(store), *_as_of_today(connection, events, store)]
-    return found
+        return [_clocks(connection, events), *_names(store), *_as_of_today(connection, events, store)]
 
 
 def _clocks(connection: Any, events: str) -> CheckResult:
@@ -51,23 +47,23 @@ def _clocks(connection: Any, events: str) -> CheckResult:
 
 def _names(store: EventStore) -> list[CheckResult]:
     """Attributes that are called like something known only later."""
-    found = []
+    doubtful = []
     for name in store.attributes:
         words = set(re.split(r"_", name)) | {name}
         if hits := sorted(FUTURE_WORDS & words or {word for word in FUTURE_WORDS if "_" in word and word in name}):
             meaning = f"is called like the future ({', '.join(hits)}): make sure that it was known at the event's time"
-            found.append(CheckResult("doubtful", f"attribute {name}", meaning))
-    return found or [CheckResult("right", "names", "no attribute is called like something that is known only later")]
+            doubtful.append(CheckResult("doubtful", f"attribute {name}", meaning))
+    return doubtful or [CheckResult("right", "names", "no attribute is called like something that is known only later")]
 
 
 def _as_of_today(connection: Any, events: str, store: EventStore) -> list[CheckResult]:
     """Attributes with one value a customer throughout, and different ones across customers: often read as of today."""
-    found = []
+    doubtful = []
     for name in store.attributes:
         column = quoted(name)
         constant, customers, values = connection.execute(
-            f"select count(*) filter (where kinds = 1), count(*), count(distinct anyone) from (select count(distinct "
-            f"{column}) as kinds, min({column}) as anyone from {events} where {column} is not null "
+            f"select count(*) filter (where kinds = 1), count(*), count(distinct smallest) from (select count(distinct "
+            f"{column}) as kinds, min({column}) as smallest from {events} where {column} is not null "
             "group by customer_id having count(*) > 1)"
         ).fetchone()
         if customers >= FEWEST_CUSTOMERS and values > 1 and constant >= CONSTANT_SHARE * customers:
@@ -75,5 +71,5 @@ def _as_of_today(connection: Any, events: str, store: EventStore) -> list[CheckR
                 f"never changes for {constant:,} of {customers:,} customers: if it is the customer's state as of today "
                 "(lifetime value, status, last login), it is the future for most of their events: leave it out"
             )
-            found.append(CheckResult("doubtful", f"attribute {name}", meaning))
-    return found or [CheckResult("right", "as of today", "no attribute stands still for each customer")]
+            doubtful.append(CheckResult("doubtful", f"attribute {name}", meaning))
+    return doubtful or [CheckResult("right", "as of today", "no attribute stands still for each customer")]

@@ -11,13 +11,15 @@ from pipeline.validation.rules import ATTRIBUTES, RowRule
 ROWS_ALWAYS_ALLOWED = 2
 """So many rows may always be set aside: in a night of ten rows, one bad row says nothing about the source."""
 
-USUAL_FROM = 20
-"""A night is held against the weeks before it only where a usual day has at least this many events: below, chance alone
-moves it so much.
+COMPARED_FROM = 20
+"""A night is compared with its baseline only where a baseline day has at least this many events: with fewer, chance
+alone moves it so much.
 """
 
-_REPORT = "this is a fault of recur itself: please report it"
-_ASIDE = "mend the source (recur quarantine list shows the rows), or raise validation.max_quarantined_share"
+FIX_OF_A_BROKEN_PROMISE = "this is a fault of recur itself: please report it"
+FIX_OF_SET_ASIDE_ROWS = (
+    "fix the source (recur quarantine list shows the rows), or raise validation.max_quarantined_share"
+)
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,14 @@ class NightRule:
     """`profile[figure]` must lie in `[minimum, maximum]`; None is no limit."""
 
     figure: str
-    words: str
-    mend: str
+    description: str
+    fix: str
     minimum: float | None = None
     maximum: float | None = None
 
     @property
-    def in_words(self) -> str:
-        return f"{self.words}: {self.limits()}"
+    def with_limits(self) -> str:
+        return f"{self.description}: {self.limits()}"
 
     def limits(self, form: str = "g") -> str:
         limits = [("at least", self.minimum), ("at most", self.maximum)]
@@ -40,34 +42,35 @@ class NightRule:
 
 
 def night_rules(
-    profile: Mapping[str, float], rules: list[RowRule], limits: Validation, is_history: bool
+    figures: Mapping[str, float], rules: list[RowRule], limits: Validation, is_history: bool
 ) -> list[NightRule]:
-    """The rules for a night with this profile, the most telling first.
+    """The rules for a night with these figures of its profile, the most telling first.
 
     A night without any row passes: it is a day on which nothing happened, since the source holds events after it; many
     such days in a row do not.
     """
-    found = [*_rules_of_rows(profile, rules, limits), *_promises()]
+    night = [*_rules_of_rows(figures, rules, limits), *_promises()]
     if is_history:
-        first = "choose a later run.first_night, or mend the source"
-        found.append(NightRule("rows_accepted", "accepted events in the history", first, minimum=1))
-    if profile["usual_a_day"] >= USUAL_FROM:
-        found += _rules_of_time(profile, limits)
-    return found
+        fix = "choose a later run.first_night, or fix the source"
+        night.append(NightRule("rows_accepted", "accepted events in the history", fix, minimum=1))
+    if figures["baseline_a_day"] >= COMPARED_FROM:
+        night += _rules_of_baseline(figures, limits)
+    return night
 
 
-def _rules_of_rows(profile: Mapping[str, float], rules: list[RowRule], limits: Validation) -> Iterator[NightRule]:
+def _rules_of_rows(figures: Mapping[str, float], rules: list[RowRule], limits: Validation) -> Iterator[NightRule]:
     """How many rows may be set aside, in all and by what the row rules are about, and how many may repeat another."""
-    few = ROWS_ALWAYS_ALLOWED / max(profile["rows_read"], 1)
+    few = ROWS_ALWAYS_ALLOWED / max(figures["rows_read"], 1)
     allowed = max(limits.max_quarantined_share, few)
     faults: dict[str, list[str]] = {}
     for rule in rules:
-        faults.setdefault(rule.subject, []).append(rule.words)
+        faults.setdefault(rule.subject, []).append(rule.description)
     if ATTRIBUTES in faults:
         faults[ATTRIBUTES] = ["a numeric attribute is no number, not finite or absurd"]
-    yield NightRule("quarantined_share", "share of rows set aside", _ASIDE, maximum=allowed)
-    for subject, words in faults.items():
-        yield NightRule(f"{subject}_share", f"share of rows where {', or '.join(words)}", _ASIDE, maximum=allowed)
+    yield NightRule("quarantined_share", "share of rows set aside", FIX_OF_SET_ASIDE_ROWS, maximum=allowed)
+    for subject, descriptions in faults.items():
+        description = f"share of rows where {', or '.join(descriptions)}"
+        yield NightRule(f"{subject}_share", description, FIX_OF_SET_ASIDE_ROWS, maximum=allowed)
     yield NightRule(
         "future_share",
         "share of rows whose event time lies after the night's end",
@@ -83,22 +86,23 @@ def _rules_of_rows(profile: Mapping[str, float], rules: list[RowRule], limits: V
 
 
 def _promises() -> Iterator[NightRule]:
-    """What the row rules see to, read back from the accepted events."""
-    yield NightRule("without_customer", "accepted events without a customer", _REPORT, maximum=0)
-    yield NightRule("outside_time", "accepted events outside [1970-02-01, the night's end)", _REPORT, maximum=0)
-    yield NightRule("unusable_numbers", "accepted events with an amount or quantity not finite", _REPORT, maximum=0)
-    yield NightRule("known_too_late", "accepted events known after the night's end", _REPORT, maximum=0)
+    """What the row rules ensure, read back from the accepted events."""
+    fix = FIX_OF_A_BROKEN_PROMISE
+    yield NightRule("without_customer", "accepted events without a customer", fix, maximum=0)
+    yield NightRule("outside_time", "accepted events outside [1970-02-01, the night's end)", fix, maximum=0)
+    yield NightRule("unusable_numbers", "accepted events with an amount or quantity not finite", fix, maximum=0)
+    yield NightRule("known_too_late", "accepted events known after the night's end", fix, maximum=0)
 
 
-def _rules_of_time(profile: Mapping[str, float], limits: Validation) -> Iterator[NightRule]:
-    """How far the night may lie from the weeks before it."""
+def _rules_of_baseline(figures: Mapping[str, float], limits: Validation) -> Iterator[NightRule]:
+    """How far the night may lie from its baseline."""
     yield NightRule(
         "silent_days",
         "days up to the night's end without an event",
         "make sure that the source still delivers, or raise validation.max_silent_days",
         maximum=limits.max_silent_days,
     )
-    if profile["rows_read"]:
+    if figures["rows_read"]:
         yield NightRule(
             "volume_share",
             "events a day, as a share of the usual day's",
@@ -106,14 +110,14 @@ def _rules_of_time(profile: Mapping[str, float], limits: Validation) -> Iterator
             minimum=limits.min_volume_share,
             maximum=limits.max_volume_share,
         )
-    if profile["events_accepted"] >= USUAL_FROM:
+    if figures["events_accepted"] >= COMPARED_FROM:
         yield NightRule(
             "mix_drift",
             "distance between the mix of event types and that of the last weeks",
             "make sure that every type is delivered, or raise validation.max_mix_drift",
-            maximum=limits.max_mix_drift + profile["mix_noise"],
+            maximum=limits.max_mix_drift + figures["mix_noise"],
         )
-        for figure in profile:
+        for figure in figures:
             if figure.endswith("_absent_rise"):
                 yield NightRule(
                     figure,

@@ -1,57 +1,64 @@
 """From a staged night's texts to typed columns and a verdict on every row, as one SQL query."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 
 from pipeline.config.source import LINES, Source
 from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import Night
 from pipeline.sources.contract import Kind
+from pipeline.sources.expressions import row_digest, sql_moment
 from pipeline.validation.rules import CONFLICT, RowRule
 
-SAID = ("customer_id", "event_time", "event_type", "amount", "quantity")
-UNIT, NOTHING = "chr(31)", "chr(30)"  # ASCII's own separators: they part the values of a row, and stand for null
+CONTENT = ("customer_id", "event_time", "event_type", "amount", "quantity")
 YES, NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 MONEY = "decimal(18, 4)"  # sums of decimals do not depend on the order in which threads come to them
 
 
-def judged(
-    staged: str,
-    mapped: Collection[str],
-    attributes: Mapping[str, Kind],
-    night: Night,
-    rules: list[RowRule],
-    source: Source,
-) -> str:
-    """The rows of the relation `staged`: `row`, `unreadable`, each mapped column as text under `text_<name>`, every
-    column of an event (times without zone, in UTC), and `reason`: the code of the first rule broken, or null.
+@dataclass(frozen=True)
+class StagedNight:
+    """The staged rows of a night: an SQL relation, the columns that the source maps, the kinds of the attributes among
+    them, and how the source is described.
+    """
+
+    relation: str
+    columns: Collection[str]
+    attributes: Mapping[str, Kind]
+    night: Night
+    source: Source
+
+
+def judged(staged: StagedNight, rules: list[RowRule]) -> str:
+    """The staged rows: `row`, `unreadable`, each mapped column as text under `text_<name>`, every column of an event
+    (times without zone, in UTC), and `reason`: the code of the first rule broken, or null.
     """
     cases = " ".join(f"when {rule.predicate} then {literal(rule.code)}" for rule in rules)
-    first = f"select *, case {cases} end as reason from ({_parsed(staged, mapped, attributes, night, source)})"
-    if "event_id" not in mapped:
-        return first
+    rows = f"select *, case {cases} end as reason from ({_parsed(staged)})"
+    if "event_id" not in staged.columns:
+        return rows
     # Only a correction has the same event id and another known time, so rows that share both must agree.
-    key = "event_id, known_time" if "known_time" in mapped else "event_id"
-    names = ["customer_id", "event_type"] if source.rows_are == "lines" else [*SAID, *attributes]
-    # One that takes its event back need not repeat what that said.
+    key = "event_id, known_time" if "known_time" in staged.columns else "event_id"
+    of_lines = staged.source.rows_are == "lines"
+    names = ["customer_id", "event_type"] if of_lines else [*CONTENT, *staged.attributes]
+    # A row that takes its event back need not repeat what the event was.
     content = f"case when not deleted then hash(row({', '.join(quoted(name) for name in names)})) end"
     # Ids are compared by their digests first, which costs a fraction: few ids, or none, come twice.
-    given = f"hash({_text('event_id')})"
-    twice = f"select {given} from {staged} as staged group by 1 having count(*) > 1"
-    repeated = f"select * from ({first}) where reason is null and hash(event_id) in ({twice})"
+    digest = f"hash({_text('event_id')})"
+    twice = f"select {digest} from {staged.relation} as staged group by 1 having count(*) > 1"
+    repeated = f"select * from ({rows}) where reason is null and hash(event_id) in ({twice})"
     differing = f"select hash({key}) from ({repeated}) group by {key} having min({content}) <> max({content})"
     conflict = f"reason is null and not deleted and hash({key}) in ({differing})"
     return f"""
         select * exclude (reason, event_id_conflict),
             case when {CONFLICT.predicate} then {literal(CONFLICT.code)} else reason end as reason
-        from (select *, {conflict} as event_id_conflict from ({first}))
+        from (select *, {conflict} as event_id_conflict from ({rows}))
     """
 
 
 def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
     """The accepted events among `judged`, with the event store's columns and types; `said_time`, where the source says
-    when a row arrived: its own account, which is earlier than the known time of a row that came late; and
-    `source_rows`: how many of the source's rows each is made of.
+    when a row arrived: the arrival by its account, which is earlier than the known time of a row that came late; and
+    `source_rows`: how many of the source's rows make up each event.
     """
     accepted = f"(select * from {judged} where reason is null)"
     moments = ("event_time", "known_time", *(["said_time"] if "known_time" in source.names else []))
@@ -64,22 +71,22 @@ def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:
 
 
 def _grouped(lines: str, attributes: Mapping[str, Kind], arrivals: Sequence[str]) -> str:
-    """The lines of each event as one row; their customer and type are one already, as `CONFLICT` has seen to. Lines
-    that were taken back do not count; an event all of whose lines were is taken back itself.
+    """The lines of each event as one row. They agree on its customer and type, or `CONFLICT` set them aside. Deleted
+    lines do not count; an event all of whose lines are deleted is deleted itself.
     """
     summed = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric" and name != LINES)]
     texts = [name for name, kind in attributes.items() if kind == "categorical"]
-    stand = "filter (not deleted)"
+    current = "filter (not deleted)"
     measures = [
         "any_value(customer_id) as customer_id",
         "any_value(event_type) as event_type",
-        f"coalesce(min(event_time) {stand}, min(event_time)) as event_time",
+        f"coalesce(min(event_time) {current}, min(event_time)) as event_time",
         *(f"max({name}) as {name}" for name in arrivals),
         "count(*) as source_rows",
         "bool_and(deleted) as deleted",
-        f"(count(*) {stand})::double as {LINES}",
-        *(f"(sum({quoted(name)}::{MONEY}) {stand})::double as {quoted(name)}" for name in summed),
-        *(f"arg_min({quoted(name)}, row) {stand} as {quoted(name)}" for name in texts),
+        f"(count(*) {current})::double as {LINES}",
+        *(f"(sum({quoted(name)}::{MONEY}) {current})::double as {quoted(name)}" for name in summed),
+        *(f"arg_min({quoted(name)}, row) {current} as {quoted(name)}" for name in texts),
     ]
     return f"select event_id, {', '.join(measures)} from {lines} group by event_id"
 
@@ -90,26 +97,27 @@ def source_row(mapped: Collection[str]) -> str:
     return f"json_object({', '.join(fields)})::varchar"
 
 
-def _parsed(staged: str, mapped: Collection[str], attributes: Mapping[str, Kind], night: Night, source: Source) -> str:
-    texts = [f"{quoted(name)} as {quoted(f'text_{name}')}" for name in mapped]
+def _parsed(staged: StagedNight) -> str:
+    columns = staged.columns
+    texts = [f"{quoted(name)} as {quoted(f'text_{name}')}" for name in columns]
     typed = {
-        "event_id": _text("event_id") if "event_id" in mapped else _made_id(mapped),
+        "event_id": _text("event_id") if "event_id" in columns else _made_id(columns),
         "customer_id": _text("customer_id"),
         "event_time": _time("event_time"),
-        "known_time": _known_time(mapped, night),
-        "event_type": _text("event_type") if "event_type" in mapped else _made_type(source),
-        **{name: _number(name) if name in mapped else "null::double" for name in ("amount", "quantity")},
-        "deleted": _flag("deleted") if "deleted" in mapped else "false",
-        **{name: _number(name) if kind == "numeric" else _text(name) for name, kind in attributes.items()},
+        "known_time": _known_time(columns, staged.night),
+        "event_type": _text("event_type") if "event_type" in columns else _made_type(staged.source),
+        **{name: _number(name) if name in columns else "null::double" for name in ("amount", "quantity")},
+        "deleted": _flag("deleted") if "deleted" in columns else "false",
+        **{name: _number(name) if kind == "numeric" else _text(name) for name, kind in staged.attributes.items()},
     }
-    if "known_time" in mapped:
+    if "known_time" in columns:
         typed["said_time"] = _time("known_time")
-    if "unit_price" in mapped:
+    if "unit_price" in columns:
         typed["unit_price"] = _number("unit_price")
         typed["amount"] = f"round({_number('quantity')} * {_number('unit_price')}, 4)"
-    columns = ", ".join([*texts, *(f"{expression} as {quoted(name)}" for name, expression in typed.items())])
-    end = f"{_moment(night.end)} as night_end"
-    return f"select row, unreadable, {end}, {columns} from {staged} as staged"
+    selected = ", ".join([*texts, *(f"{expression} as {quoted(name)}" for name, expression in typed.items())])
+    end = f"{sql_moment(staged.night.end)} as night_end"
+    return f"select row, unreadable, {end}, {selected} from {staged.relation} as staged"
 
 
 def _text(name: str) -> str:
@@ -131,15 +139,16 @@ def _flag(name: str) -> str:
 
 def _made_type(source: Source) -> str:
     cases = [
-        f"when starts_with({_text(one.column)}, {literal(one.starts_with)}) then {literal(one.name)}"
-        for one in source.event_types
+        f"when starts_with({_text(event_type.column)}, {literal(event_type.starts_with)}) "
+        f"then {literal(event_type.name)}"
+        for event_type in source.event_types
     ]
     default = literal(source.default_event_type)
     return f"case {' '.join(cases)} else {default} end" if cases else default
 
 
 def _time(name: str) -> str:
-    """A time that its source could read, which then ends in UTC's offset; others are no times here either."""
+    """A time that the source could read, which then ends in UTC's offset; null for others."""
     text = f"staged.{quoted(name)}"
     return f"case when ends_with({text}, '+00') then try_cast({text} as timestamptz) at time zone 'UTC' end"
 
@@ -153,24 +162,18 @@ def _known_time(mapped: Collection[str], night: Night) -> str:
             return _time("known_time")
         # What arrived by the source's account before this night, and came only now, was not known before.
         return (
-            f"case when {_time('known_time')} <= {_moment(night.start)} then {_moment(night.end)} "
+            f"case when {_time('known_time')} <= {sql_moment(night.start)} then {sql_moment(night.end)} "
             f"else {_time('known_time')} end"
         )
     if night.start is None:
         return f"date_trunc('day', {_time('event_time')}) + interval 1 day"
-    return _moment(night.end)
-
-
-def _moment(moment: datetime) -> str:
-    """An SQL timestamp without zone, in UTC."""
-    return f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'"
+    return sql_moment(night.end)
 
 
 def _made_id(mapped: Collection[str]) -> str:
-    """The digest of what the row says, and its number among the rows that say the same: those of earlier nights, which
-    the source counts, come first. Where the source says when a row arrived, one that arrives again is the same event.
+    """The digest of the row, and its number among equal rows: those of earlier nights, which the source counts, come
+    first. Where the source says when a row arrived, one that arrives again is the same event.
     """
-    said = ", ".join(f"coalesce(staged.{quoted(name)}, {NOTHING})" for name in mapped if name != "known_time")
-    digest = f"md5(concat_ws({UNIT}, {said}))"
-    alike = f"{digest}, staged.known_time" if "known_time" in mapped else digest
-    return f"{digest} || '-' || (staged.earlier + row_number() over (partition by {alike} order by row))"
+    digest = row_digest(f"staged.{quoted(name)}" for name in mapped if name != "known_time")
+    equal = f"{digest}, staged.known_time" if "known_time" in mapped else digest
+    return f"{digest} || '-' || (staged.earlier + row_number() over (partition by {equal} order by row))"

@@ -25,7 +25,7 @@ class RowRule:
 
     subject: str
     code: str
-    words: str
+    description: str
     predicate: str
 
 
@@ -101,10 +101,10 @@ def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[R
     """The rules for a source that maps the columns `mapped`, in their order, `CONFLICT` aside."""
     numbers = {name: name for name in ("amount", "quantity", "unit_price") if name in mapped}
     numbers |= {name: ATTRIBUTES for name, kind in attributes.items() if kind == "numeric"}
-    own = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
+    rules = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
     texts = [name for name in ("customer_id", "event_id", "event_type") if name in mapped]
-    own += [_about(column, column, TEXT_RULE) for column in texts]
-    rules = own + [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
+    rules += [_about(column, column, TEXT_RULE) for column in texts]
+    rules += [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]
     if "unit_price" in mapped:  # the amount is made of two numbers that passed, and may still be too large
         rules.append(_about("amount", "unit_price", NUMBER_RULES[-1]))
     return rules
@@ -112,4 +112,4 @@ def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[R
 
 def _about(column: str, subject: str, rule: RowRule) -> RowRule:
     names = {"column": column, "value": quoted(column), "text": quoted(f"text_{column}")}
-    return RowRule(subject, *(part.format(**names) for part in (rule.code, rule.words, rule.predicate)))
+    return RowRule(subject, *(text.format(**names) for text in (rule.code, rule.description, rule.predicate)))

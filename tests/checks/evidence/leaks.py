@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config.settings import load_settings
+from pipeline.event_store.store import open_store
 from pipeline.runtime.check_result import CheckResult
 from tests.checks.nights.online_retail import DATA, EXAMPLE
 from tests.support.plain_reading import recur
@@ -71,7 +72,7 @@ def _findings(config: Path) -> list[CheckResult]:
     from pipeline.validation.leaks import leaks
 
     settings = load_settings(config)
-    return [*leaks(settings), *probes(settings)]
+    return [*leaks(open_store(settings), settings.state), *probes(settings)]
 
 
 def _baskets(planted: bool) -> pd.DataFrame:

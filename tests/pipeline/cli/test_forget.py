@@ -15,7 +15,7 @@ from pipeline.steps.load import load
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.steps.validate import validate
-from pipeline.validation.quarantine import summary
+from pipeline.validation.quarantine import open_quarantine
 from tests.pipeline.conftest import World
 from tests.support.published import query
 from tests.support.worlds.nights_by_hand import configure, ingest, night_of
@@ -51,7 +51,7 @@ def test_nothing_of_a_forgotten_customer_stays(tmp_path):
     assert (removed["events"], removed["accepted"], removed["staged"], removed["quarantine"]) == (1, 1, 3, 2)
     assert places(settings.var, "Wilhelmina") == set()
     assert pd.read_parquet(settings.events / "2020-01-02.parquet").customer_id.tolist() == ["b"]
-    assert summary(settings) == []
+    assert open_quarantine(settings).summary() == []
 
 
 def test_forgetting_twice_or_nobody_changes_no_byte(tmp_path):

@@ -15,7 +15,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 from pipeline.steps.extract import extract
 from pipeline.steps.validate import validate
-from pipeline.validation.parsing import events, judged
+from pipeline.validation.parsing import StagedNight, events, judged
 from pipeline.validation.rules import CONFLICT, row_rules
 from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
 
@@ -124,7 +124,7 @@ def test_rows_of_one_id_that_differ_are_set_aside_and_repeats_are_not(tmp_path):
     assert aside.reason.tolist() == [CONFLICT.code, CONFLICT.code, "amount_unreadable"]
 
 
-def test_ids_are_made_from_what_a_row_says(tmp_path):
+def test_ids_are_made_from_the_content_of_a_row(tmp_path):
     rows = ["a,2020-01-01,5", "a,2020-01-01,5", "a,2020-01-01,6", "a,2020-01-01,", "z,2020-02-01,1"]
     columns = {"customer_id": "who", "event_time": "when", "amount": "eur"}
     first, _ = split(tmp_path, rows, "who,when,eur", columns)
@@ -149,8 +149,8 @@ def test_every_row_is_either_an_event_or_set_aside(rows):
         marks = ", ".join("?" * (len(COLUMNS) + 2))
         connection.executemany(f"insert into staged values ({marks})", [(i, None, *row) for i, row in enumerate(rows)])
         rules = row_rules(COLUMNS, attributes)
-        query = judged("staged", COLUMNS, attributes, night, rules, Source(columns=COLUMNS))
-        connection.execute(f"create table judged as {query}")
+        staged = StagedNight("staged", COLUMNS, attributes, night, Source(columns=COLUMNS))
+        connection.execute(f"create table judged as {judged(staged, rules)}")
         reasons = connection.execute("select reason from judged").fetchall()
         assert len(reasons) == len(rows)
         assert {reason for (reason,) in reasons if reason} <= {rule.code for rule in [*rules, CONFLICT]}
@@ -163,9 +163,9 @@ def test_every_row_is_either_an_event_or_set_aside(rows):
         assert connection.execute(bad).fetchone() == (0,)
 
 
-def nights(tmp_path, last_rows, usual=30):
-    """A month of `usual` events a day, then `last_rows` on 2020-02-01, then a later event that closes that day."""
-    rows = [f"c{place},2020-01-{on:02d} 10:00:00,5" for on in range(1, 32) for place in range(usual)]
+def nights(tmp_path, last_rows, a_day=30):
+    """A month of `a_day` events a day, then `last_rows` on 2020-02-01, then a later event that closes that day."""
+    rows = [f"c{place},2020-01-{on:02d} 10:00:00,5" for on in range(1, 32) for place in range(a_day)]
     settings = configure(tmp_path, [*rows, *last_rows, "z,2020-02-02,1"])
     ingest(settings, "2020-02-01")
     return settings
@@ -212,7 +212,7 @@ def test_a_day_on_which_nothing_happened_passes(tmp_path):
 
 
 def test_the_volume_of_few_events_is_not_judged(tmp_path):
-    assert ingest(nights(tmp_path, ["a,2020-02-01,5"], usual=5), "2020-02-02")["rows_accepted"] == 1
+    assert ingest(nights(tmp_path, ["a,2020-02-01,5"], a_day=5), "2020-02-02")["rows_accepted"] == 1
 
 
 def test_a_history_without_one_good_event_is_refused(tmp_path):
@@ -249,7 +249,7 @@ def test_data_docs_keep_the_last_nights_only(tmp_path, monkeypatch):
     assert names == cutoffs[-2:]
 
 
-def test_what_a_kill_left_half_written_is_made_anew(tmp_path):
+def test_what_a_kill_left_half_written_is_written_again(tmp_path):
     settings = configure(tmp_path, ["a,2020-01-01,1", "b,2020-01-02,1", "z,2020-01-03,1"])
     ingest(settings, "2020-01-02")
     folder = settings.state.data_docs

@@ -74,7 +74,7 @@ def test_any_split_gives_the_same_events(tmp_path_factory, with_ids, split):
     folder = tmp_path_factory.mktemp("split")
     with pytest.MonkeyPatch.context() as patch:
         # The night rules have tests of their own, say nothing of single rows, and take most of a night's time.
-        patch.setattr("pipeline.validation.expectations.expect", lambda *arguments: [])
+        patch.setattr("pipeline.steps.validate.expect", lambda *arguments: [])
         whole = {"delays": [0] * len(ROWS), "repeats": [], "order": range(len(ROWS)), "nights": set()}
         expected = current(loaded(folder / "whole", whole, with_ids))
         first, second = (loaded(folder / name, split, with_ids) for name in ("first", "second"))

@@ -32,20 +32,20 @@ def month(tmp_path_factory):
 
 
 def judge(month, rows, cutoff="2020-02-02", closing="z,2020-03-30,visit,1"):
-    """The figures whose rules `rows` break in the night after the month, and what is told (None: not refused)."""
+    """The figures whose rules `rows` break in the night after the month, and the message (None: not refused)."""
     folder = month.with_name("night")  # the same place every time: a source elsewhere is another source
     shutil.rmtree(folder)
     shutil.copytree(month, folder)
     write_csv(folder, [*HISTORY, *rows, closing], HEADER)
     settings = load_settings(folder / "recur.toml")
-    told = None
+    message = None
     try:
         ingest(settings, cutoff)
     except RecurError as error:
-        told = str(error)
+        message = str(error)
     [result] = (settings.state.data_docs / "uncommitted" / "validations").rglob(f"{cutoff}/**/*.json")
     results = json.loads(result.read_text("utf-8"))["results"]
-    return {one["expectation_config"]["kwargs"]["column"] for one in results if not one["success"]}, told
+    return {one["expectation_config"]["kwargs"]["column"] for one in results if not one["success"]}, message
 
 
 def test_a_night_like_the_others_breaks_no_rule(month):
@@ -56,7 +56,7 @@ def test_a_night_like_the_others_breaks_no_rule(month):
 def test_a_night_that_is_new_in_every_way(month):
     twice = [f"c{place},2020-02-01 10:00,refund," for place in range(20)] * 2
     to_come = [f"c{place},2099-02-01 10:00,refund," for place in range(5)]
-    broken, told = judge(month, twice + to_come)
+    broken, message = judge(month, twice + to_come)
     assert broken == {
         "quarantined_share",
         "event_time_share",
@@ -65,28 +65,28 @@ def test_a_night_that_is_new_in_every_way(month):
         "mix_drift",
         "amount_absent_rise",
     }
-    assert "event_time_in_future" in told
+    assert "event_time_in_future" in message
 
 
-def test_a_source_delivered_twice_is_told_so(month):
-    broken, told = judge(month, [row.replace("2020-01-31", "2020-02-01") for row in HISTORY[-30:]] * 2)
+def test_a_source_delivered_twice_is_refused(month):
+    broken, message = judge(month, [row.replace("2020-01-31", "2020-02-01") for row in HISTORY[-30:]] * 2)
     assert broken == {"repeated_share"}
-    assert "share of rows that say what another row says: 50.0%, at most 20.0%" in told
-    assert "delivered twice" in told
+    assert "share of rows that say what another row says: 50.0%, at most 20.0%" in message
+    assert "delivered twice" in message
 
 
 def test_three_weeks_of_silence_are_refused(month):
-    broken, told = judge(month, [], "2020-02-15")
+    broken, message = judge(month, [], "2020-02-15")
     assert broken == {"silent_days"}
-    assert "14.0" in told
-    assert "validation.max_silent_days" in told
+    assert "14.0" in message
+    assert "validation.max_silent_days" in message
 
 
 def test_every_limit_is_a_setting():
     profile = {
         "rows_read": 1000,
         "events_accepted": 1000,
-        "usual_a_day": 100,
+        "baseline_a_day": 100,
         "mix_noise": 0.0,
         "amount_absent_rise": 0,
     }
