@@ -22,7 +22,9 @@ FEWEST_CUSTOMERS = 20
 def leaks(store: EventStore, state: StateFolder) -> list[CheckResult]:
     """What the loaded events and their attributes give away."""
     if not store.nights():
-        return [CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")]
+        return [
+            CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")
+        ]
     with session(state) as connection:
         objects = ", ".join(literal(store.path(night)) for night in store.nights())
         events = f"read_parquet([{objects}], filename = true)"
