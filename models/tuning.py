@@ -1,7 +1,7 @@
 """Tuning: the same number of trials for every model, each a whole fit, judged on validation alone.
 
 The first trial is the defaults, and they give way only to what is better beyond doubt: the best of many trials is good
-by luck too, and a model that was chosen by its luck was worse on later slices (docs/LOG.md, 2026-11-24). What is spent
+by luck too, and a model that was chosen by its luck was worse on later examples (docs/LOG.md, 2026-11-24). The budget
 is counted in trials and epochs, never in seconds.
 
 Optuna is imported here, and this module only where something is tuned.
@@ -23,37 +23,44 @@ BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be gi
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: what was tried, the validation log loss at the primary horizon, None where it was given up."""
+    """Parameters that were tried, and their validation log loss at the primary horizon, None where given up."""
 
     number: int
     parameters: dict[str, Any]
     log_loss: float | None
 
 
+@dataclass(frozen=True)
+class Search:
+    """What is tried: `trials` points of `space`, `defaults` first, by the log loss at `horizon` in days."""
+
+    space: Mapping[str, Range]
+    defaults: Mapping[str, Any]
+    trials: int
+    horizon: int
+    random_state: int
+
+
 def tune(
-    make: Callable[[Mapping[str, Any]], Model],
-    space: Mapping[str, Range],
-    defaults: Mapping[str, Any],
-    trials: int,
+    build: Callable[[Mapping[str, Any]], Model],
+    search: Search,
     train: Dataset,
     valid: Dataset,
-    horizon: int,
-    seed: int,
     on_trial: Callable[[Trial], None],
 ) -> dict[str, Any]:
-    """The parameters of the best of `trials` fits of `make(parameters)` on `train`, by the log loss on `valid` at
-    `horizon`, levelled as that which stops a training, or the defaults where it is not better beyond doubt; trials that
-    fall behind the median of those before are given up. `on_trial` is told of each.
+    """The parameters of the best fit of `build(parameters)` on `train`, by the intercept-adjusted log loss on `valid`,
+    or the defaults where it is not better beyond doubt; trials that fall behind the median of those before are given
+    up. `on_trial` is called after each.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed % 2**32),
+        sampler=optuna.samplers.TPESampler(seed=search.random_state % 2**32),
         pruner=optuna.pruners.MedianPruner(BEFORE_PRUNING, BEFORE_PRUNING),
     )
-    study.enqueue_trial({name: defaults[name] for name in space})
+    study.enqueue_trial({name: search.defaults[name] for name in search.space})
     assert valid.labels is not None
-    place = valid.horizons.index(horizon)
-    churn, losses = valid.labels.churn[:, [place]], dict[int, Floats]()
+    column = [valid.horizons.index(search.horizon)]
+    churn, losses = valid.labels.churn[:, column], dict[int, Floats]()
 
     def fit(trial: optuna.Trial) -> float:
         reports = itertools.count()  # and not epochs, which begin again with each network of several
@@ -64,17 +71,17 @@ def tune(
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-        model = make({name: _suggest(trial, name, values) for name, values in space.items()})
+        model = build({name: _suggest(trial, name, values) for name, values in search.space.items()})
         model.fit(train, valid, on_epoch)
-        said = logit(model.predict(valid).churn_probability[:, [place]])
-        losses[trial.number] = log_losses(churn, sigmoid(intercept_adjusted(churn, said)))
+        logits = logit(model.predict(valid).churn_probability[:, column])
+        losses[trial.number] = log_losses(churn, sigmoid(intercept_adjusted(churn, logits)))
         return float(losses[trial.number].mean())
 
-    def tell(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def after(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         finished = trial.state == optuna.trial.TrialState.COMPLETE
         on_trial(Trial(trial.number, trial.params, trial.value if finished else None))
 
-    study.optimize(fit, n_trials=trials, callbacks=[tell])
+    study.optimize(fit, n_trials=search.trials, callbacks=[after])
     best = study.best_trial
     chosen = best if beyond_doubt(losses[0] - losses[best.number]) else study.trials[0]
     return dict(chosen.params)

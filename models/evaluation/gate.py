@@ -1,7 +1,7 @@
 """The gate that a challenger must pass to become champion. Code reads it; every check leaves its reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,8 +10,8 @@ from models.evaluation.intervals import CustomerWeights, Interval, customer_weig
 from models.evaluation.metrics import example_log_loss
 
 NO_SKILL_AUC = 0.5
-FEWEST_CUSTOMERS = 50  # of a slice that can fail a challenger
-SLICE_REPLICATES = 500
+FEWEST_CUSTOMERS = 50  # of a subgroup that can fail a challenger
+SUBGROUP_REPLICATES = 500
 MAX_CALIBRATION_ERROR = 0.1
 """Off by ten points on average, for certain: such probabilities mislead whoever reads them as probabilities."""
 
@@ -27,6 +27,19 @@ class Candidate:
     probability: ArrayLike
 
 
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """What a challenger is judged by. `constant` is the base rate of training; `margin` is in log loss; `subgroups` are
+    masks of the test examples by name; `may_change` says that the recipe did not change within the last horizon.
+    """
+
+    constant: float
+    margin: float
+    max_calibration_error: float = MAX_CALIBRATION_ERROR
+    subgroups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    may_change: bool = True
+
+
 @dataclass(frozen=True)
 class Decision:
     """Whether the challenger becomes champion, and a reason for every check that was made, passed or not."""
@@ -36,57 +49,48 @@ class Decision:
 
 
 def decide(
-    challenger: Candidate,
-    champion: Candidate | None,
-    constant: float,
-    labels: ArrayLike,
-    weights: CustomerWeights,
-    *,
-    margin: float,
-    max_calibration_error: float = MAX_CALIBRATION_ERROR,
-    slices: Mapping[str, NDArray[np.bool_]] | None = None,
-    may_change: bool = True,
+    challenger: Candidate, champion: Candidate | None, gate: Gate, labels: ArrayLike, weights: CustomerWeights
 ) -> Decision:
-    """Judge `challenger` on the test examples, churn `labels [examples]`, with `constant` the base rate of training.
+    """Judge `challenger` on the test examples, churn `labels [examples]`.
 
-    It must beat the constant prediction on log loss (95 % limits of the paired difference above 0), in no slice of the
-    examples (masks by name) be clearly worse than it, rank better than chance (lower limit of the ROC AUC above 0.5),
-    and not be clearly off its mark (lower limit of the calibration error no more than `max_calibration_error`). Against
-    a reigning champion of the same recipe it must not be worse by more than `margin`; against one of another recipe the
-    whole interval of the difference must be in its favour, and the recipe must not have changed within the last horizon
-    (`may_change`). What cannot be told (one class only, too few customers) is not passed. Raises ValueError for what
-    cannot be scored.
+    It must beat the constant prediction on log loss (95 % limits of the paired difference above 0), in no subgroup be
+    clearly worse than it, rank better than chance (lower limit of the ROC AUC above 0.5), and not be clearly
+    miscalibrated (lower limit of the calibration error no more than `max_calibration_error`). Against a champion of the
+    same recipe it must not be worse by more than `margin`; against one of another recipe the whole interval of the
+    difference must be in its favour, and the recipe must not have changed within the last horizon. A check that cannot
+    be decided (one class only, too few customers) is not passed. Raises ValueError for what cannot be scored.
     """
     truth = np.asarray(labels, dtype=np.float64)
     loss = example_log_loss(truth, challenger.probability)
-    gain = mean(example_log_loss(truth, np.full(len(truth), constant)) - loss, weights)
+    gains = example_log_loss(truth, np.full(len(truth), gate.constant)) - loss
+    gain = mean(gains, weights)
     metrics = score(truth, challenger.probability, weights)
     auc, calibration = metrics["roc_auc"], metrics["calibration_error"]
     name = challenger.name
     checks = [
         (
             gain.low is not None and gain.low > 0,
-            f"{name} against the constant prediction {constant:.3f}: log loss lower by {_figures(gain)}",
+            f"{name} against the constant prediction {gate.constant:.3f}: log loss lower by {_figures(gain)}",
         ),
         (
             auc.low is not None and auc.low > NO_SKILL_AUC,
             f"{name} against no skill: ROC AUC {_figures(auc)}, must be above {NO_SKILL_AUC}",
         ),
         (
-            calibration.low is not None and calibration.low <= max_calibration_error,
-            f"{name}'s calibration error: {_figures(calibration)}, at most {max_calibration_error:g}",
+            calibration.low is not None and calibration.low <= gate.max_calibration_error,
+            f"{name}'s calibration error: {_figures(calibration)}, at most {gate.max_calibration_error:g}",
         ),
     ]
-    if slices:
-        checks.append(_floors(name, example_log_loss(truth, np.full(len(truth), constant)) - loss, slices, weights))
+    if gate.subgroups:
+        checks.append(_floors(name, gains, gate.subgroups, weights))
     if champion is not None:
         ahead = mean(example_log_loss(truth, champion.probability) - loss, weights)
         if champion.recipe == challenger.recipe:
-            fresh = ahead.value is not None and ahead.value >= -margin
+            fresh = ahead.value is not None and ahead.value >= -gate.margin
             words = f"{name} against the champion of the same recipe: log loss lower by {_figures(ahead)}"
-            checks.append((fresh, f"{words}, not worse than {margin:g}"))
+            checks.append((fresh, f"{words}, not worse than {gate.margin:g}"))
         else:
-            checks.append((may_change, "the recipe did not change within the last horizon"))
+            checks.append((gate.may_change, "the recipe did not change within the last horizon"))
             words = f"{name} against the champion {champion.name}: log loss lower by {_figures(ahead)}, above 0"
             checks.append((ahead.low is not None and ahead.low > 0, words))
     return Decision(
@@ -96,19 +100,20 @@ def decide(
 
 
 def _floors(
-    name: str, gain: NDArray[np.float64], slices: Mapping[str, NDArray[np.bool_]], weights: CustomerWeights
+    name: str, gains: NDArray[np.float64], subgroups: Mapping[str, NDArray[np.bool_]], weights: CustomerWeights
 ) -> tuple[bool, str]:
-    """Whether the gain over the constant prediction is clearly negative in none of the slices, and the worst."""
-    found = {}
-    for slice, mask in slices.items():
-        customers = weights.unit[mask]
+    """Whether the gain over the constant prediction is clearly negative in no subgroup, and the worst."""
+    intervals = {}
+    for subgroup, mask in subgroups.items():
+        customers = weights.unit[mask].astype(str)
         if len(np.unique(customers)) >= FEWEST_CUSTOMERS:
-            found[slice] = mean(gain[mask], customer_weights(customers.astype(str), SLICE_REPLICATES, weights.seed))
-    if not found:
+            drawn = customer_weights(customers, SUBGROUP_REPLICATES, weights.random_state)
+            intervals[subgroup] = mean(gains[mask], drawn)
+    if not intervals:
         return True, f"{name} in slices: none holds {FEWEST_CUSTOMERS} customers"
-    worst = min(found, key=lambda slice: (_high(found[slice]), slice))
-    words = f"{name} in {len(found)} slices against the constant prediction: at worst ({worst}) log loss lower by"
-    return _high(found[worst]) >= 0, f"{words} {_figures(found[worst])}, in none clearly higher"
+    worst = min(intervals, key=lambda subgroup: (_high(intervals[subgroup]), subgroup))
+    words = f"{name} in {len(intervals)} slices against the constant prediction: at worst ({worst}) log loss lower by"
+    return _high(intervals[worst]) >= 0, f"{words} {_figures(intervals[worst])}, in none clearly higher"
 
 
 def _high(interval: Interval) -> float:

@@ -15,7 +15,7 @@ from models.evaluation.metrics import METRICS, Floats, Scorer
 
 LEVEL = 0.95
 CHUNK = 2**18
-"""Weights held at once: replicates are worked through in chunks, so that memory does not grow with their number."""
+"""Weights in memory at once: replicates go through in chunks, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class CustomerWeights:
     unit: NDArray[np.int64]
     customers: int
     replicates: int
-    seed: int
+    random_state: int
 
     def __len__(self) -> int:
         return len(self.unit)
 
     def chunks(self) -> Iterator[Floats]:
         """Counts `[some replicates, customers]`, the same at every call. Each row sums to `customers`."""
-        generator = np.random.default_rng(self.seed)
+        generator = np.random.default_rng(self.random_state)
         size = max(1, CHUNK // max(len(self.unit), self.customers, 1))
         for start in range(0, self.replicates if self.customers else 0, size):
             rows = min(size, self.replicates - start)
@@ -55,12 +55,17 @@ class CustomerWeights:
             counts = np.bincount(cells.ravel(), minlength=rows * self.customers)
             yield counts.reshape(rows, self.customers).astype(np.float64)
 
+    def within(self, mask: NDArray[np.bool_]) -> "CustomerWeights":
+        """Draws among the customers of the masked examples, for these."""
+        customers, unit = np.unique(self.unit[mask], return_inverse=True)
+        return CustomerWeights(unit, len(customers), self.replicates, self.random_state)
+
     def matrix(self) -> Floats:
         """All at once, by example: `[replicates, examples]`."""
         return np.concatenate([chunk[:, self.unit] for chunk in self.chunks()] or [np.zeros((self.replicates, 0))])
 
 
-def customer_weights(customer_id: ArrayLike, replicates: int = 1000, seed: int = 0) -> CustomerWeights:
+def customer_weights(customer_id: ArrayLike, replicates: int = 1000, random_state: int = 0) -> CustomerWeights:
     """Draws for the examples of `customer_id [examples]`, which depend on who the customers are, not on their order.
 
     Raises ValueError where an example has no customer.
@@ -68,7 +73,7 @@ def customer_weights(customer_id: ArrayLike, replicates: int = 1000, seed: int =
     codes, customers = pd.factorize(np.asarray(customer_id, dtype=object), sort=True)
     if (codes < 0).any():
         raise ValueError(f"{int((codes < 0).sum())} of {len(codes)} examples have no customer_id")
-    return CustomerWeights(codes.astype(np.int64), len(customers), replicates, seed)
+    return CustomerWeights(codes.astype(np.int64), len(customers), replicates, random_state)
 
 
 def score(labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights) -> dict[str, Interval]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,14 @@ class TestSet:
     def seeds(self) -> int:
         return int(self.seed.max()) + 1 if len(self.seed) else 1
 
-    @property
-    def examples(self) -> int:
-        """How many rows each seed has."""
-        return int((self.seed == 0).sum())
+    def windows_json(self) -> list[dict[str, Any]]:
+        """Each window's `start` and `end` as text, and its number of `examples`."""
+        counts = np.bincount(self.window[self.seed == 0], minlength=len(self.windows))
+        return [
+            {"start": window.start.isoformat(), "end": window.end.isoformat(), "examples": int(count)}
+            for window, count in zip(self.windows, counts, strict=True)
+        ]
 
-    def of_examples(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+    def of_examples(self, values: NDArray[Any]) -> NDArray[Any]:
         """[rows] from [examples]: the same for every seed."""
         return np.tile(values, self.seeds)

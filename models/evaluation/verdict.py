@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def best_of(results: Iterable[Result], families: Sequence[Family]) -> Result | None:
-    """The lowest validation log loss of these families; of equals, the first by name. The test is not looked at."""
+    """The lowest validation log loss of these families; of equals, the first by name. The test is not used."""
     scored = [
         (result.valid_log_loss, result.name, result)
         for result in results
@@ -67,51 +67,43 @@ def verdict(results: Sequence[Result], labels: ArrayLike, weights: CustomerWeigh
     if recurrent and conventional:
         loss_conventional = example_log_loss(labels, conventional.test_probability)
         difference = mean(loss_conventional - example_log_loss(labels, recurrent.test_probability), weights)
-    names = recurrent.name if recurrent else None, conventional.name if conventional else None
-    decision = decide_by_rule(difference, margin)
-    return Verdict(
-        sentence=sentence(*names, difference, margin, decision, len(weights), weights.customers),
-        best_recurrent=names[0],
-        best_conventional=names[1],
+    outcome = Verdict(
+        sentence="",
+        best_recurrent=recurrent.name if recurrent else None,
+        best_conventional=conventional.name if conventional else None,
         metric="log_loss",
         difference=difference.value,
         low=difference.low,
         high=difference.high,
         margin=margin,
-        decision=decision,
+        decision=decide_by_rule(difference, margin),
     )
+    tested = f"{len(weights):,} test examples of {weights.customers:,} customers"
+    return replace(outcome, sentence=_sentence(outcome, tested))
 
 
-def sentence(
-    recurrent: str | None,
-    conventional: str | None,
-    difference: Interval,
-    margin: float,
-    decision: DecisionWord,
-    examples: int,
-    customers: int,
-) -> str:
+def _sentence(outcome: Verdict, tested: str) -> str:
     """The verdict in words."""
+    recurrent, conventional, difference = outcome.best_recurrent, outcome.best_conventional, outcome.difference
     if recurrent is None or conventional is None:
         side = "recurrent or hybrid" if recurrent is None else "conventional"
         return f"No detectable difference: no {side} model has a validation log loss, so there is nothing to compare."
-    if difference.value is None:
+    if difference is None:
         return f"No detectable difference between {recurrent} and {conventional}: there are no test examples."
-    figures = f"{abs(difference.value):.4f}"
-    if difference.low is None or difference.high is None:
+    figures = f"{abs(difference):.4f}"
+    if outcome.low is None or outcome.high is None:
         return (
             f"No detectable difference between {recurrent} and {conventional}: log losses differ by {figures}, and "
-            f"{examples:,} test examples of {customers:,} customers are too few for an interval."
+            f"{tested} are too few for an interval."
         )
-    limits = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-    tested = f"{examples:,} test examples of {customers:,} customers"
-    if decision in ("recurrent", "conventional"):
-        better, other = (recurrent, conventional) if decision == "recurrent" else (conventional, recurrent)
+    limits = f"95 % interval {outcome.low:+.4f} to {outcome.high:+.4f}"
+    if outcome.decision in ("recurrent", "conventional"):
+        better, other = (recurrent, conventional) if outcome.decision == "recurrent" else (conventional, recurrent)
         return (
             f"{better} predicts churn better than {other}: its log loss is lower by {figures} on {tested} "
             f"({conventional} minus {recurrent}: {limits})."
         )
-    signed = f"log loss of {conventional} minus that of {recurrent} is {difference.value:+.4f} on {tested} ({limits})"
-    if decision == "equivalent":
-        return f"{recurrent} and {conventional} are equivalent within {margin:g}: {signed}."
+    signed = f"log loss of {conventional} minus that of {recurrent} is {difference:+.4f} on {tested} ({limits})"
+    if outcome.decision == "equivalent":
+        return f"{recurrent} and {conventional} are equivalent within {outcome.margin:g}: {signed}."
     return f"No detectable difference between {recurrent} and {conventional}: {signed}."

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, func, insert, select
 
 from models.evaluation.intervals import Interval
-from models.evaluation.retraining_policy import Upkeep, decide
+from models.evaluation.retraining_policy import Limits, RetrainingDecision, decide
 from pipeline.config.sections import Review
 from pipeline.config.settings import Settings
 from pipeline.monitoring.drift import DRIFT, EXPECTED, reference_metrics
@@ -20,12 +20,12 @@ from pipeline.training.snapshot import finished_trainings
 
 def decide_retraining(
     predictions: PredictionsStore, champion: Version | None, night: Night, limits: Review, horizon: int
-) -> Upkeep:
+) -> RetrainingDecision:
     """Applies the rule (`models.evaluation.retraining_policy.decide`) to the latest review of the champion's own scores
     at `horizon`, its test reference, and the night's monitoring; writes the decision to `review_decisions`.
     """
     if champion is None:
-        return Upkeep("fine", "there is no champion yet")
+        return RetrainingDecision("fine", "there is no champion yet")
     of_the_night = select(monitored.c.kind, monitored.c.name, monitored.c.value).where(
         monitored.c.score_date == night.score_date, monitored.c.value.is_not(None)
     )
@@ -36,8 +36,7 @@ def decide_retraining(
         reference_metrics(predictions, champion),
         monitoring.get((EXPECTED, "log_loss")),
         {name: value for (kind, name), value in monitoring.items() if kind == DRIFT},
-        limits.max_drift,
-        limits.tolerance,
+        Limits(limits.max_drift, limits.tolerance),
     )
     with predictions.writing() as connection:
         connection.execute(delete(retraining_decision).where(retraining_decision.c.score_date == night.score_date))

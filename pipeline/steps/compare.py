@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.evaluation.comparison import compare as compare_results
+from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import clip_probabilities
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
@@ -21,7 +22,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.training.ablations import with_changes
-from pipeline.training.evidence import Evidence, read_evidence, windows
+from pipeline.training.evidence import Evidence, read_evidence, test_set
 from pipeline.training.report import comparison_report
 from pipeline.training.snapshot import Snapshot
 from pipeline.training.tracking import Tracking
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recur.compare")
 COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
 PLOTS = "plots"
+REPLICATES = 1000
 
 
 def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -47,16 +49,10 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         try:
             compared = compare_results(
                 evidence.results,
-                evidence.labels,
-                evidence.customer_id,
-                question_digest=snapshot.question.digest,
-                test_digest=snapshot.test_digest,
-                windows=windows(snapshot, evidence),
-                margin=settings.models.margin,
-                seed=settings.run.seed,
-                seeds=evidence.seed,
-                values=evidence.values,
-                contact_cost=settings.evidence.contact_cost,
+                test_set(snapshot, evidence),
+                customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
+                settings.models.margin,
+                settings.evidence.contact_cost,
             ).to_json()
         except ValueError as error:
             raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None

@@ -11,9 +11,9 @@ import numpy as np
 
 from features.dataset import Dataset
 from models.calibration import Calibration
-from models.evaluation.gate import Candidate, decide
+from models.evaluation.gate import Candidate, Gate, decide
 from models.evaluation.intervals import customer_weights
-from models.evaluation.subgroups import members
+from models.evaluation.subgroups import subgroups
 from models.evaluation.verdict import best_of
 from models.spec import ModelSpec
 from pipeline.config.settings import Settings
@@ -65,12 +65,14 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         decision = decide(
             Candidate(winner.name, challenger, winner.test_probability),
             reigning.candidate,
-            _base_rate(snapshot.part("train"), settings.question.primary),
+            Gate(
+                _base_rate(snapshot.part("train"), settings.question.primary),
+                settings.models.margin,
+                subgroups=_subgroups(snapshot, evidence),
+                may_change=_may_change(registry, cutoff),
+            ),
             evidence.labels,
             customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
-            margin=settings.models.margin,
-            slices=_slices(snapshot, evidence),
-            may_change=_may_change(registry, cutoff),
         )
         version = _refit(
             settings,
@@ -175,8 +177,8 @@ def _may_change(registry: Registry, cutoff: datetime) -> bool:
     return cutoff - since.trained_until >= registry.question.primary * DAY
 
 
-def _slices(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
-    named = members(snapshot.test().aggregates, snapshot.seen_in_training())
+def _subgroups(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
+    named = subgroups(snapshot.test().aggregates, snapshot.seen_in_training())
     return {
         f"{dimension}: {name}": evidence.of_examples(mask)
         for dimension, masks in named.items()

@@ -102,19 +102,15 @@ def _tuned(
     """
     if settings.models.trials < 2 or not kind.space:
         return {}
-    from models.tuning import tune
+    from models.tuning import Search, tune
 
     fixed = default_parameters(settings, kind)
     space = {key: values for key, values in kind.space.items() if key not in fixed}
     return tune(
         lambda tried: recipe(settings, name, fixed | dict(tried)),
-        space,
-        kind.defaults,
-        settings.models.trials,
+        Search(space, kind.defaults, settings.models.trials, settings.question.primary, settings.run.seed),
         snapshot.part("train", 0),
         snapshot.part("valid", 0),
-        settings.question.primary,
-        settings.run.seed,
         on_trial,
     )
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.evaluation.result import Result
+from models.evaluation.test_set import TestSet, Window
 from models.labels import VALUES
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
@@ -118,11 +119,17 @@ def _values(rows: pa.Table, name: str) -> np.ndarray | None:
     return None if rows[name].null_count else rows[name].to_numpy()
 
 
-def windows(snapshot: Snapshot, evidence: Evidence) -> list[dict[str, Any]]:
-    """The test's forward windows, each from its first cutoff until its last one's horizon closes, and its examples."""
+def test_set(snapshot: Snapshot, evidence: Evidence) -> TestSet:
+    """The rows of `evidence`, each in its forward window."""
     reach = timedelta(days=snapshot.question.reach)
-    counts = np.bincount(evidence.window[evidence.seed == 0], minlength=len(snapshot.windows))
-    return [
-        {"start": split.test[0], "end": split.test[-1] + reach, "examples": int(count)}
-        for split, count in zip(snapshot.windows, counts, strict=True)
-    ]
+    return TestSet(
+        question_digest=snapshot.question.digest,
+        digest=snapshot.test_digest,
+        windows=tuple(Window(split.test[0], split.test[-1] + reach) for split in snapshot.windows),
+        window=evidence.window,
+        seed=evidence.seed,
+        customer_id=evidence.customer_id,
+        cutoff=evidence.cutoff,
+        labels=evidence.labels,
+        values=evidence.values,
+    )

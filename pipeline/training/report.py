@@ -14,7 +14,7 @@ from models.evaluation.details import DETAILS
 from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS, example_log_loss
 from models.evaluation.paired import paired_differences
-from models.evaluation.subgroups import Slice, members, sliced_difference
+from models.evaluation.subgroups import Subgroup, subgroup_differences, subgroups
 from models.evaluation.values import VALUE_METRICS
 from pipeline.config.settings import Settings
 from pipeline.training.evidence import Evidence
@@ -23,6 +23,7 @@ from pipeline.training.snapshot import Snapshot
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 REPLICATES = 1000
+SUBGROUP_REPLICATES = 500
 
 
 def comparison_report(
@@ -103,18 +104,17 @@ def _windows(
     ]
 
 
-def _slices(seed: int, snapshot: Snapshot, evidence: Evidence, best: list[str]) -> tuple[Slice, ...]:
+def _slices(seed: int, snapshot: Snapshot, evidence: Evidence, best: list[str]) -> tuple[Subgroup, ...]:
     if len(best) < 2:
         return ()
     said = {result.name: result.test_probability for result in evidence.results}
-    return sliced_difference(
+    return subgroup_differences(
         {
             dimension: {name: evidence.of_examples(mask) for name, mask in named.items()}
-            for dimension, named in members(snapshot.test().aggregates, snapshot.seen_in_training()).items()
+            for dimension, named in subgroups(snapshot.test().aggregates, snapshot.seen_in_training()).items()
         },
         evidence.labels,
-        evidence.customer_id,
         said[best[0]],
         said[best[1]],
-        seed,
+        customer_weights(evidence.customer_id, SUBGROUP_REPLICATES, seed),
     )

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from models import MODELS, model_class
-from models.tuning import tune
+from models.tuning import Search, tune
 from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
 
 
@@ -14,12 +14,8 @@ def test_the_defaults_stay_where_the_best_may_be_so_by_luck_and_each_trial_is_to
     fixed = {"trees": 8}
     chosen = tune(
         lambda tried: kind((HORIZON,), 5, **fixed | dict(tried)),
-        {"share_of_rows": (0.45, 0.55)},
-        kind.defaults,
-        4,
+        Search({"share_of_rows": (0.45, 0.55)}, kind.defaults, 4, HORIZON, 5),
         *halves(steady_world()),
-        HORIZON,
-        5,
         told.append,
     )
     assert [trial.number for trial in told] == [0, 1, 2, 3]
@@ -32,12 +28,8 @@ def test_defaults_that_are_worse_beyond_doubt_give_way_to_the_best():
     kind, told = model_class("feed_forward"), []
     chosen = tune(
         lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
-        {"learning_rate": [0.01, 1e-7]},
-        {"learning_rate": 1e-7},
-        8,
+        Search({"learning_rate": [0.01, 1e-7]}, {"learning_rate": 1e-7}, 8, HORIZON, 5),
         *halves(steady_world()),
-        HORIZON,
-        5,
         told.append,
     )
     assert told[0].parameters == {"learning_rate": 1e-7}
@@ -48,12 +40,8 @@ def test_a_trial_that_falls_behind_is_given_up():
     kind, told = model_class("feed_forward"), []
     tune(
         lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
-        {"learning_rate": [0.01, 1e-7]},
-        {"learning_rate": 0.01},
-        8,
+        Search({"learning_rate": [0.01, 1e-7]}, {"learning_rate": 0.01}, 8, HORIZON, 5),
         *halves(steady_world()),
-        HORIZON,
-        5,
         told.append,
     )
     assert len(told) == 8
@@ -68,12 +56,8 @@ def test_every_epoch_of_every_network_is_reported_once():
         warnings.simplefilter("error")
         tune(
             lambda tried: kind((HORIZON,), 5, max_epochs=2, seeds=2, head_units=8, **tried),
-            {"learning_rate": [0.01]},
-            {"learning_rate": 0.01},
-            2,
+            Search({"learning_rate": [0.01]}, {"learning_rate": 0.01}, 2, HORIZON, 5),
             *halves(steady_world()),
-            HORIZON,
-            5,
             lambda trial: None,
         )
 

@@ -9,14 +9,16 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from models.evaluation.comparison import Result, compare
+from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS
+from models.evaluation.test_set import TestSet, Window
 
 EXAMPLES = 300
 GENERATOR = np.random.default_rng(1)
 TRUTH = GENERATOR.beta(1, 3, EXAMPLES)
 LABELS = (GENERATOR.random(EXAMPLES) < TRUTH).astype(float)
 CUSTOMERS = np.array([f"c{number}" for number in GENERATOR.integers(0, 120, EXAMPLES)], dtype=object)
-WINDOWS = [{"start": datetime(2017, 11, 6, tzinfo=UTC), "end": datetime(2017, 12, 4, tzinfo=UTC), "examples": EXAMPLES}]
+WINDOWS = (Window(datetime(2017, 11, 6, tzinfo=UTC), datetime(2017, 12, 4, tzinfo=UTC)),)
 RESULTS = [
     Result("recency", "conventional", "run-1", "digest", 0.40, np.round(TRUTH, 1), 0.1, 1e6),
     Result("gru", "recurrent", "run-2", "digest", 0.35, TRUTH, 20.0, 3e4),
@@ -24,9 +26,18 @@ RESULTS = [
 ]
 
 
-def compared(results=RESULTS, labels=LABELS, customers=CUSTOMERS, windows=WINDOWS, **changes):
-    fixed = {"question_digest": "question", "test_digest": "digest", "margin": 0.002, "seed": 7, "replicates": 100}
-    return compare(results, labels, customers, windows=windows, **(fixed | changes))
+def compared(results=RESULTS, labels=LABELS, customers=CUSTOMERS, seeds=None, **changes):
+    seeds = np.zeros(len(labels), int) if seeds is None else seeds
+    fixed = {
+        "question_digest": "question",
+        "digest": "digest",
+        "windows": WINDOWS,
+        "window": np.zeros(len(labels), int),
+        "cutoff": np.zeros(len(labels), int),
+        "values": {},
+    }
+    test = TestSet(labels=labels, customer_id=customers, seed=seeds, **(fixed | changes))
+    return compare(results, test, customer_weights(customers, 100, 7), 0.002)
 
 
 def test_the_json_object_is_the_promised_one():
@@ -129,8 +140,7 @@ def changed(number, **changes):
         ({"results": changed(0, name="gru")}, "gru is there 2 times"),
         ({"results": []}, "there is no model to compare"),
         ({"labels": np.r_[np.nan, LABELS[1:]]}, "1 of 300 labels are neither 0 nor 1"),
-        ({"customers": CUSTOMERS[1:]}, "must be of one shape"),
-        ({"windows": [{**WINDOWS[0], "examples": 299}]}, "the windows hold 299 examples and the test 300"),
+        ({"customers": CUSTOMERS[1:]}, "do not match weights"),
     ],
 )
 def test_what_is_not_comparable_is_refused(arguments, message):

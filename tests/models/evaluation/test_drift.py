@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from models.evaluation.drift import expected_performance, stability_index
 from models.evaluation.intervals import Interval
-from models.evaluation.retraining_policy import decide
+from models.evaluation.retraining_policy import Limits, decide
 
 
 def test_the_index_is_its_formula():
@@ -55,7 +55,7 @@ def interval(value, around=0.01):
     return Interval(value, value - around, value + around)
 
 
-PROMISED = {"log_loss": interval(0.3)}
+REFERENCE = {"log_loss": interval(0.3)}
 GOOD = {
     "log_loss": interval(0.31),
     "roc_auc": interval(0.85),
@@ -65,27 +65,27 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("realised", "promised", "expected", "drift", "decision", "why"),
+    ("realised", "reference", "expected", "drift", "decision", "why"),
     [
-        (GOOD, PROMISED, 0.3, {"score": 0.1}, "fine", "nothing"),
+        (GOOD, REFERENCE, 0.3, {"score": 0.1}, "fine", "nothing"),
         ({}, {}, None, {}, "fine", "nothing"),
-        (GOOD | {"log_loss": interval(0.36)}, PROMISED, 0.3, {}, "retrain", "0.360, is above the 0.330 promised"),
-        (GOOD | {"log_loss": interval(0.335)}, PROMISED, 0.3, {}, "fine", "nothing"),  # within its own chance
+        (GOOD | {"log_loss": interval(0.36)}, REFERENCE, 0.3, {}, "retrain", "0.360, is above the 0.330 promised"),
+        (GOOD | {"log_loss": interval(0.335)}, REFERENCE, 0.3, {}, "fine", "nothing"),  # within its own chance
         (GOOD | {"roc_auc": interval(0.45)}, {}, None, {}, "retrain", "worse than chance"),
         (
             GOOD | {"base_rate": interval(0.3)},
-            PROMISED,
+            REFERENCE,
             0.3,
             {},
             "alert",
             "20.0% were predicted to churn and 30.0% did",
         ),
-        (GOOD, PROMISED, 0.4, {}, "alert", "expect a log loss of 0.400"),
-        (GOOD, PROMISED, 0.3, {"score": 0.1, "amount_28": 0.4}, "alert", "moved since training: amount 28 \\(0.40\\)"),
-        (GOOD, PROMISED, 0.3, dict.fromkeys("abcde", 0.5), "alert", "and 2 more"),
+        (GOOD, REFERENCE, 0.4, {}, "alert", "expect a log loss of 0.400"),
+        (GOOD, REFERENCE, 0.3, {"score": 0.1, "amount_28": 0.4}, "alert", "moved since training: amount 28 \\(0.40\\)"),
+        (GOOD, REFERENCE, 0.3, dict.fromkeys("abcde", 0.5), "alert", "and 2 more"),
     ],
 )
-def test_the_rule(realised, promised, expected, drift, decision, why):
-    found = decide(realised, promised, expected, drift, max_drift=0.25, tolerance=0.02)
+def test_the_rule(realised, reference, expected, drift, decision, why):
+    found = decide(realised, reference, expected, drift, Limits(max_drift=0.25, tolerance=0.02))
     assert found.decision == decision
     assert re.search(why, found.why)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.evaluation.gate import Candidate, decide
+from models.evaluation.gate import Candidate, Gate, decide
 from models.evaluation.intervals import customer_weights
 
 EXAMPLES = 1500
@@ -11,7 +11,7 @@ GENERATOR = np.random.default_rng(1)
 LOGIT = GENERATOR.normal(-1.5, 1.5, EXAMPLES)
 TRUTH = 1 / (1 + np.exp(-LOGIT))
 LABELS = (GENERATOR.random(EXAMPLES) < TRUTH).astype(float)
-WEIGHTS = customer_weights(np.array([f"c{number}" for number in range(EXAMPLES)], dtype=object), 300, seed=2)
+WEIGHTS = customer_weights(np.array([f"c{number}" for number in range(EXAMPLES)], dtype=object), 300, 2)
 BASE_RATE = float(TRUTH.mean())
 
 
@@ -20,7 +20,7 @@ def candidate(probability, name="gru", recipe="gru-64"):
 
 
 def decided(challenger, champion=None, constant=BASE_RATE, labels=LABELS, weights=WEIGHTS, **more):
-    return decide(challenger, champion, constant, labels, weights, margin=0.002, **more)
+    return decide(challenger, champion, Gate(constant, 0.002, **more), labels, weights)
 
 
 def failures(decision):
@@ -96,23 +96,23 @@ def test_the_recipe_changes_once_a_horizon_at_the_most():
     assert decided(candidate(TRUTH), candidate(blurred), may_change=False).promote, "the same recipe may be renewed"
 
 
-def test_a_slice_that_fares_worse_than_the_constant_refuses_the_challenger():
+def test_a_subgroup_that_fares_worse_than_the_constant_refuses_the_challenger():
     rows = np.arange(EXAMPLES)
     spoilt = np.where(rows < 80, 1 - TRUTH, TRUTH)
-    slices = {"new": rows < 80, "old": rows >= 80, "tiny": rows < 10}
-    refused = decided(candidate(spoilt), slices=slices)
+    groups = {"new": rows < 80, "old": rows >= 80, "tiny": rows < 10}
+    refused = decided(candidate(spoilt), subgroups=groups)
     assert not refused.promote
     assert len(failures(refused)) == 1
     assert "2 slices" in failures(refused)[0]
     assert "at worst (new)" in failures(refused)[0]
-    assert decided(candidate(TRUTH), slices=slices).promote
+    assert decided(candidate(TRUTH), subgroups=groups).promote
 
 
 def test_what_cannot_be_told_is_not_passed():
     nobody = decided(candidate(TRUTH), labels=np.zeros(EXAMPLES))
     assert not nobody.promote
     assert any("ROC AUC undefined" in reason for reason in failures(nobody))
-    one = customer_weights(np.array(["a"] * EXAMPLES, dtype=object), 100, seed=4)
+    one = customer_weights(np.array(["a"] * EXAMPLES, dtype=object), 100, 4)
     assert not decided(candidate(TRUTH), weights=one).promote
 
 

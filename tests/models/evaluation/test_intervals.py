@@ -26,7 +26,7 @@ def panel(seed, customers=150, rows=4):
 
 def test_whole_customers_are_drawn_as_many_as_there_are():
     customer_id = names([3, 1, 3, 2, 1, 3])
-    matrix = customer_weights(customer_id, 500, seed=1).matrix()
+    matrix = customer_weights(customer_id, 500, random_state=1).matrix()
     assert matrix.shape == (500, 6)
     assert (matrix[:, 0] == matrix[:, 2]).all()
     assert (matrix[:, 0] == matrix[:, 5]).all()
@@ -36,17 +36,17 @@ def test_whole_customers_are_drawn_as_many_as_there_are():
 
 def test_draws_depend_on_the_seed_and_on_nothing_else(monkeypatch):
     customer_id = names([3, 1, 3, 2, 1, 3])
-    matrix = customer_weights(customer_id, 40, seed=1).matrix()
-    turned = customer_weights(customer_id[::-1], 40, seed=1).matrix()
+    matrix = customer_weights(customer_id, 40, random_state=1).matrix()
+    turned = customer_weights(customer_id[::-1], 40, random_state=1).matrix()
     assert (matrix == turned[:, ::-1]).all()
-    assert (matrix != customer_weights(customer_id, 40, seed=2).matrix()).any()
+    assert (matrix != customer_weights(customer_id, 40, random_state=2).matrix()).any()
     monkeypatch.setattr(intervals, "CHUNK", 7)
-    assert (matrix == customer_weights(customer_id, 40, seed=1).matrix()).all()
+    assert (matrix == customer_weights(customer_id, 40, random_state=1).matrix()).all()
 
 
 def test_limits_are_percentiles_of_the_replicates(monkeypatch):
     labels, probabilities, customer_id = panel(1)
-    weights = customer_weights(customer_id, 300, seed=3)
+    weights = customer_weights(customer_id, 300, random_state=3)
     draws = Scorer(labels, probabilities)(weights.matrix())
     points = Scorer(labels, probabilities)(np.ones((1, len(labels))))
     monkeypatch.setattr(intervals, "CHUNK", 10_000)
@@ -64,7 +64,7 @@ def test_limits_are_percentiles_of_the_replicates(monkeypatch):
 
 def test_limits_of_a_mean_are_percentiles_of_the_replicates():
     values, customer_id = np.arange(8.0) ** 2, names([1, 1, 1, 2, 3, 3, 4, 5])
-    weights = customer_weights(customer_id, 400, seed=4)
+    weights = customer_weights(customer_id, 400, random_state=4)
     matrix = weights.matrix()
     draws = matrix @ values / matrix.sum(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -128,7 +128,7 @@ def test_calibration_interval_covers_where_plain_percentiles_would_not(slope, ex
 
 def test_paired_draws_make_a_difference_narrower_than_its_parts():
     labels, probabilities, customer_id = panel(2)
-    weights = customer_weights(customer_id, 300, seed=5)
+    weights = customer_weights(customer_id, 300, random_state=5)
     nearly = np.clip(probabilities * 1.02, 0, 1)
     one, other = Scorer(labels, probabilities), Scorer(labels, nearly)
     matrix = weights.matrix()
@@ -138,27 +138,27 @@ def test_paired_draws_make_a_difference_narrower_than_its_parts():
 
 def test_what_cannot_be_told_is_none():
     nothing = Interval(None, None, None)
-    empty = customer_weights(names([]), 100, seed=6)
+    empty = customer_weights(names([]), 100, random_state=6)
     assert score([], [], empty) == dict.fromkeys(METRICS, nothing)
     assert mean([], empty) == nothing
-    alone = score([0, 1, 1], [0.2, 0.3, 0.9], customer_weights(names([1, 1, 1]), 100, seed=6))
+    alone = score([0, 1, 1], [0.2, 0.3, 0.9], customer_weights(names([1, 1, 1]), 100, random_state=6))
     assert alone["roc_auc"] == Interval(1.0, None, None)
-    assert score([0, 0], [0.2, 0.3], customer_weights(names([1, 2]), 100, seed=6))["roc_auc"] == nothing
+    assert score([0, 0], [0.2, 0.3], customer_weights(names([1, 2]), 100, random_state=6))["roc_auc"] == nothing
     # A lone churner is left out by a third of the replicates: their ranking has no value, and so no limits.
-    lone = score([1, *[0] * 9], np.linspace(0.9, 0.1, 10), customer_weights(names(range(10)), 200, seed=6))
+    lone = score([1, *[0] * 9], np.linspace(0.9, 0.1, 10), customer_weights(names(range(10)), 200, 6))
     assert lone["roc_auc"] == Interval(1.0, None, None)
     assert lone["brier"].low is not None
 
 
 def test_a_constant_prediction_has_intervals():
     labels, _, customer_id = panel(3)
-    scored = score(labels, np.full(len(labels), 0.2), customer_weights(customer_id, 100, seed=7))
+    scored = score(labels, np.full(len(labels), 0.2), customer_weights(customer_id, 100, random_state=7))
     assert scored["roc_auc"] == Interval(0.5, 0.5, 0.5)
     assert scored["log_loss"].low < scored["log_loss"].value < scored["log_loss"].high
 
 
 def test_what_does_not_match_is_refused():
-    weights = customer_weights(names([1, 2, 3]), 10, seed=8)
+    weights = customer_weights(names([1, 2, 3]), 10, random_state=8)
     with pytest.raises(ValueError, match=r"labels \(2,\) do not match weights for 3 examples"):
         score([0, 1], [0.1, 0.2], weights)
     with pytest.raises(ValueError, match="do not match weights for 3 examples"):
@@ -166,4 +166,4 @@ def test_what_does_not_match_is_refused():
     with pytest.raises(ValueError, match="NaN or infinite"):
         mean([1.0, np.nan, 2.0], weights)
     with pytest.raises(ValueError, match="1 of 2 examples have no customer_id"):
-        customer_weights(np.array(["a", None], dtype=object), 10, seed=8)
+        customer_weights(np.array(["a", None], dtype=object), 10, random_state=8)

@@ -26,7 +26,7 @@ def test_a_real_difference_is_told_from_chance() -> None:
     noisy = np.clip(truth + random.normal(0, 0.02, 4_000), 0.01, 0.99)
     worse = np.full(4_000, labels.mean())
     results = [result("reference", truth), result("twin", noisy), result("constant", worse)]
-    twin, constant = paired_differences(results, labels, customer_weights(customers, 400, seed=1), results[0])
+    twin, constant = paired_differences(results, labels, customer_weights(customers, 400, random_state=1), results[0])
     assert (twin.name, constant.name) == ("twin", "constant")
     assert constant.difference.high is not None
     assert constant.difference.high < 0
@@ -40,7 +40,10 @@ def test_a_real_difference_is_told_from_chance() -> None:
 def test_one_customer_allows_no_interval_and_no_p_value() -> None:
     results = [result("a", np.array([0.2, 0.8])), result("b", np.array([0.3, 0.6]))]
     (paired,) = paired_differences(
-        results, np.array([0.0, 1.0]), customer_weights(np.array(["c", "c"], dtype=object), 50, seed=1), results[0]
+        results,
+        np.array([0.0, 1.0]),
+        customer_weights(np.array(["c", "c"], dtype=object), 50, random_state=1),
+        results[0],
     )
     assert paired.p is None
     assert paired.p_holm is None

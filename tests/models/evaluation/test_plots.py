@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from models.evaluation import plots
 from models.evaluation.comparison import Result, compare
+from models.evaluation.intervals import customer_weights
+from models.evaluation.test_set import TestSet, Window
 
 GENERATOR = np.random.default_rng(1)
 PROBABILITIES = np.round(GENERATOR.beta(1, 3, 500), 2)
@@ -91,17 +94,11 @@ def test_the_comparison_draws_every_model_with_its_interval(labels, tmp_path):
         Result(name, family, "run", "digest", 0.4, BY_NAME[name], 1.0, 10.0)
         for name, family in (("gru", "recurrent"), ("recency", "conventional"))
     ]
-    document = compare(
-        results,
-        labels,
-        np.array([f"c{number % 90}" for number in range(500)], dtype=object),
-        question_digest="question",
-        test_digest="digest",
-        windows=[{"start": "2017-11-06", "end": "2017-12-04", "examples": 500}],
-        margin=0.002,
-        seed=1,
-        replicates=50,
-    ).to_json()
+    customers = np.array([f"c{number % 90}" for number in range(500)], dtype=object)
+    zeros = np.zeros(500, int)
+    window = Window(datetime(2017, 11, 6, tzinfo=UTC), datetime(2017, 12, 4, tzinfo=UTC))
+    test = TestSet("question", "digest", (window,), zeros, zeros, customers, zeros, labels, {})
+    document = compare(results, test, customer_weights(customers, 50, 1), 0.002).to_json()
     figure = plots.comparison(document)
     figure.savefig(tmp_path / "comparison.png")
     panels = {axes.get_title().split()[0]: axes for axes in figure.axes}

@@ -1,11 +1,12 @@
-"""Slices hold every example once a dimension, and a difference shows where it was planted."""
+"""Subgroups hold every example once a dimension, and a difference shows where it was planted."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import example_log_loss
-from models.evaluation.subgroups import members, sliced_difference
+from models.evaluation.subgroups import subgroup_differences, subgroups
 
 
 def world(rows: int = 900) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -16,21 +17,21 @@ def world(rows: int = 900) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return aggregates, random.random(rows) < 0.7, random.integers(2, size=rows).astype(float)
 
 
-def test_every_example_is_in_one_slice_of_each_dimension() -> None:
+def test_every_example_is_in_one_subgroup_of_each_dimension() -> None:
     aggregates, seen, _ = world()
-    for named in members(aggregates, seen).values():
+    for named in subgroups(aggregates, seen).values():
         assert (np.sum(list(named.values()), axis=0) == 1).all()
 
 
-def test_a_planted_difference_shows_in_its_slice_alone() -> None:
+def test_a_planted_difference_shows_in_its_subgroup_alone() -> None:
     aggregates, seen, labels = world()
     recurrent = np.full(len(labels), 0.5)
     long_history = aggregates["events_total"].to_numpy() > 20
     recurrent[long_history] = np.where(labels[long_history] == 1, 0.7, 0.3)
     customers = np.arange(len(labels)).astype(str).astype(object)
-    found = sliced_difference(
-        members(aggregates, seen), labels, customers, recurrent, np.full(len(labels), 0.5), seed=1
-    )
+    weights = customer_weights(customers, 500, 1)
+    constant = np.full(len(labels), 0.5)
+    found = subgroup_differences(subgroups(aggregates, seen), labels, recurrent, constant, weights)
     by_name = {part.name: part for part in found if part.dimension == "length of history"}
     expected = np.log(0.7) - np.log(0.5)
     assert by_name["more than 20 events"].difference.value == pytest.approx(expected)

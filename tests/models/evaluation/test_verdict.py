@@ -8,7 +8,7 @@ from models.evaluation.result import Result
 from models.evaluation.verdict import best_of, decide_by_rule, verdict
 
 CUSTOMERS = np.array([f"c{number}" for number in range(400)], dtype=object)
-WEIGHTS = customer_weights(CUSTOMERS, 300, seed=1)
+WEIGHTS = customer_weights(CUSTOMERS, 300, random_state=1)
 GENERATOR = np.random.default_rng(2)
 TRUTH = GENERATOR.beta(1, 2, 400)
 LABELS = (GENERATOR.random(400) < TRUTH).astype(float)
@@ -94,12 +94,12 @@ def test_a_side_that_is_missing_leaves_nothing_to_detect():
 
 
 def test_too_little_to_tell():
-    one = customer_weights(np.array(["a", "a"], dtype=object), 100, seed=4)
+    one = customer_weights(np.array(["a", "a"], dtype=object), 100, random_state=4)
     pair = [result("gru", "recurrent", [0.2, 0.9]), result("lightgbm", "conventional", [0.3, 0.8])]
     outcome = verdict(pair, [0, 1], one, 0.002)
     assert (outcome.low, outcome.high, outcome.decision) == (None, None, "no detectable difference")
     assert "too few for an interval" in outcome.sentence
-    none = customer_weights(np.array([], dtype=object), 100, seed=4)
+    none = customer_weights(np.array([], dtype=object), 100, random_state=4)
     empty = verdict([result("gru", "recurrent", []), result("lightgbm", "conventional", [])], [], none, 0.002)
     assert empty.difference is None
     assert "there are no test examples" in empty.sentence

@@ -58,7 +58,7 @@ def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: W
     assert champion is not None
     data = snapshot_of(settings).data
     loaded = open_registry(settings).load(champion)
-    again = type(loaded)(loaded.horizons, loaded.seed, **champion.spec.parameters)
+    again = champion.spec.build(loaded.horizons, loaded.random_state)
     again.fit(data, None)
     again.calibration = loaded.calibration
     np.testing.assert_array_equal(loaded.predict(data).churn_probability, again.predict(data).churn_probability)
