@@ -14,6 +14,7 @@ from pipeline.serving.views import VIEWS
 from tests.support.plain_reading import ROOT
 
 TEXT = README.read_text("utf-8")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/question.md", "docs/online_retail.md")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
@@ -59,6 +60,20 @@ def test_the_views_in_readmes_queries_exist(name: str) -> None:
     assert name in VIEWS
 
 
-def test_every_link_leads_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text("utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_that_is_named_is_there(page: str) -> None:
+    named = re.findall(r"`((?:dags|pipeline|models|features|tests|docs)/[\w./-]*)`", (ROOT / page).read_text("utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_architecture_knows_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rooms = [folder.name for folder in (ROOT / "pipeline").iterdir() if (folder / "__init__.py").exists()]
+    assert [room for room in rooms if f"| `pipeline/{room}/` |" not in text] == []
