@@ -10,7 +10,7 @@ TESTS = Path(__file__).parent
 LONGEST = ("test_end_to_end.py", "test_run.py")
 SLOW = {
     "features/test_build.py": "features of random worlds, by every reading of them",
-    "models/networks/test_training.py": "trains networks",
+    "models/networks/test_compiled.py": "trains networks",
     "models/recurrent/test_cells.py": "trains networks",
     "models/recurrent/test_hazard.py": "trains networks",
     "models/recurrent/test_stepping.py": "trains networks",

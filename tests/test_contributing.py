@@ -18,7 +18,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 SECTIONS = dict(section.split("\n", 1) for section in TEXT.split("\n## ")[1:])
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 COPIED = ("benchmarks", "dags", "docker", "docs", "features", "models", "pipeline", "tests")
-FILES = ("LICENSE", "Makefile", "README.md", "pyproject.toml", "recur.toml")
+FILES = ("CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "recur.toml")
 PYTHON = ".venv/bin/python"
 
 
