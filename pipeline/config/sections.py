@@ -81,8 +81,7 @@ class Models(Section):
     """The most epochs that a network trains; validation may stop it earlier."""
     trials: Annotated[int, Field(ge=0)] = 0
     """The trials by which each model is tuned, the same number for all: fits on the oldest window, judged by its
-    validation part. 0 takes the defaults, which are trial 0 of any tuning and are replaced only by what is better beyond
-    doubt.
+    validation part. 0 takes the defaults, which are trial 0 of any tuning and give way only to what is clearly better.
     """
     margin: Annotated[float, Field(gt=0)] = 0.002
     """The difference in log loss below which two models count as equivalent."""

@@ -140,8 +140,8 @@ def _parquet_columns(path: Path) -> dict[str, str]:
 
 
 def _as_text(column: str, kind: str) -> str:
-    """A column of a Parquet file as text. Whole numbers that are stored as floats, as pandas does with an integer column
-    that has nulls, lose their `.0`: customer 13085 is not called 13085.0.
+    """A column of a Parquet file as text. Whole numbers that are stored as floats, as pandas stores an integer column
+    with nulls, lose their `.0`: customer 13085 is not called 13085.0.
     """
     name = quoted(column)
     if kind not in ("DOUBLE", "FLOAT"):
