@@ -122,7 +122,7 @@ def _sections() -> Iterator[str]:
     from features.aggregates.definitions import definitions
     from features.question import Question
     from models import MODELS, model_class
-    from models.evaluation.ablation import ALTERED
+    from models.evaluation.ablation import ABLATIONS
     from models.evaluation.details import DETAILS
     from models.evaluation.metrics import METRICS
     from models.evaluation.values import VALUE_METRICS
@@ -153,7 +153,10 @@ def _sections() -> Iterator[str]:
     for introduction, names in (
         ("Beside them, in the report, in MLflow and in `details` of the comparison:", DETAILS),
         ("For expected purchases and spend, in `values`:", VALUE_METRICS),
-        ("By how much log loss changes when a sequence model's histories are altered, in `log_loss_change`:", ALTERED),
+        (
+            "By how much log loss changes when a sequence model's histories are altered, in `log_loss_change`:",
+            ABLATIONS,
+        ),
     ):
         yield from ["", introduction, ""]
         yield from _table(["figure", "meaning"], [[f"`{name}`", words] for name, words in names.items()])
