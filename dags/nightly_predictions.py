@@ -26,7 +26,7 @@ def nightly_predictions() -> None:
 
     @task(outlets=[EVENTS])
     def load() -> dict[str, Any]:
-        """Write the night's object into the event store, and say so to the DAGs that wait for events."""
+        """Write the night's object into the event store, and start the DAGs that wait for events."""
         figures = run_step("load")
         get_current_context()["outlet_events"][EVENTS].extra = {"cutoff": current_cutoff().date().isoformat()}
         return figures
@@ -44,7 +44,7 @@ def nightly_predictions() -> None:
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, on_success_callback=alert_on_review)
     def review() -> dict[str, Any]:
         """Hold predictions whose horizon has closed against what happened, also when there was nothing to publish; look
-        for drift; decide what is to be done, which its callback tells.
+        for drift; decide whether to retrain. Its callback posts the alert.
         """
         return run_step("review")
 

@@ -10,17 +10,20 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import delete
 
+from features.question import Question
 from models import MODELS
+from pipeline.config.sections import Run
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import open_store
+from pipeline.event_store.store import loaded_nights, open_store
 from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.sources.contract import EventSource, Span
 from pipeline.sources.factory import first_night, open_source
 from pipeline.training.leak_probes import probes
-from pipeline.training.registry import open_registry
+from pipeline.training.registry import Registry, open_registry
 from pipeline.training.tracking import without_password
 from pipeline.validation.leaks import leaks as look_for_leaks
 
@@ -32,15 +35,15 @@ STYLES = {"right": "", "doubtful": "yellow", "wrong": "bold red"}
 def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
     """The result of every check, in order. A check that fails does not stop those after it."""
     checks: dict[str, Callable[[], str]] = {
-        "configuration": lambda: _configuration(settings),
+        "configuration": lambda: _configuration(settings.file, settings.question),
         "local state": lambda: _local_state(settings.var),
-        "source": lambda: _source(settings),
-        "nights": lambda: _nights(settings),
-        "event store": lambda: _event_store(settings),
+        "source": lambda: _source(settings.source.kind, open_source(settings)),
+        "nights": lambda: _nights(open_source(settings).span(), settings.run, settings.question),
+        "event store": lambda: _event_store(settings.events),
         "engine": lambda: _engine(settings),
         "predictions": lambda: _predictions(open_predictions(settings.predictions, settings.root)),
         "models": lambda: _models(settings.models.names),
-        "mlflow": lambda: _mlflow(settings),
+        "mlflow": lambda: _mlflow(settings.mlflow, open_registry(settings)),
     }
     results = [_result(what, run) for what, run in checks.items()]
     if leaks:
@@ -73,11 +76,11 @@ def _result(what: str, run: Callable[[], str]) -> CheckResult:
         return CheckResult("wrong", what, words)
 
 
-def _configuration(settings: Settings) -> str:
-    question = settings.question
+def _configuration(file: Path | None, question: Question) -> str:
     horizons = ", ".join(str(days) for days in question.horizons)
-    file = str(settings.file) if settings.file else "the defaults"
-    return f"{file}; churn within {horizons} days, asked of those active within {question.active_within}"
+    return (
+        f"{file or 'the defaults'}; churn within {horizons} days, asked of those active within {question.active_within}"
+    )
 
 
 def _local_state(folder: Path) -> str:
@@ -90,26 +93,23 @@ def _local_state(folder: Path) -> str:
     return f"{folder} can be written to, {free / 1024**3:.0f} GiB free"
 
 
-def _source(settings: Settings) -> str:
-    source = open_source(settings)
+def _source(kind: str, source: EventSource) -> str:
     first, end = source.span()
     attributes = ", ".join(source.attributes()) or "none"
-    return f"{settings.source.kind}, {first:%Y-%m-%d} to {end:%Y-%m-%d}; attributes: {attributes}"
+    return f"{kind}, {first:%Y-%m-%d} to {end:%Y-%m-%d}; attributes: {attributes}"
 
 
-def _nights(settings: Settings) -> str:
-    span = open_source(settings).span()
-    first, last = first_night(span, settings.run, settings.question), span.closed
+def _nights(span: Span, run: Run, question: Question) -> str:
+    first, last = first_night(span, run, question), span.closed
     return f"first {first:%Y-%m-%d}, last closed {last:%Y-%m-%d}: {(last - first).days + 1} nights"
 
 
-def _event_store(settings: Settings) -> str:
-    settings.events.mkdir(parents=True, exist_ok=True)
-    if not os.access(settings.events, os.W_OK | os.X_OK):
-        raise RecurError(f"{settings.events} cannot be written to: check addresses.events and the folder's permissions")
-    nights = open_store(settings).nights()
-    loaded = f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet"
-    return f"{settings.events}: {loaded}"
+def _event_store(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RecurError(f"{folder} cannot be written to: check addresses.events and the folder's permissions")
+    nights = loaded_nights(folder)
+    return f"{folder}: " + (f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet")
 
 
 def _engine(settings: Settings) -> str:
@@ -138,7 +138,6 @@ def _models(names: tuple[str, ...]) -> str:
     return ", ".join(names)
 
 
-def _mlflow(settings: Settings) -> str:
-    champion = open_registry(settings).champion()
-    label = champion.label if champion else "no champion yet"
-    return f"{without_password(settings.mlflow)}: {label}"
+def _mlflow(address: str, registry: Registry) -> str:
+    champion = registry.champion()
+    return f"{without_password(address)}: {champion.label if champion else 'no champion yet'}"

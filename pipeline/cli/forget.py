@@ -84,10 +84,10 @@ def _is_about(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:
     """For each row of `table`, whether it is about the customer."""
     if "row" in table.schema.names and table.schema.field("row").type == pa.string():  # a quarantined row, as JSON
         return pa.array([_names(json.loads(row), customer_id) for row in table["row"].to_pylist()], pa.bool_())
-    own = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id), False)
+    by_id = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["customer_id"]), customer_id), False)
     if "unreadable" not in table.schema.names:
-        return own
-    return pc.or_(own, pc.fill_null(pc.match_substring(table["unreadable"], customer_id), False))
+        return by_id
+    return pc.or_(by_id, pc.fill_null(pc.match_substring(table["unreadable"], customer_id), False))
 
 
 def _names(row: dict[str, str | None], customer_id: str) -> bool:

@@ -1,8 +1,8 @@
-"""Errors that are meant for people: one line that says what is wrong, where, and the mend."""
+"""Errors that are meant for people: one line that says what is wrong, where, and how to fix it."""
 
 
 class RecurError(Exception):
-    """A job failed for a reason that its user can mend. The command line prints the message and exits with `status`."""
+    """A job failed for a reason that its user can fix. The command line prints the message and exits with `status`."""
 
     status = 1
 
@@ -14,6 +14,6 @@ class ConfigurationError(RecurError):
 
 
 class NothingToDo(RecurError):
-    """A step has, rightly, nothing to do, and says why. Airflow marks its task skipped; in process it is a message."""
+    """A step rightly has nothing to do; the message says why. Airflow marks its task skipped."""
 
     status = 0

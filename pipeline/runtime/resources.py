@@ -1,4 +1,4 @@
-"""A disk that is full, or that turned read-only, told in one line, whichever library it was that ran into it."""
+"""One line for a disk that is full or turned read-only, whichever library ran into it."""
 
 import errno
 import os
@@ -17,8 +17,8 @@ LITTLE = 1 << 20
 
 @contextmanager
 def disk_in_words(state: StateFolder, what: str) -> Iterator[None]:
-    """Raises RecurError, which says that `what` stopped and why, where the block fails for want of space or of leave to
-    write; other errors pass.
+    """Raises RecurError, which says that `what` stopped and why, where the block fails because the disk is full or
+    read-only; other errors pass.
     """
     try:
         yield
@@ -28,24 +28,24 @@ def disk_in_words(state: StateFolder, what: str) -> Iterator[None]:
         fault = _fault(state, error)
         if fault is None:
             raise
-        mend = "make room there" if "space" in fault or "full" in fault else "let it be written to"
+        fix = "make room there" if "space" in fault or "full" in fault else "let it be written to"
         raise RecurError(
-            f"{what} stopped: {fault} under {state.path}: {mend} and run again; what was finished is kept"
+            f"{what} stopped: {fault} under {state.path}: {fix} and run again; what was finished is kept"
         ) from error
 
 
 def _fault(state: StateFolder, error: Exception) -> str | None:
-    told = f"{error} {error.__cause__ or error.__context__ or ''}"
-    fault = next((words for words in CLEAR if words in told), None)
+    text = f"{error} {error.__cause__ or error.__context__ or ''}"
+    fault = next((words for words in CLEAR if words in text), None)
     if isinstance(error, OSError) and error.errno in NUMBERS:
         fault = os.strerror(error.errno)
-    if fault is None and any(words in told for words in UNCLEAR):
+    if fault is None and any(words in text for words in UNCLEAR):
         fault = _disk_state(state.path)
     return fault and fault[0].lower() + fault[1:]
 
 
 def _disk_state(folder: Path) -> str | None:
-    """What is wrong with the disk of `folder`, asked of it; None where nothing is."""
+    """What is wrong with the disk of `folder`, by its own account; None where nothing is."""
     disk = os.statvfs(folder)
     if disk.f_flag & os.ST_RDONLY:
         return os.strerror(errno.EROFS)

@@ -1,4 +1,4 @@
-"""What a process that was killed leaves behind is known by its owner's name, and removed by the next that comes by."""
+"""Temporary files bear the name of the process that owns them, so that those of a killed process can be removed."""
 
 import os
 import re
@@ -15,30 +15,30 @@ def owner() -> str:
 
 
 def sweep(folder: Path, prefix: str = "", suffix: str = "") -> None:
-    """Removes the files and folders `<prefix><owner><suffix>` of `folder` whose owner was a process of this machine and
-    is no more. What processes of other machines own is theirs to remove.
+    """Removes the files and folders `<prefix><owner><suffix>` of `folder` whose owner was a process of this machine
+    and has ended. Files of other machines are left to them.
     """
     machine = f"{prefix}{socket.gethostname()}-"
-    for one in folder.glob("*") if folder.is_dir() else ():
-        number = one.name.removeprefix(machine).removesuffix(suffix)
-        if one.name.startswith(machine) and one.name.endswith(suffix) and number.isdigit():
-            _remove_if_dead(one, int(number))
+    for path in folder.glob("*") if folder.is_dir() else ():
+        number = path.name.removeprefix(machine).removesuffix(suffix)
+        if path.name.startswith(machine) and path.name.endswith(suffix) and number.isdigit():
+            _remove_if_dead(path, int(number))
 
 
 def sweep_below(folder: Path) -> None:
-    """Removes every temporary file and folder below `folder` whose owner was a process of this machine and is no more,
+    """Removes every temporary file and folder below `folder` whose owner was a process of this machine and has ended,
     and every spilled file of such a process.
     """
     owned = re.compile(rf"(?:\..*\.|)({re.escape(socket.gethostname())})-(\d+)(?:\.tmp|)")
-    for one in sorted(folder.rglob("*")):
-        if found := owned.fullmatch(one.name):
-            _remove_if_dead(one, int(found[2]))
+    for path in sorted(folder.rglob("*")):
+        if match := owned.fullmatch(path.name):
+            _remove_if_dead(path, int(match[2]))
 
 
-def _remove_if_dead(one: Path, number: int) -> None:
+def _remove_if_dead(path: Path, number: int) -> None:
     if psutil.pid_exists(number):
         return
-    if one.is_dir():
-        shutil.rmtree(one, ignore_errors=True)
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        one.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

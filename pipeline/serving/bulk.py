@@ -1,5 +1,5 @@
-"""Many rows at once into and out of a table of the predictions store, by its driver: SQLAlchemy's own rows cost more
-than the database's work. What the driver refuses is put into words by `database.reading` and `database.writing`.
+"""Many rows at once into and out of a table of the predictions store, by its driver: SQLAlchemy's rows cost more than
+the database's work. `PredictionsStore` turns the driver's errors into one line.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ def append(connection: Connection, table: Table, day: date, frame: "pd.DataFrame
     """
     columns = [column.name for column in table.columns if column.name != "score_date"]
     dated = frame[columns].assign(score_date=day.isoformat())
-    put = _copy if connection.dialect.name == "postgresql" else _insert
-    put(
+    write = _copy if connection.dialect.name == "postgresql" else _insert
+    write(
         connection.connection.driver_connection,
         table.name,
         list(dated.columns),
@@ -32,7 +32,7 @@ def append(connection: Connection, table: Table, day: date, frame: "pd.DataFrame
 
 
 def read(connection: Connection, statement: Select[Any]) -> "pd.DataFrame":
-    """What `statement` selects: texts and numbers as the driver gives them, dates and instants in no promised form."""
+    """The rows of `statement`: texts and numbers as the driver gives them; dates and instants vary with the driver."""
     import pandas as pd
 
     result = connection.execute(statement)

@@ -217,8 +217,8 @@ def _make_schema(engine: Engine) -> None:
     current = digest()
     with engine.connect() as connection:
         if inspect(connection).has_table("schema_version"):
-            known = connection.scalars(select(tables.schema_version.c.digest)).all()
-            if known == [current]:
+            digests = connection.scalars(select(tables.schema_version.c.digest)).all()
+            if digests == [current]:
                 return
     with _writer(engine) as connection:
         postgresql = connection.dialect.name == "postgresql"
@@ -241,11 +241,13 @@ def _make_schema(engine: Engine) -> None:
 
 def _add_columns_to_an_earlier_recurs(connection: Connection) -> None:
     """Columns that tables have gained since they were made; all of these may be null."""
-    there = inspect(connection)
+    database = inspect(connection)
     for table in tables.metadata.sorted_tables:
-        known = {column["name"] for column in there.get_columns(table.name)} if there.has_table(table.name) else None
-        for column in table.columns if known is not None else ():
-            if column.name not in (known or ()):
+        if not database.has_table(table.name):
+            continue
+        existing = {column["name"] for column in database.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in existing:
                 kind = column.type.compile(connection.dialect)
                 connection.exec_driver_sql(f"alter table {table.name} add column {column.name} {kind}")
 

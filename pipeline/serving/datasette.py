@@ -96,6 +96,6 @@ def command(
     description.write_text(json.dumps(metadata(path.stem), indent=2, ensure_ascii=False), "utf-8")
     pages = ["--plugins-dir", str(PAGES / "plugins"), "--template-dir", str(PAGES / "templates")]
     pages += ["--static", f"recur:{PAGES / 'static'}"]
-    options = [part for name, value in SETTINGS.items() for part in ("--setting", name, str(value))]
+    options = [word for name, value in SETTINGS.items() for word in ("--setting", name, str(value))]
     served = [str(path), "--host", host, "--port", str(port), "--metadata", str(description)]
     return [sys.executable, "-m", "datasette", "serve", *served, *pages, *options]

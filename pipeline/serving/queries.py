@@ -1,5 +1,5 @@
-"""The queries at hand on the analysts' pages: name to title, description and SQL. A `:name` in the SQL is asked of the
-analyst; one that is left empty arrives as an empty text.
+"""The queries at hand on the analysts' pages: name to title, description and SQL. The analyst fills in
+each `:name` of the SQL; one that is left empty arrives as an empty text.
 """
 
 import re
@@ -43,7 +43,7 @@ order by c.risk_percentile desc limit 100
         "The chance that each customer of the last published night stays away for as many days as you give, in a "
         "straight line between the published horizons; the thousand highest.",
         """
-with asked as (
+with wanted as (
   select score_date, cast(coalesce(nullif(trim(:days), ''), horizon_days) as integer) as days
   from churn_predictions limit 1
 ), ends as (
@@ -52,7 +52,7 @@ with asked as (
               where r.score_date = a.score_date and r.horizon_days <= a.days), 0) as low,
     (select min(r.horizon_days) from risk_bands as r
      where r.score_date = a.score_date and r.horizon_days >= a.days) as high
-  from asked as a
+  from wanted as a
 )
 select h.customer_id, e.days, round(case when e.high = e.low then h.probability else
     coalesce(l.probability, 1) + (h.probability - coalesce(l.probability, 1)) * (e.days - e.low) / (e.high - e.low)
@@ -88,7 +88,7 @@ from outcome_review group by score_date, horizon_days, customers, model_name ord
     ),
     "past_scores_by_segment": (
         "How good past scores were, by segment",
-        "The last reviewed night's customers in parts: those who received a treatment, and others; and segments.",
+        "The last reviewed night's customers by segment: who received a treatment and who did not; and by attribute.",
         """
 select segment, member, customers, round(max(case when metric = 'mean_predicted' then value end), 4) as mean_predicted,
        round(max(case when metric = 'base_rate' then value end), 4) as churned,
@@ -100,7 +100,7 @@ group by segment, member, customers, score_date, horizon_days order by horizon_d
     ),
     "moved_since_training": (
         "What has moved since training",
-        "The last watched night's inputs and scores, the most moved first: below 0.1 little, above 0.25 much.",
+        "The last monitored night's inputs and scores, the most moved first: below 0.1 little, above 0.25 much.",
         """
 select name, round(value, 3) as moved, reference as much, score_date from monitoring
 where kind = 'drift' and score_date = (select max(score_date) from monitoring) order by value desc, name
@@ -193,7 +193,7 @@ order by risk_percentile desc limit 100
 }
 
 
-ASKED = {
+LABELS = {
     "customer_id": "Customer",
     "risk_band": "Band",
     "at_least": "Churn at least",
@@ -201,10 +201,10 @@ ASKED = {
     "score_date": "Night",
     "days": "Days",
 }
-"""What a parameter is called on the page."""
+"""The label of a parameter on the page."""
 EXAMPLES = {"risk_band": "high", "at_least": "0.5", "words": "no event", "score_date": "2017-12-04", "days": "14"}
 
 
 def parameters(name: str) -> list[str]:
-    """What the query asks of the analyst, in the order in which its SQL first uses it."""
+    """The parameters of a query, in the order in which its SQL first uses them."""
     return list(dict.fromkeys(re.findall(r"(?<!:):(\w+)", QUERIES[name][2])))

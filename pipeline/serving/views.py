@@ -1,4 +1,4 @@
-"""The views that analysts read: their SQL, and what each of their columns means. SQLite and PostgreSQL both speak it.
+"""The views that analysts read: their SQL, and what each of their columns means. SQLite and PostgreSQL both read it.
 
 The words here are the only ones: Datasette's pages, PostgreSQL's comments, `recur query` without SQL and the
 documentation all take them from `VIEWS`.
@@ -23,7 +23,7 @@ PREDICTION_COLUMNS = {
     "model_name": "The model that scored",
     "model_version": "Its version in the registry",
     "run_id": "The MLflow run in which it was trained",
-    "question_digest": "The digest of the question that was asked: scores of different questions do not compare",
+    "question_digest": "The digest of the question: scores of different questions do not compare",
     "scored_at": "When the score was made, in UTC",
     "backfilled": "1 where a later night was already loaded when the score was published: it is never reviewed; else 0",
 }
@@ -130,8 +130,8 @@ from comparison_metric as m join comparison as c on c.cutoff = m.cutoff
         },
     ),
     "risk_by_silence": View(
-        "Risk by silence",
-        "How risk changes with the time since the last event: one row for each training and stretch of days.",
+        "Risk by time since the last event",
+        "How risk changes with the time since the last event: one row for each training and interval of days.",
         "select cutoff, model_name, from_days, to_days, customers, predicted, happened from silence",
         {
             "cutoff": "The training's cutoff",
@@ -170,7 +170,7 @@ from review as r join night as n on n.score_date = r.score_date
     ),
     "segment_review": View(
         "Review by segment",
-        "The outcome review of parts of a night's customers: one row for each night, horizon, part and metric.",
+        "The outcome review of segments of a night's customers: one row for each night, horizon, segment and metric.",
         """
 select r.score_date, r.horizon_days, r.segment, r.member, r.metric, r.value, r.low, r.high, r.customers, n.model_name,
        n.model_version
@@ -179,20 +179,20 @@ from review_of_segment as r join night as n on n.score_date = r.score_date
         {
             "score_date": "The night whose scores are reviewed",
             "horizon_days": PREDICTION_COLUMNS["horizon_days"],
-            "segment": "What the customers are parted by: treatment, or an attribute of their last event",
-            "member": "Which part: treated (received a treatment within the horizon) or not, or the attribute's value",
+            "segment": "What divides the customers: treatment, or an attribute of their last event",
+            "member": "treated (received a treatment within the horizon), not treated, or the attribute's value",
             "metric": "As in outcome_review",
-            "value": "The metric over the part's customers; null where it has no meaning",
+            "value": "The metric over the segment's customers; null where it has no meaning",
             "low": "The lower end of its 95 % interval, customers resampled",
             "high": "The upper end of that interval",
-            "customers": "How many customers are in the part",
+            "customers": "How many customers are in the segment",
             "model_name": PREDICTION_COLUMNS["model_name"],
             "model_version": PREDICTION_COLUMNS["model_version"],
         },
     ),
     "monitoring": View(
         "Monitoring",
-        "What can be said of scores before their horizon closes: one row for each night and thing that is watched.",
+        "What can be said of scores before their horizon closes: one row for each night and figure that is monitored.",
         "select score_date, kind, name, value, reference from watched",
         {
             "score_date": "The night",
@@ -204,14 +204,14 @@ from review_of_segment as r join night as n on n.score_date = r.score_date
         },
     ),
     "review_decisions": View(
-        "What is to be done",
-        "What each night's reviews and monitoring ask for: one row a night.",
+        "Retraining decisions",
+        "What each night's reviews and monitoring call for: one row a night.",
         "select score_date, decision, why, model_name, model_version, decided_at from upkeep",
         {
             "score_date": "The night",
             "decision": "retrain (a training is due), alert (look into it) or fine",
             "why": "What it rests on",
-            "model_name": "The model that reigned",
+            "model_name": "The champion",
             "model_version": PREDICTION_COLUMNS["model_version"],
             "decided_at": "When it was decided, in UTC",
         },
@@ -231,7 +231,7 @@ from step_run
             "started_at": "When it started, in UTC",
             "seconds": "How long it took",
             "status": "done, skipped (it rightly had nothing to do) or failed",
-            "message": "Why it was skipped, or what failed and how to mend it",
+            "message": "Why it was skipped, or what failed and how to fix it",
             "peak_memory_bytes": "The most memory that its process has held up to its end; for the main job, the "
             "largest of its processes",
             "rows_read": "Rows that the source gave for the night",
@@ -256,6 +256,6 @@ from step_run
 
 
 def digest() -> str:
-    """The SHA-256 of everything that the database holds of the views, so that a changed view is made anew."""
+    """The SHA-256 of everything that the database holds of the views, so that a changed view is created again."""
     content = {name: [view.title, view.description, view.sql, view.columns] for name, view in VIEWS.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ def lines(
 ) -> Markup:
     """A chart of `drawn`, its y axis from 0 to `top` in shares of one, by default just above the highest point.
 
-    `what` says in a sentence what there is to see, for who cannot see it; `ticks` are the words under the x axis;
+    `what` describes the chart in a sentence, for readers who cannot see it; `ticks` are the words under the x axis;
     `in_words` gives a point's tooltip. A chart without a point is empty text.
     """
     xs = [x for line in drawn for x, _ in line.points]
@@ -40,23 +40,23 @@ def lines(
     left, right = min([*xs, *(x for x, _ in ticks)]), max([*xs, *(x for x, _ in ticks)])
     top = top or _just_above(max(ys))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def on_canvas(x: float, y: float) -> tuple[float, float]:
         across = (x - left) / (right - left) if right > left else 0.5
         return round(20 + across * (WIDTH - 40), 1), round(HEIGHT - 8 - y / top * (HEIGHT - 16), 1)
 
     shapes = [
-        Markup('<path class="grid" d="M0 {y}H{w}"/>').format(y=place(left, share * top)[1], w=WIDTH)
+        Markup('<path class="grid" d="M0 {y}H{w}"/>').format(y=on_canvas(left, share * top)[1], w=WIDTH)
         for share in (0.0, 0.5, 1.0)
     ]
     for line in drawn:
-        places = [place(x, y) for x, y in line.points]
-        path = "M" + "L".join(f"{x} {y}" for x, y in places)
+        dots = [on_canvas(x, y) for x, y in line.points]
+        path = "M" + "L".join(f"{x} {y}" for x, y in dots)
         shapes.append(Markup('<path class="line {style}" d="{path}"/>').format(style=line.style, path=path))
         shapes += [
             Markup('<path class="dot {style}" d="M{x} {y}h0"><title>{words}</title></path>').format(
                 style=line.style, x=x, y=y, words=f"{line.name}: {in_words(*point)}"
             )
-            for (x, y), point in zip(places, line.points, strict=True)
+            for (x, y), point in zip(dots, line.points, strict=True)
         ]
     return Markup(
         '<div class="chart"><div class="y" aria-hidden="true"><span>{top}</span><span>{middle}</span><span>0</span>'

@@ -9,14 +9,14 @@ from typing import Any
 
 from pipeline.serving.queries import QUERIES
 
-NIGHTS_SHOWN, CUSTOMERS_SHOWN, RUNS_SHOWN, DRIVERS_SHOWN = 90, 10, 7, 8
+NIGHTS_SHOWN, CUSTOMERS_SHOWN, RUNS_SHOWN, INPUTS_SHOWN = 90, 10, 7, 8
 Row = dict[str, Any]
 
 
 def dashboard(connection: sqlite3.Connection) -> Row:
     """The last published night (None where there is none), its customers most at risk and most risen, the bands of
-    the nights up to it, reviews and what they ask for, what moves risk, the last comparison, and what the last loads
-    and steps did, or failed to do.
+    the nights up to it, reviews and the decision about retraining, what moves risk, the last comparison, and how the
+    last loads and steps ended.
     """
     with _one_state(connection):
         night = _first(
@@ -35,9 +35,9 @@ def dashboard(connection: sqlite3.Connection) -> Row:
                 for row in _rows(connection, QUERIES["past_scores_by_segment"][2])
                 if night and row["horizon_days"] == night["primary_horizon"]
             ],
-            "drivers": _rows(connection, QUERIES["what_moves_risk"][2])[:DRIVERS_SHOWN],
-            "silence": _rows(connection, QUERIES["risk_by_silence"][2]),
-            "upkeep": _first(
+            "inputs": _rows(connection, QUERIES["what_moves_risk"][2])[:INPUTS_SHOWN],
+            "recency": _rows(connection, QUERIES["risk_by_silence"][2]),
+            "retraining": _first(
                 connection,
                 "select score_date, decision, why from review_decisions order by score_date desc limit 1",
             ),
@@ -50,7 +50,7 @@ def dashboard(connection: sqlite3.Connection) -> Row:
                 "pipeline_runs where step = 'load') order by rows desc, reason",
             ),
             "steps": _last_steps(connection),
-            "failed": _unmended(connection),
+            "failed": _unresolved_failures(connection),
         }
 
 
@@ -99,7 +99,7 @@ def _last_steps(connection: sqlite3.Connection) -> list[Row]:
     return list({row["step"]: row for row in rows}.values())
 
 
-def _unmended(connection: sqlite3.Connection) -> list[Row]:
+def _unresolved_failures(connection: sqlite3.Connection) -> list[Row]:
     """The latest failures, among the last 200 steps, after which the same step has not ended well."""
     return _rows(
         connection,

@@ -1,4 +1,4 @@
-"""From what was read to what a page's template is given: charts, words and figures."""
+"""The variables of the pages' templates, from what was read: charts, words and figures."""
 
 from datetime import date
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from pipeline.serving.pages import charts
 from pipeline.serving.pages.charts import Line, percent
 from pipeline.serving.pages.reading import Row
-from pipeline.serving.queries import ASKED, EXAMPLES, QUERIES, parameters
+from pipeline.serving.queries import EXAMPLES, LABELS, QUERIES, parameters
 
 BANDS = ("high", "medium", "low")
 
 
 def dashboard(read: Row) -> Row:
-    """The dashboard's template takes this."""
+    """The variables of the dashboard's template."""
     night, bands = read["night"], read["bands"]
     last = [row for row in bands if night and row["score_date"] == night["score_date"]]
     expected = sum(row["customers"] * row["mean_probability"] for row in last)
     return read | {
         "expected_to_leave": expected,
         "expected_change": _change(bands, night, expected),
-        "asks_for_something": bool(read["upkeep"]) and read["upkeep"]["decision"] != "fine",
-        "drivers": _drivers(read["drivers"]),
-        "silence_chart": _silence_chart(read["silence"]),
+        "needs_attention": bool(read["retraining"]) and read["retraining"]["decision"] != "fine",
+        "inputs": _inputs(read["inputs"]),
+        "recency_chart": _recency_chart(read["recency"]),
         "expected_share": expected / night["customers"] if night and night["customers"] else None,
         "bands_now": sorted(last, key=lambda row: BANDS.index(row["risk_band"])),
         "bands_chart": _bands_chart(bands),
@@ -29,14 +29,14 @@ def dashboard(read: Row) -> Row:
         "review_chart": _review_chart(read["reviews"]),
         "models": _models(read["models"]),
         "questions": [
-            {"name": name, "title": title, "description": description, "parameters": _asked(name)}
+            {"name": name, "title": title, "description": description, "parameters": _parameters(name)}
             for name, (title, description, _) in QUERIES.items()
         ],
     }
 
 
 def customer(customer_id: str, read: Row) -> Row:
-    """The customer page's template takes this."""
+    """The variables of the customer page's template."""
     history, curve = read["history"], read["curve"]
     latest = history[0] if history else None
     last_night = read["last_night"]["score_date"]
@@ -132,30 +132,31 @@ def _change(bands: list[Row], night: Row | None, expected: float) -> float | Non
     )
 
 
-def _asked(name: str) -> list[Row]:
-    """The query's parameters, with what the page calls them and what one could give."""
-    return [{"name": one, "words": ASKED.get(one, one), "example": EXAMPLES.get(one, "")} for one in parameters(name)]
+def _parameters(query: str) -> list[Row]:
+    """The query's parameters, each with its label and an example."""
+    return [
+        {"name": name, "label": LABELS.get(name, name), "example": EXAMPLES.get(name, "")} for name in parameters(query)
+    ]
 
 
-def _drivers(drivers: list[Row]) -> list[Row]:
+def _inputs(inputs: list[Row]) -> list[Row]:
     """Each with its weight as a share of the weightiest."""
-    most = max((row["weight"] for row in drivers), default=0.0)
-    return [row | {"share": row["weight"] / most if most else 0.0} for row in drivers]
+    most = max((row["weight"] for row in inputs), default=0.0)
+    return [row | {"share": row["weight"] / most if most else 0.0} for row in inputs]
 
 
-def _silence_chart(silence: list[Row]) -> str:
-    places = [float(place) for place in range(len(silence))]
+def _recency_chart(intervals: list[Row]) -> str:
     words = [
         f"{row['from_days']} to {row['to_days']} days" if row["to_days"] else f"{row['from_days']} days and more"
-        for row in silence
+        for row in intervals
     ]
     return charts.lines(
         "The share of customers who churn, predicted and happened, by the time since their last event",
         [
-            Line(name, style, list(zip(places, (row[name] for row in silence), strict=True)))
+            Line(name, style, [(float(number), row[name]) for number, row in enumerate(intervals)])
             for name, style in (("predicted", "medium"), ("happened", "high"))
         ],
-        [(places[place], words[place]) for place in _thinned(list(range(len(silence))))],
+        [(float(number), words[number]) for number in _thinned(list(range(len(intervals))))],
         lambda x, y: f"{words[int(x)]} since the last event, {percent(y, 1)}",
     )
 

@@ -8,24 +8,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 VARIABLE = "RECUR_PAGES_PASSWORD"
-OPEN = "/-/versions.json"  # a health check asks it; it tells nothing of a customer
+OPEN = "/-/versions.json"  # for health checks: it holds nothing of a customer
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def password() -> str | None:
-    """The password that the environment asks for; None where it asks for none."""
+    """The password that the environment sets; None where it sets none."""
     return os.environ.get(VARIABLE) or None
 
 
 def guarded(app: Application) -> Application:
-    """`app`, whose every page but `OPEN` answers 401 without the password; `app` itself where there is none to ask
-    for. The user's name may be any.
+    """`app`, whose every page but `OPEN` answers 401 without the password; `app` itself where none is set. The
+    user's name may be any.
     """
     if (expected := password()) is None:
         return app
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] == OPEN or _given(scope["headers"], expected):
+        if scope["type"] != "http" or scope["path"] == OPEN or _has_password(scope["headers"], expected):
             await app(scope, receive, send)
             return
         headers = [(b"www-authenticate", b'Basic realm="Recur", charset="UTF-8"'), (b"content-type", b"text/plain")]
@@ -35,10 +35,10 @@ def guarded(app: Application) -> Application:
     return guard
 
 
-def _given(headers: list[tuple[bytes, bytes]], expected: str) -> bool:
+def _has_password(headers: list[tuple[bytes, bytes]], expected: str) -> bool:
     kind, _, encoded = dict(headers).get(b"authorization", b"").partition(b" ")
     try:
-        given = base64.b64decode(encoded, validate=True).partition(b":")[2]
+        sent = base64.b64decode(encoded, validate=True).partition(b":")[2]
     except binascii.Error:
         return False
-    return kind.lower() == b"basic" and hmac.compare_digest(given, expected.encode())
+    return kind.lower() == b"basic" and hmac.compare_digest(sent, expected.encode())

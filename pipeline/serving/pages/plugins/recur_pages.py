@@ -53,5 +53,5 @@ async def dashboard(datasette: Any, request: Request) -> Response:
 async def customer(datasette: Any, request: Request) -> Response:
     customer_id = (request.args.get("customer_id") or "").strip()
     read = await datasette.get_database().execute_fn(lambda connection: reading.customer(connection, customer_id))
-    given = shown.customer(customer_id, read)
-    return Response.html(await datasette.render_template("customer.html", given, request=request))
+    variables = shown.customer(customer_id, read)
+    return Response.html(await datasette.render_template("customer.html", variables, request=request))
