@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -206,14 +207,19 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     from models.recurrent.batches import HistoryReader, cut_chunks
     from pipeline.event_store.night_events import NightEvents, split_at
     from pipeline.event_store.store import open_store
+    from pipeline.runtime.engine import session
     from pipeline.scoring.state_updater import EVENTS_A_SHARD
 
     store, seconds, events = open_store(settings), 0.0, 0
-    past = NightEvents(store, settings.question, END + DAY, settings.state)
-    ends = [None, *past.boundaries(EVENTS_A_SHARD), None]
-    every = max(round(1 / share), 1)
-    for number in range(0, len(ends) - 1, every):
-        read, _ = split_at(past.between(ends[number], ends[number + 1]), END + DAY)
+
+    def shards() -> Iterator[Any]:
+        with session(settings.state) as connection:
+            past = NightEvents(store, settings.question, END + DAY, connection)
+            ends = [None, *past.boundaries(EVENTS_A_SHARD), None]
+            for number in range(0, len(ends) - 1, max(round(1 / share), 1)):
+                yield split_at(past.between(ends[number], ends[number + 1]), END + DAY)[0]
+
+    for read in shards():
         starts = starts_of_runs(read, ("customer_id",))
         owners = read["customer_id"].combine_chunks().take(starts).cast("string")
         histories = Histories.of(read, owners, starts, store.attributes)

@@ -67,11 +67,12 @@ def _scores(settings: Settings) -> dict[str, float] | None:
     champion may score it.
     """
     cutoff, question = midnight(loaded_nights(settings.events)[-1]), settings.question
+    registry = open_registry(settings)
     try:
-        champion = guarded_champion(settings, cutoff)
+        champion = guarded_champion(registry, cutoff)
     except RecurError:  # there is none, or it may not
         return None
-    model = open_registry(settings).load(champion)
+    model = registry.load(champion)
     scored = predict_eligible(ScoringInputs.open(settings), champion, model, cutoff)
     churn = scored.predictions.churn_probability[:, question.horizons.index(question.primary)]
     return dict(zip(scored.customers.to_pylist(), churn.tolist(), strict=True))

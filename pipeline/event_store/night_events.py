@@ -1,160 +1,123 @@
-"""What the event store holds for one cutoff, as carried state asks for it: a night's rows, whose past they change, and
-the current events of some customers.
+"""What scoring reads of the event store at one cutoff: the rows of some nights, the customers whose past these change,
+and the current events of some customers.
 """
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from types import MappingProxyType
 
-import numpy as np
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.dataset import Integers
 from features.question import Question
-from pipeline.event_store.objects import Among, Between, StoredObject
-from pipeline.event_store.ordered import ids, in_order, read
 from pipeline.event_store.revisions import superseding_sql
 from pipeline.event_store.store import TIME, EventStore, corrections
-from pipeline.runtime.engine import literal, session
+from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import midnight
-from pipeline.runtime.paths import StateFolder
 
-THREADS = os.cpu_count() or 1
-SAMPLED = 64  # one row of so many tells how customers lie among the rows
+SAMPLED = 64  # of so many rows one is read to see how events are spread over customers
+LISTED = 1_000  # customers that a query names: the engine then skips row groups that hold none, but is slow with many
+ORDER = "order by customer_id, event_time, event_id"
 
 
 class NightEvents:
-    """`cutoff` is that of a loaded night. Rows are current if no later row of their event id was known by `cutoff`,
-    they delete nothing and the question does not exclude them. Some may happen at or after the cutoff.
+    """`cutoff` is that of a loaded night. An event is current if no later revision of it was known by `cutoff`, it is
+    not deleted and the question does not exclude it. Some happen at or after the cutoff. Several threads may read.
     """
 
-    def __init__(self, store: EventStore, question: Question, cutoff: datetime, state: StateFolder) -> None:
-        self._state, self._lock, self.cutoff = state, Lock(), cutoff  # shards are made side by side
-        self._store, self._files = store, store.files(cutoff)
-        self.schema = schema(store)
-        self._excluded, self._objects = _excluded(question, store), dict[Path, StoredObject]()
+    def __init__(
+        self, store: EventStore, question: Question, cutoff: datetime, connection: duckdb.DuckDBPyConnection
+    ) -> None:
+        self.cutoff, self.schema = cutoff, schema(store)
+        self._store, self._connection, self._files = store, connection, store.files(cutoff)
+        self._columns = ", ".join(quoted(name) for name in self.schema.names)
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
+        self._counts = _counts(question, store)
 
-    @cached_property
-    def _corrected(self) -> list[Path]:
-        """The objects that correct or delete what was said before."""
-        return _correcting(self._files)
-
-    def since(self, earlier: datetime, with_ids: bool) -> pa.Table:
-        """The rows of the nights in `(earlier, cutoff]` that delete nothing, in order; corrected ones too. Ids are
-        there `with_ids`, else only at or after the cutoff.
-        """
-        objects = self._objects_of(self._nights_after(earlier))
-        if not objects:
+    def since(self, earlier: datetime) -> pa.Table:
+        """The rows of the nights in `(earlier, cutoff]` that are not deleted, in order; superseded ones too."""
+        files = self._nights_after(earlier)
+        if not files:
             return self.schema.empty_table()
-        return self._ordered(objects, Between(), {}, with_ids, THREADS).cast(self.schema)
+        rows = f"select {self._columns} from {self._read(files)} where {self._known} and {self._counts} {ORDER}"
+        return self._query(rows).cast(self.schema)
 
     def changed(self, earlier: datetime) -> pa.Array:
-        """The customers of whom a row of the nights in `(earlier, cutoff]` corrects or deletes what was said before,
-        and those of whom it was said.
+        """The customers of a row of the nights in `(earlier, cutoff]` that corrects or deletes an event, and those of
+        its earlier revisions.
         """
         files = _correcting(self._nights_after(earlier))
         if not files:
             return pa.array([], pa.string())
-        found = self._sql(
+        customers = self._query(
             f"with ids as (select distinct event_id from {self._read(files)}), "
-            f"told as (select event_id, customer_id, count(*) over (partition by event_id) as times "
-            f"from {self._read(self._files)} semi join ids using (event_id) where {self._known}) "
-            "select distinct customer_id from told where times > 1 order by 1"
+            f"revisions as (select event_id, customer_id, count(*) over (partition by event_id) as times "
+            f"from {self._all} semi join ids using (event_id) where {self._known}) "
+            "select distinct customer_id from revisions where times > 1 order by 1"
         )
-        return pc.cast(found["customer_id"], pa.string()).combine_chunks()
+        return pc.cast(customers["customer_id"], pa.string()).combine_chunks()
 
-    def of_customers(self, customers: pa.Array, with_ids: bool = False) -> pa.Table:
-        """The current events of `customers`, in order. Ids are there `with_ids`, else only at or after the cutoff."""
+    def of_customers(self, customers: pa.Array) -> pa.Table:
+        """The current events of `customers`, in order."""
         if not len(customers):
             return self.schema.empty_table()
-        return self._current(Among(customers), with_ids, THREADS).cast(self.schema)
+        if len(customers) <= LISTED:
+            return self._current(f"customer_id in ({', '.join(literal(text) for text in customers.to_pylist())})")
+        tables = {"customers": pa.table({"customer_id": customers})}
+        return self._current("customer_id in (select customer_id from customers)", tables)
 
     def between(self, first: str | None = None, following: str | None = None) -> pa.Table:
-        """The current events of the customers in `[first, following)`, None being no end, in order; text as codes.
-        Ids are there only at or after the cutoff. On one core: it is one block's of many that are made side by side.
-        """
-        return self._current(Between(first, following), with_ids=False, threads=1)
+        """The current events of the customers in `[first, following)`, None being no end, in order."""
+        ends = [("customer_id >= ", first), ("customer_id < ", following)]
+        return self._current(" and ".join(f"{end}{literal(text)}" for end, text in ends if text is not None) or "true")
 
     def boundaries(self, events: int) -> list[str]:
         """Customers from each of which to the next there are about `events` rows; the first is not among them."""
-        query = (
+        sample = self._query(
             f"select customer_id from {self._read(self._files, ', file_row_number = true')} "
             f"where file_row_number % {SAMPLED} = 0 and {self._known} order by 1"
-        )
-        ids = self._sql(query)["customer_id"]
+        )["customer_id"]
         every = max(events // SAMPLED, 1)
-        at = pa.array(range(every, len(ids) - every // 2, every), pa.int64())
-        return sorted(set(ids.take(at).to_pylist()))
+        rows = pa.array(range(every, len(sample) - every // 2, every), pa.int64())
+        return sorted(set(sample.take(rows).to_pylist()))
 
-    def _current(self, whose: Between | Among, with_ids: bool, threads: int) -> pa.Table:
-        return self._ordered(self._objects_of(self._files), whose, self._superseded(whose), with_ids, threads)
-
-    def _ordered(
-        self,
-        objects: Sequence[StoredObject],
-        whose: Between | Among,
-        left_out: Mapping[int, Integers],
-        with_ids: bool,
-        threads: int,
-    ) -> pa.Table:
-        columns = [name for name in self.schema.names if name != "event_id"]
-        rows = in_order(objects, read(objects, whose, columns, self.cutoff, self._excluded, left_out, threads))
-        later = pc.greater_equal(rows.table["event_time"], pa.scalar(self.cutoff, TIME)).to_numpy()
-        wanted = np.flatnonzero(later | with_ids)
-        place = np.zeros(len(later), np.int64)
-        place[wanted] = np.arange(len(wanted))
-        found = ids(objects, rows, wanted).take(pa.array(place, mask=~(later | with_ids)))
-        return rows.table.add_column(self.schema.names.index("event_id"), "event_id", found)
-
-    def _superseded(self, whose: Between | Among) -> dict[int, Integers]:
-        """The rows that a later one of their event id replaces: their numbers, by the place of their object."""
+    def _current(self, whose: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
+        """The current events that meet the condition `whose`, in order."""
         if not self._corrected:
-            return {}
-        files = pa.table({"filename": [str(file) for file in self._files], "object": range(len(self._files))})
-        told = "event_id, known_time, deleted, customer_id, filename, file_row_number"
-        options = ", file_row_number = true, filename = true"
-        own, theirs = {"objects": files}, _condition(whose)
-        if isinstance(whose, Among):
-            own["asked"] = pa.table({"customer_id": whose.customers})
-        # What replaces a row may be another customer's, and lies in an object that corrects.
-        found = self._sql(
+            rows = f"select {self._columns} from {self._all} where {self._known} and {self._counts} and {whose} {ORDER}"
+            return self._query(rows, tables).cast(self.schema)
+        # A revision that supersedes one of theirs may be another customer's, and lies in an object that corrects.
+        read = f"select * from {self._all} where {self._known} and {whose}"
+        return self._query(
             f"with ids as (select distinct event_id from {self._read(self._corrected)} where {self._known}), "
-            f"own as (select {told} from {self._read(self._files, options)} semi join ids using (event_id) "
-            f"where {self._known} and {theirs}), "
-            f"others as (select {told} from {self._read(self._corrected, options)} "
-            f"semi join own using (event_id) where {self._known} and not ({theirs})), "
-            "revisions as (select * from own union all select * from others) "
-            f"select object, file_row_number from ({superseding_sql('revisions')}) join objects using (filename) "
-            "where superseded_time is not null",
-            own,
-        )
-        place, number = (found[name].to_numpy() for name in ("object", "file_row_number"))
-        return {one: np.sort(number[place == one]) for one in np.unique(place).tolist()}
+            f"others as (select * from {self._read(self._corrected)} where {self._known} and not ({whose}) "
+            f"and event_id in (select event_id from ({read}) semi join ids using (event_id))), "
+            f"revisions as (select * from ({read}) semi join ids using (event_id) union all select * from others), "
+            f"latest as (select * from ({superseding_sql('revisions')}) where superseded_time is null and {whose}) "
+            f"select {self._columns} from ({read}) anti join ids using (event_id) where {self._counts} "
+            f"union all select {self._columns} from latest where {self._counts} {ORDER}",
+            tables,
+        ).cast(self.schema)
 
-    def _sql(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
-        """What the engine, which most nights need not be started for, finds among the store's objects and `tables`."""
-        with self._lock, session(self._state) as connection:
+    def _query(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
+        with self._connection.cursor() as cursor:
             for name, table in tables.items():
-                connection.register(name, table)
-            return connection.sql(query).to_arrow_table()
+                cursor.register(name, table)
+            return cursor.sql(query).to_arrow_table()
 
-    def _objects_of(self, files: Sequence[Path]) -> list[StoredObject]:
-        with self._lock:
-            for file in files:
-                if file not in self._objects:
-                    self._store.require_columns(file)
-                    self._objects[file] = StoredObject(file)
-        return [self._objects[file] for file in files]
+    @cached_property
+    def _corrected(self) -> list[Path]:
+        return _correcting(self._files)
+
+    @cached_property
+    def _all(self) -> str:
+        return self._read(self._files)
 
     def _read(self, files: Sequence[Path], options: str = "") -> str:
-        """A relation of the rows of `files`, of which no footer is read before it is asked for."""
+        """A relation of the rows of `files`. Raises RecurError where one of them cannot be read."""
         for file in files:
             self._store.require_columns(file)
         return f"read_parquet([{', '.join(literal(file) for file in files)}]{options})"
@@ -163,25 +126,23 @@ class NightEvents:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
 
 
-def _excluded(question: Question, store: EventStore) -> dict[str, Sequence[str]]:
-    """The values that `question` excludes, by column, as `features.examples.included` has it."""
-    told = {"customer_id": question.exclude_customers, "event_type": question.exclude_types, **question.exclude_values}
-    for name in told:
+def _counts(question: Question, store: EventStore) -> str:
+    """SQL: whether a row is an event that the question does not exclude. Raises ValueError where the question excludes
+    values of something that is no attribute.
+    """
+    conditions = ["not deleted"]
+    excluded = {"customer_id": question.exclude_customers, "event_type": question.exclude_types}
+    for name, values in {**excluded, **question.exclude_values}.items():
         if name not in store.schema.names:
             raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
-    return {name: values for name, values in told.items() if values}
-
-
-def _condition(whose: Between | Among) -> str:
-    """As SQL, where the list of customers is the table `asked`."""
-    if isinstance(whose, Among):
-        return "customer_id in (select customer_id from asked)"
-    ends = [("customer_id >= ", whose.first), ("customer_id < ", whose.following)]
-    return " and ".join(f"{end}{literal(text)}" for end, text in ends if text is not None) or "true"
+        if values:
+            listed = ", ".join(literal(value) for value in values)
+            conditions.append(f"not coalesce({quoted(name)} in ({listed}), false)")
+    return " and ".join(conditions)
 
 
 def schema(store: EventStore) -> pa.Schema:
-    """The columns of an event that is known to be current."""
+    """The columns of a current event."""
     return pa.schema([field for field in store.schema if field.name not in ("known_time", "deleted")])
 
 
@@ -206,18 +167,5 @@ def split_at(events: pa.Table, cutoff: datetime) -> tuple[pa.Table, pa.Table]:
 
 
 def _correcting(files: Sequence[Path]) -> list[Path]:
+    """The objects that correct or delete events of earlier ones."""
     return [file for file in files if corrections(file) != 0]
-
-
-def object_digests(store: EventStore, cutoff: datetime) -> dict[str, str]:
-    """The store's objects that `cutoff` knows, by score date, each with a digest of what it holds."""
-    return {file.stem: object_digest(file) for file in store.files(cutoff)}
-
-
-def object_digest(file: Path) -> str:
-    """Of the footer: it tells size, place and ends of every column in the object."""
-    with file.open("rb") as opened:
-        opened.seek(-8, 2)
-        length = int.from_bytes(opened.read(4), "little")
-        opened.seek(-8 - length, 2)
-        return hashlib.blake2b(opened.read(length), digest_size=16).hexdigest()

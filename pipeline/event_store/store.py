@@ -4,6 +4,7 @@ A correction is a new row with the same event id and a later known time, a delet
 nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -90,6 +91,10 @@ class EventStore:
         upto = [night for night in nights if midnight(night) <= cutoff]
         return [self.path(night) for night in [*upto, *nights[len(upto) : len(upto) + (upto[-1:] != [cutoff.date()])]]]
 
+    def digests(self, cutoff: datetime) -> dict[str, str]:
+        """The objects that `cutoff` knows, by score date, each with a digest of what it holds."""
+        return {file.stem: object_digest(file) for file in self.files(cutoff)}
+
     def as_of(self, backend: SQLBackend, cutoff: datetime, since: datetime | None = None) -> ir.Table:
         """Every row with known_time <= cutoff, and `superseded_time`: the known time (<= cutoff) of the next row of its
         event id, or null. With `since` only those with event_time >= since, for which no earlier night is read. Raises
@@ -158,6 +163,15 @@ def corrections(file: Path) -> int | None:
     """How many rows of an object replace an earlier row of their event id; None where it is not known."""
     text = (pq.read_metadata(file).metadata or {}).get(CORRECTIONS)
     return None if text is None else int(text)
+
+
+def object_digest(file: Path) -> str:
+    """Of the footer: it holds size, place and extremes of every column in the object."""
+    with file.open("rb") as opened:
+        opened.seek(-8, 2)
+        length = int.from_bytes(opened.read(4), "little")
+        opened.seek(-8 - length, 2)
+        return hashlib.blake2b(opened.read(length), digest_size=16).hexdigest()
 
 
 def _groups(events: pa.Table | pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:

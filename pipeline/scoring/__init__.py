@@ -1,1 +1,1 @@
-"""Scoring from what is carried: each customer's hidden state, or sums, kept from night to night."""
+"""Scoring a night: the champion, state carried from night to night, reasons, and the explanation of one customer."""

@@ -2,22 +2,21 @@
 
 from datetime import datetime
 
-from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
-from pipeline.training.registry import Version, open_registry
+from pipeline.training.registry import Registry, Version
 
 
-def guarded_champion(settings: Settings, cutoff: datetime) -> Version:
+def guarded_champion(registry: Registry, cutoff: datetime) -> Version:
     """The champion, if it may score `cutoff`. Raises NothingToDo where there is none, and RecurError where its training
     knew anything past `cutoff` or it answers another question.
     """
-    champion = open_registry(settings).champion()
+    champion, digest = registry.champion(), registry.question.digest
     if champion is None:
         raise NothingToDo(f"there is no champion yet to score {cutoff.date()}: it comes with the first training")
-    if champion.question_digest != settings.question.digest:
+    if champion.question_digest != digest:
         raise RecurError(
             f"the champion, {champion.label}, answers question {champion.question_digest}, and [question] asks "
-            f"{settings.question.digest}: run `recur train`"
+            f"{digest}: run `recur train`"
         )
     if champion.trained_until > cutoff:
         raise RecurError(

@@ -44,27 +44,29 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Those of one model version and its question."""
+    """The checkpoints of one model version and its question."""
 
     def __init__(self, state: StateFolder, version: Version) -> None:
         self._carried = carried_folder(state)
         self.folder = self._carried / f"{version.run_id}-{version.question_digest}"
 
     def complete(self) -> list[Checkpoint]:
-        """The complete ones, oldest first."""
+        """Oldest first."""
         plans = sorted(self.folder.glob(f"????-??-??/{PLAN}"))
         return [Checkpoint(plan.parent, read_plan(plan.parent)) for plan in plans]
 
     def of_cutoff(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
-        """The complete one of `cutoff` that read just these `objects`."""
-        same = (one for one in self.complete() if one.cutoff == cutoff and one.plan.objects == objects)
-        return next(same, None)
+        """The complete checkpoint of `cutoff` that read exactly these `objects`."""
+        for checkpoint in self.complete():
+            if checkpoint.cutoff == cutoff and checkpoint.plan.objects == objects:
+                return checkpoint
+        return None
 
     def latest_before(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
-        """The latest complete one before `cutoff` that read just those of `objects` that its own cutoff knows."""
+        """The latest complete checkpoint before `cutoff` that read exactly those of `objects` that end by its own."""
         for checkpoint in reversed(self.complete()):
-            known = {name: digest for name, digest in objects.items() if _end_of(name) <= checkpoint.cutoff}
-            if checkpoint.cutoff < cutoff and checkpoint.plan.objects == known:
+            earlier = {name: digest for name, digest in objects.items() if _end_of(name) <= checkpoint.cutoff}
+            if checkpoint.cutoff < cutoff and checkpoint.plan.objects == earlier:
                 return checkpoint
         return None
 

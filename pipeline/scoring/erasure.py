@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.event_store.night_events import object_digest
-from pipeline.event_store.store import EventStore
+from pipeline.event_store.store import EventStore, object_digest
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.scoring.checkpoints import Plan, checkpoint_folders, read_plan, write_plan
 from pipeline.scoring.shard import StateShard
@@ -56,7 +55,7 @@ def _erase_from(store: EventStore, folder: Path, customer_id: str) -> int:
 
 def _erase_from_shard(folder: Path, copy: Path, number: int, customer_id: str) -> bool:
     """Whether the shard held anything of the customer."""
-    attributes = [str(place) for place in range(len(list(folder.glob(f"{number:04d}.seen.*"))))]
+    attributes = [str(attribute) for attribute in range(len(list(folder.glob(f"{number:04d}.seen.*"))))]
     shard = StateShard.read(folder, number, attributes if StateShard.has_sums(folder, number) else None)
     in_pending, in_shard = pc.equal(shard.pending["customer_id"], customer_id), pc.equal(shard.customers, customer_id)
     if not in_shard.true_count and not pc.any(in_pending).as_py():

@@ -36,7 +36,8 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
     if not nights:
         raise RecurError("the event store is empty: run `recur run` first")
     cutoff = midnight(max(nights))
-    champion = guarded_champion(settings, cutoff)
+    registry = open_registry(settings)
+    champion = guarded_champion(registry, cutoff)
     data = read_examples(inputs, cutoff)
     horizon = question.horizons.index(question.primary)
     explanation: dict[str, Any] = {
@@ -57,7 +58,7 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
                 f"{cutoff.date()} and was never scored: check the id"
             )
         return explanation
-    model, example = open_registry(settings).load(champion), data.select(rows)
+    model, example = registry.load(champion), data.select(rows)
     predictions = model.predict(example)
     contributions = attributions(model, example, horizon, data)
     by_size = contributions.iloc[0].sort_values(ascending=False, kind="stable")

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from features.aggregates.definitions import named
 from features.dataset import Dataset, Integers, Sequences
 from features.sequences.encoding import StateAtCutoff
-from pipeline.event_store.night_events import object_digests
 from pipeline.scoring.checkpoints import Checkpoints
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.shard import StateShard
@@ -84,7 +83,7 @@ def carried_aggregates(
     """The aggregates of those of `customers` who are eligible at `cutoff`, in order of customer_id, from the sums that
     `version` carries; None where it carries none of that cutoff, or the store has changed since.
     """
-    checkpoint = Checkpoints(inputs.state, version).of_cutoff(cutoff, object_digests(inputs.store, cutoff))
+    checkpoint = Checkpoints(inputs.state, version).of_cutoff(cutoff, inputs.store.digests(cutoff))
     if checkpoint is None:
         return None
     categorical, tables = named(inputs.store.attributes, "categorical"), []

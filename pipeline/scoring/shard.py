@@ -46,15 +46,15 @@ class StateShard:
         """
         resets = pc.is_in(self.customers, reset).to_numpy(zero_copy_only=False)
         to = np.where(resets, -1, place(self.customers, customers))
-        kept, there = np.flatnonzero(to >= 0), to[to >= 0]
+        kept, target = np.flatnonzero(to >= 0), to[to >= 0]
 
         def column(values: Integers, initial: int) -> Integers:
             aligned = np.full(len(customers), initial, np.int64)
-            aligned[there] = values[kept]
+            aligned[target] = values[kept]
             return aligned
 
         states = np.zeros((len(customers), self.states.shape[1]), np.float32)
-        states[there] = self.states[kept]
+        states[target] = self.states[kept]
         return replace(
             self,
             customers=customers,

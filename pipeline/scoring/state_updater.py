@@ -24,7 +24,8 @@ from features.aggregates.definitions import named
 from features.aggregates.running import place
 from features.sequences.histories import starts_of_runs
 from models.base import Model, Predictions, Stepper
-from pipeline.event_store.night_events import NightEvents, object_digests, split_at
+from pipeline.event_store.night_events import NightEvents, split_at
+from pipeline.runtime.engine import session
 from pipeline.scoring.checkpoints import Checkpoint, Checkpoints, Plan
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import QueryShard
@@ -84,14 +85,20 @@ class StateUpdater:
         """`work` on every shard of the checkpoint of `cutoff`, in order. A missing shard is made, worked on while in
         memory, and written meanwhile.
         """
-        self._inputs.store.require_loaded(cutoff)
-        cores = os.cpu_count()
+        inputs, cores = self._inputs, os.cpu_count()
+        inputs.store.require_loaded(cutoff)
         # Each shard on one core: splitting such small products among cores costs more than it gains. What waits for
         # the disk, or is independent of the shards, runs beside them.
-        with threadpool_limits(1), ThreadPoolExecutor(cores) as beside, ThreadPoolExecutor(cores) as pool:
+        with (
+            threadpool_limits(1),
+            session(inputs.state) as connection,
+            ThreadPoolExecutor(cores) as beside,
+            ThreadPoolExecutor(cores) as pool,
+        ):
             if self._stepper is not None:
                 beside.submit(self._stepper.trace)
-            folder, plan, make = self._checkpoint(cutoff, beside)
+            events = NightEvents(inputs.store, inputs.question, cutoff, connection)
+            folder, plan, make = self._checkpoint(events, beside)
 
             def worked(number: int) -> T:
                 if make is None or StateShard.is_complete(folder, number):
@@ -107,13 +114,12 @@ class StateUpdater:
             self._checkpoints.finish(cutoff, plan)
         return results
 
-    def _checkpoint(self, cutoff: datetime, beside: Executor) -> tuple[Path, Plan, MakeShard | None]:
-        """The folder and plan of the checkpoint of `cutoff`, and what makes its shards: None where it is complete."""
-        inputs, checkpoints = self._inputs, self._checkpoints
-        objects = object_digests(inputs.store, cutoff)
+    def _checkpoint(self, events: NightEvents, beside: Executor) -> tuple[Path, Plan, MakeShard | None]:
+        """The folder and plan of the cutoff's checkpoint, and what makes its shards: None where it is complete."""
+        cutoff, checkpoints = events.cutoff, self._checkpoints
+        objects = self._inputs.store.digests(cutoff)
         if complete := checkpoints.of_cutoff(cutoff, objects):
             return complete.folder, complete.plan, None
-        events = NightEvents(inputs.store, inputs.question, cutoff, inputs.state)
         origin = checkpoints.latest_before(cutoff, objects)
         origin_name = origin.folder.name if origin else None
         plan = checkpoints.interrupted_plan(cutoff, objects, origin_name)
@@ -139,7 +145,7 @@ class StateUpdater:
         cutoff, starts = events.cutoff, origin.plan.starts
         shards = [self._read(origin.folder, number, sums=False) for number in origin.plan.shards]
         waiting = [shard.pending for shard in shards if len(shard.pending)]
-        rows = events.since(origin.cutoff, with_ids=bool(waiting))
+        rows = events.since(origin.cutoff)
         if waiting:
             rows = pa.concat_tables([rows, *waiting]).sort_by(ORDER)
         fresh, later = split_at(rows.combine_chunks(), cutoff)

@@ -21,11 +21,11 @@ def read_examples(inputs: ScoringInputs, cutoff: datetime, customers: pa.Array |
     store, question = inputs.store, inputs.question
     store.require_loaded(cutoff)
     if customers is not None:
-        events = NightEvents(store, question, cutoff, inputs.state).of_customers(customers, with_ids=True)
         with session(inputs.state) as connection:
+            events = NightEvents(store, question, cutoff, connection).of_customers(customers)
             connection.register("arrived", as_revisions(events, cutoff))
-            connection.execute("create temp table theirs as select * from arrived")
-            revisions = ibis.duckdb.from_connection(connection).table("theirs")
+            connection.execute("create temp table revisions as select * from arrived")
+            revisions = ibis.duckdb.from_connection(connection).table("revisions")
             return build_dataset(revisions, [cutoff], question, store.attributes)
     backend = inputs.connect()
     try:
@@ -42,9 +42,9 @@ def read_not_eligible(inputs: ScoringInputs, cutoff: datetime, eligible: pa.Arra
     try:
         events = before(included(inputs.store.as_of(backend, cutoff), inputs.question), cutoff)
         last = events.group_by("customer_id").aggregate(second=events.event_time.max().epoch_seconds())
-        known = last.order_by("customer_id").to_pyarrow()
+        customers = last.order_by("customer_id").to_pyarrow()
     finally:
         backend.disconnect()
-    others = known.filter(pc.invert(pc.is_in(known["customer_id"].cast(pa.string()), eligible)))
+    others = customers.filter(pc.invert(pc.is_in(customers["customer_id"].cast(pa.string()), eligible)))
     recency = (int(cutoff.timestamp()) - others["second"].to_numpy()) / SECONDS_A_DAY
     return others["customer_id"].cast(pa.string()).combine_chunks(), recency

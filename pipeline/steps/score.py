@@ -29,10 +29,11 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
-        champion = guarded_champion(settings, night.cutoff)
+        registry = open_registry(settings)
+        champion = guarded_champion(registry, night.cutoff)
         inputs = ScoringInputs.open(settings)
         inputs.store.require_loaded(night.cutoff)
-        model = open_registry(settings).load(champion)
+        model = registry.load(champion)
         scored = predict_eligible(inputs, champion, model, night.cutoff)
         read = partial(read_examples, inputs, night.cutoff)
         reasons = reasons_of_night(model, scored, question, settings.serving.reasons_share, read)
