@@ -10,12 +10,9 @@ from numpy.typing import ArrayLike
 from models.evaluation.details import details
 from models.evaluation.intervals import CustomerWeights, Interval, score
 from models.evaluation.metrics import example_log_loss
-from models.evaluation.result import Result
-from models.evaluation.test_set import TestSet
+from models.evaluation.result import Result, TestSet
 from models.evaluation.values import score_values
 from models.evaluation.verdict import Verdict, verdict
-
-__all__ = ["Comparison", "Result", "Scored", "compare"]
 
 DETAIL_REPLICATES = 300  # of the figures beside the metrics that decide
 

@@ -1,10 +1,57 @@
-"""What a trained model brings to the comparison."""
+"""What a comparison compares: the test set, and what each model predicts of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from models.base import Family
+
+
+@dataclass(frozen=True)
+class Window:
+    """One forward test period: from its first cutoff until the horizon of its last one closes."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """A row is an example and a seed: all examples of the first seed, then the same examples of the next. `digest` is
+    that of the examples. Churn, purchases and spend are within the primary horizon, all observed.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest would collect a class of this name
+
+    question_digest: str
+    digest: str
+    windows: tuple[Window, ...]  # oldest first
+    window: NDArray[np.int64]  # [rows], position in `windows`
+    seed: NDArray[np.int64]  # [rows], counted from 0
+    customer_id: NDArray[np.object_]  # [rows], strings
+    cutoff: NDArray[np.int64]  # [rows], microseconds since 1970 in UTC
+    labels: NDArray[np.float64]  # [rows], 1 where the customer churned
+    values: Mapping[str, NDArray[np.float64]]  # purchases and spend -> [rows]
+
+    @property
+    def seeds(self) -> int:
+        return int(self.seed.max()) + 1 if len(self.seed) else 1
+
+    def windows_json(self) -> list[dict[str, Any]]:
+        """Each window's `start` and `end` as text, and its number of `examples`."""
+        counts = np.bincount(self.window[self.seed == 0], minlength=len(self.windows))
+        return [
+            {"start": window.start.isoformat(), "end": window.end.isoformat(), "examples": int(count)}
+            for window, count in zip(self.windows, counts, strict=True)
+        ]
+
+    def of_examples(self, values: NDArray[Any]) -> NDArray[Any]:
+        """[rows] from [examples]: the same for every seed."""
+        return np.tile(values, self.seeds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.evaluation.result import Result
-from models.evaluation.test_set import TestSet, Window
+from models.evaluation.result import Result, TestSet, Window
 from models.labels import VALUES
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError

@@ -17,7 +17,6 @@ LONG_SIGNATURES: dict[str, str] = {}
 """The functions that take more than five parameters, as `file name`, each with its reason."""
 
 
-@pytest.mark.xfail(reason="models/evaluation holds 16 files", strict=False)
 def test_no_folder_holds_many_files() -> None:
     folders = Counter(file.parent for file in python_files(EVERYWHERE))
     crowded = [f"{folder}: {count} Python files" for folder, count in folders.items() if count > FILES_IN_A_FOLDER]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from models.evaluation.comparison import Result, compare
+from models.evaluation.comparison import compare
 from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS
-from models.evaluation.test_set import TestSet, Window
+from models.evaluation.result import Result, TestSet, Window
 
 EXAMPLES = 300
 GENERATOR = np.random.default_rng(1)

@@ -10,9 +10,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from models.evaluation import plots
-from models.evaluation.comparison import Result, compare
+from models.evaluation.comparison import compare
 from models.evaluation.intervals import customer_weights
-from models.evaluation.test_set import TestSet, Window
+from models.evaluation.result import Result, TestSet, Window
 
 GENERATOR = np.random.default_rng(1)
 PROBABILITIES = np.round(GENERATOR.beta(1, 3, 500), 2)
