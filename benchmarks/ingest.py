@@ -1,6 +1,6 @@
 """One night of many events: extracted, validated and loaded from a Parquet or CSV file, beside pandas.
 
-`--events N` sets the size of the night, `--pandas N` the one at which pandas is met (all of its columns are held at
+`--events N` sets the size of the night, `--pandas N` the one at which pandas runs (it holds all columns at
 once, which the large one does not allow), `--kind csv` reads CSV. Ours is `extract`, `validate` and `load` as the tasks
 call them, the predictions database included; pandas is the same rules as one would first write them, from the same
 file into the same Parquet, and its events must equal ours. Each run is a process of its own, and importing is not
@@ -53,46 +53,46 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--kind", choices=("parquet", "csv"), default="parquet")
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    asked = options.parse_args(arguments)
-    if asked.one:
-        print(json.dumps(_measured(ONE[asked.one[0]], Path(asked.one[1]))))
+    chosen = options.parse_args(arguments)
+    if chosen.one:
+        print(json.dumps(_measured(ONE[chosen.one[0]], Path(chosen.one[1]))))
         return
     with tempfile.TemporaryDirectory() as scratch:
         large, small = (
-            _source(Path(scratch) / str(events), asked.kind, events) for events in (asked.events, asked.pandas)
+            _source(Path(scratch) / str(events), chosen.kind, events) for events in (chosen.events, chosen.pandas)
         )
-        found: dict[str, list[dict[str, float]]] = {"ours": [], "ours_small": [], "pandas": []}
-        for _ in range(asked.runs):
+        measured: dict[str, list[dict[str, float]]] = {"ours": [], "ours_small": [], "pandas": []}
+        for _ in range(chosen.runs):
             for name, folder in (("ours", large), ("ours_small", small), ("pandas", small)):
-                found[name].append(_one(name.removesuffix("_small"), folder))
-                told = ", ".join(f"{key} {value:,.1f}" for key, value in found[name][-1].items())
-                print(f"{name}: {told}", flush=True)
+                measured[name].append(_one(name.removesuffix("_small"), folder))
+                figures = ", ".join(f"{key} {value:,.1f}" for key, value in measured[name][-1].items())
+                print(f"{name}: {figures}", flush=True)
             _require_equal(small)
-    seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in found.items()}
-    pairs = zip(found["pandas"], found["ours_small"], strict=True)
+    seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in measured.items()}
+    pairs = zip(measured["pandas"], measured["ours_small"], strict=True)
     steps = ("extract", "validate", "load")
     benchmarks.support.results.write(
-        "ingest" if asked.kind == "parquet" else f"ingest-{asked.kind}",
+        "ingest" if chosen.kind == "parquet" else f"ingest-{chosen.kind}",
         {
-            "events": asked.events,
-            "pandas_events": asked.pandas,
+            "events": chosen.events,
+            "pandas_events": chosen.pandas,
             "cores": THREADS,
             "events_a_customer": EVENTS_A_CUSTOMER,
         },
         {
-            "events_per_second": asked.events / seconds["ours"],
+            "events_per_second": chosen.events / seconds["ours"],
             "seconds": seconds["ours"],
-            **{f"{step}_seconds": statistics.median(run[step] for run in found["ours"]) for step in steps},
-            "peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["ours"]),
-            "events_per_cpu_second": asked.events / statistics.median(run["cpu_seconds"] for run in found["ours"]),
+            **{f"{step}_seconds": statistics.median(run[step] for run in measured["ours"]) for step in steps},
+            "peak_memory_bytes": max(run["peak_memory_bytes"] for run in measured["ours"]),
+            "events_per_cpu_second": chosen.events / statistics.median(run["cpu_seconds"] for run in measured["ours"]),
         },
         {
             "pandas": {
-                "events_per_second": asked.pandas / seconds["pandas"],
-                "peak_memory_bytes": max(run["peak_memory_bytes"] for run in found["pandas"]),
+                "events_per_second": chosen.pandas / seconds["pandas"],
+                "peak_memory_bytes": max(run["peak_memory_bytes"] for run in measured["pandas"]),
             }
         },
-        {"pandas": statistics.median(one["seconds"] / other["seconds"] for one, other in pairs)},
+        {"pandas": statistics.median(pandas["seconds"] / ours["seconds"] for pandas, ours in pairs)},
     )
 
 
@@ -147,18 +147,18 @@ def _measured(work: Callable[[Path], dict[str, float]], folder: Path) -> dict[st
 
 
 def _watch(peak: list[int], done: threading.Event) -> None:
-    """The most memory that this process and its children held together, looked at ten times a second."""
+    """The most memory that this process and its children held together, measured ten times a second."""
     import psutil
 
     own = psutil.Process()
     while not done.wait(0.1):
-        held = 0
+        memory = 0
         for process in (own, *own.children(recursive=True)):
             try:
-                held += process.memory_info().rss
+                memory += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        peak[0] = max(peak[0], held)
+        peak[0] = max(peak[0], memory)
 
 
 def _ours(folder: Path) -> dict[str, float]:
@@ -239,8 +239,8 @@ def _pandas(folder: Path) -> dict[str, float]:
         rows.loc[rows["reason"].isna() & broken.fillna(False), "reason"] = code
 
     good = rows[rows["reason"].isna()]
-    said = ["customer_id", "event_time", "event_type", "amount", "quantity"]
-    differing = good.drop_duplicates(["event_id", *said]).groupby("event_id").size()
+    content = ["customer_id", "event_time", "event_type", "amount", "quantity"]
+    differing = good.drop_duplicates(["event_id", *content]).groupby("event_id").size()
     conflicts = good["event_id"].isin(differing[differing > 1].index)
     rows.loc[good.index[conflicts], "reason"] = "event_id_conflict"
 

@@ -40,41 +40,41 @@ def with_results(readme: str) -> str:
     """`readme` with the comparison's table and the verdicts between its two markers."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    one, sets, worlds, lags = (json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA, PLANTED, LAGS))
-    known = ["", WHERE_THE_TRUTH_IS_KNOWN, "", *planted(worlds), "", OF_EACH_CELL, "", *planted(lags), ""]
-    parts = [*results(one), "", *real_data(sets), *known]
-    return "\n".join([before + BEGIN, "", *parts, END]) + after
+    comparison, sets, worlds, lags = (
+        json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA, PLANTED, LAGS)
+    )
+    where_known = ["", WHERE_THE_TRUTH_IS_KNOWN, "", *planted(worlds), "", OF_EACH_CELL, "", *planted(lags), ""]
+    lines = [*results(comparison), "", *real_data(sets), *where_known]
+    return "\n".join([before + BEGIN, "", *lines, END]) + after
 
 
-def real_data(found: dict[str, Any]) -> Iterator[str]:
+def real_data(benchmark: dict[str, Any]) -> Iterator[str]:
     """The comparisons on every real set as Markdown: log loss with its 95 % interval, a column a set, and verdicts."""
     titles = {"complete_journey": "Complete Journey", "cdnow": "CDNOW", "online_retail": "Online Retail II"}
-    sets = found["comparisons"]
+    sets = benchmark["comparisons"]
     losses = {
         name: {model["name"]: _interval(model["metrics"]["log_loss"]) for model in comparison["models"]}
         for name, comparison in sets.items()
     }
-    families = {model["name"]: model["family"] for one in sets.values() for model in one["models"]}
-    headings = [f"{titles[name]}, {one['question']['horizons'][0]} days" for name, one in sets.items()]
+    families = {model["name"]: model["family"] for comparison in sets.values() for model in comparison["models"]}
+    headings = [f"{titles[name]}, {comparison['question']['horizons'][0]} days" for name, comparison in sets.items()]
     rows = [[model, family, *(losses[name].get(model, "") for name in sets)] for model, family in families.items()]
     yield f"**On {' and '.join(_windows_of(sets))}, each trained apart** (log loss; {_budget(sets)}):"
     yield ""
     yield from _table(["model", "family", *headings], rows)
-    for name, one in sets.items():
+    for name, comparison in sets.items():
         yield ""
-        yield f"{titles[name]}: {one['verdict']['sentence']}"
+        yield f"{titles[name]}: {comparison['verdict']['sentence']}"
 
 
 def _windows_of(sets: dict[str, Any]) -> list[str]:
-    counts = list(dict.fromkeys(len(one["windows"]) for one in sets.values()))
+    counts = list(dict.fromkeys(len(comparison["windows"]) for comparison in sets.values()))
     return [f"{count} forward window{'s' if count > 1 else ''}" for count in sorted(counts, reverse=True)]
 
 
 def _budget(sets: dict[str, Any]) -> str:
-    budgets = dict.fromkeys(
-        ", ".join(part for part in one["budget"].split(", ") if "windows" not in part) for one in sets.values()
-    )
-    return "; ".join(budgets)
+    budgets = [comparison["budget"].split(", ") for comparison in sets.values()]
+    return "; ".join(dict.fromkeys(", ".join(item for item in each if "windows" not in item) for each in budgets))
 
 
 def results(comparison: dict[str, Any]) -> Iterator[str]:
@@ -101,15 +101,15 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
     yield f"**Verdict.** {comparison['verdict']['sentence']}"
 
 
-def planted(found: dict[str, Any]) -> Iterator[str]:
+def planted(worlds: dict[str, Any]) -> Iterator[str]:
     """Each model's mean share of what can be gained in a planted world, and how often the verdict was `recurrent`."""
-    models = list(dict.fromkeys(model for one in found.values() for model in one["shares"]))
+    models = list(dict.fromkeys(model for outcome in worlds.values() for model in outcome["shares"]))
     rows = []
-    for world, one in found.items():
-        means = (fmean(one["shares"].get(model, [nan])) for model in models)
+    for world, outcome in worlds.items():
+        means = (fmean(outcome["shares"].get(model, [nan])) for model in models)
         shares = ("" if isnan(mean) else f"{round(mean, 2) + 0:.2f}" for mean in means)  # no minus before 0.00
-        said = f"{one['decisions'].count('recurrent')} of {len(one['decisions'])}"
-        rows.append([world.replace("-", " "), *shares, said])
+        verdicts = f"{outcome['decisions'].count('recurrent')} of {len(outcome['decisions'])}"
+        rows.append([world.replace("-", " "), *shares, verdicts])
     yield from _table(["world", *models, "verdict `recurrent`"], rows)
 
 
@@ -122,7 +122,7 @@ def _sections() -> Iterator[str]:
     from features.aggregates.definitions import definitions
     from features.question import Question
     from models import MODELS, model_class
-    from models.evaluation.ablation import ALTERED
+    from models.evaluation.ablation import ABLATIONS
     from models.evaluation.details import DETAILS
     from models.evaluation.metrics import METRICS
     from models.evaluation.values import VALUE_METRICS
@@ -150,12 +150,15 @@ def _sections() -> Iterator[str]:
         yield f"- **`{name}`** ({cls.family}; reads {' and '.join(cls.views)}): {summary}"
     yield from ["", "## Metrics", ""]
     yield from _table(["metric", "meaning"], [[f"`{name}`", words] for name, words in METRICS.items()])
-    for told, names in (
+    for introduction, names in (
         ("Beside them, in the report, in MLflow and in `details` of the comparison:", DETAILS),
         ("For expected purchases and spend, in `values`:", VALUE_METRICS),
-        ("By how much log loss changes when a sequence model's histories are altered, in `log_loss_change`:", ALTERED),
+        (
+            "By how much log loss changes when a sequence model's histories are altered, in `log_loss_change`:",
+            ABLATIONS,
+        ),
     ):
-        yield from ["", told, ""]
+        yield from ["", introduction, ""]
         yield from _table(["figure", "meaning"], [[f"`{name}`", words] for name, words in names.items()])
     yield from [
         "",

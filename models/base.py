@@ -36,7 +36,7 @@ class Predictions:
 
 
 class Stepper(Protocol):
-    """Carries the hidden states of many customers, `[customers, width]`, from event to event and asks them."""
+    """Carries the states of many customers, `[customers, width]`, from event to event, and predicts from them."""
 
     width: int
 
@@ -109,7 +109,7 @@ class Model(ABC):
 
     @classmethod
     def recipe_of(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Of all parameters those that make the recipe, with the defaults of those not given."""
+        """The parameters that make the recipe, with the defaults of those not given."""
         return {name: parameters.get(name, default) for name, default in cls.defaults.items() if name not in cls.found}
 
     @abstractmethod

@@ -1,14 +1,14 @@
-"""Calibration: a small monotone map from a model's probability to the one that a later slice bears out, the same kind
-for every model, and a factor for what it expects of purchases and spend.
+"""Calibration: a small monotone map from a model's probability to the one observed on later examples, the same kind for
+every model, and a factor for expected purchases and spend.
 
 Platt (1999) scales and shifts the logit; beta calibration (Kull et al. 2017) weighs the logarithms of p and of 1 - p
-apart; isotonic regression takes any rising steps. The first two are held towards changing nothing by as much as
-`PRIOR` says, so that a small slice does no harm.
+separately; isotonic regression takes any rising steps. The first two are shrunk towards changing nothing, as much as
+`PRIOR` says, so that a small sample does no harm.
 
 A base rate that moves with the season is no fault of a model, and a map fitted on one season spoils the next. So the
-kind is chosen by what would have helped before: each is fitted on the slice before, validation, and judged on the
-calibration slice. A simpler kind gives way only to one that is better beyond doubt; the chosen one, which may be none,
-is then fitted on the calibration slice.
+kind is chosen by what would have helped before: each is fitted on the earlier examples of validation, and judged on
+those of calibration. A simpler kind gives way only to one that is better beyond doubt; the chosen one, which may be
+none, is then fitted on the calibration examples.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
 Floats = NDArray[np.float64]
 PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
-PRIOR_EXAMPLES = 100  # of the mean expectation, that hold the factor of a value towards 1
+PRIOR_EXAMPLES = 100  # of the mean expectation, that shrink the factor of a value towards 1
 PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
 
 
@@ -32,7 +32,8 @@ PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
 class Calibration:
     """One map a horizon, in the model's order of horizons. `maps` holds for `platt` and `beta` the weights of the
     columns of `_columns`, for `isotonic` the logits at which it steps and the logits that it gives there, and nothing
-    where the horizon was not observed. `base_rate` is the churn of the slice, `predicted` what the model said of it.
+    where the horizon was not observed. `base_rate` is the churn of the calibration examples, `predicted` their mean raw
+    probability.
     """
 
     kind: Kind
@@ -43,18 +44,18 @@ class Calibration:
 
     @classmethod
     def fit(cls, kind: Kind, churn: Floats, probability: Floats, values: dict[str, tuple[Floats, Floats]]) -> Self:
-        """From the labels and the probabilities of the calibration slice, both [examples, horizons], NaN where not
-        observed; `values` maps an outcome to what came and what was expected, of the same shape.
+        """From the labels and the raw probabilities, both [examples, horizons], NaN where not observed; `values` maps
+        an outcome to actual and expected values, of the same shape.
         """
         maps, base_rate, predicted = [], [], []
-        for label, said in zip(churn.T, probability.T, strict=True):
-            known = np.isfinite(label)
-            base_rate.append(float(label[known].mean()) if known.any() else None)
-            predicted.append(float(said[known].mean()) if known.any() else None)
-            maps.append(_fit(kind, label[known], logit(said[known])) if known.any() else [])
+        for label, raw in zip(churn.T, probability.T, strict=True):
+            observed = np.isfinite(label)
+            base_rate.append(float(label[observed].mean()) if observed.any() else None)
+            predicted.append(float(raw[observed].mean()) if observed.any() else None)
+            maps.append(_fit(kind, label[observed], logit(raw[observed])) if observed.any() else [])
         factors = {
-            name: [_factor(*pair) for pair in zip(came.T, expected.T, strict=True)]
-            for name, (came, expected) in values.items()
+            name: [_factor(*pair) for pair in zip(actual.T, expected.T, strict=True)]
+            for name, (actual, expected) in values.items()
         }
         return cls(kind, maps, factors, base_rate, predicted)
 
@@ -73,8 +74,8 @@ class Calibration:
     def churn(self, probability: Floats) -> Floats:
         """[examples, horizons], calibrated; a horizon without a map is left as it is."""
         columns = [
-            _apply(self.kind, fitted, said) if fitted else said
-            for fitted, said in zip(self.maps, probability.T, strict=True)
+            _apply(self.kind, fitted, raw) if fitted else raw
+            for fitted, raw in zip(self.maps, probability.T, strict=True)
         ]
         return np.column_stack(columns)
 
@@ -104,8 +105,8 @@ def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
         x = np.r_[logits.min() - 1, logits, logits.max() + 1]
         y = np.r_[label.mean(), label, label.mean()]
         fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y)
-        held = np.clip(fitted.y_thresholds_, 0.5 / len(label), 1 - 0.5 / len(label))
-        return [fitted.X_thresholds_.tolist(), logit(held).tolist()]
+        steps = np.clip(fitted.y_thresholds_, 0.5 / len(label), 1 - 0.5 / len(label))
+        return [fitted.X_thresholds_.tolist(), logit(steps).tolist()]
     columns, start = _columns(kind, logits)
     return [_least(columns, label, start).tolist()]
 
@@ -113,54 +114,54 @@ def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
 def _apply(kind: Kind, fitted: Sequence[Sequence[float]], probability: Floats) -> Floats:
     logits = logit(probability)
     if kind == "isotonic":
-        begin, given = fitted
-        return sigmoid(np.interp(logits, np.array(begin), np.array(given)))
+        x, y = fitted
+        return sigmoid(np.interp(logits, np.array(x), np.array(y)))
     return sigmoid(_columns(kind, logits)[0] @ np.array(fitted[0]))
 
 
 def _columns(kind: Kind, logits: Floats) -> tuple[Floats, Floats]:
-    """What is weighed, [examples, columns], and the weights that change nothing; the intercept comes first."""
-    one = np.ones_like(logits)
+    """The columns to weigh, [examples, columns], and the weights that change nothing; the intercept comes first."""
+    ones = np.ones_like(logits)
     if kind == "beta":
-        return np.column_stack([one, np.log(sigmoid(logits) + 1e-300), -np.log(sigmoid(-logits) + 1e-300)]), np.array(
+        return np.column_stack([ones, np.log(sigmoid(logits) + 1e-300), -np.log(sigmoid(-logits) + 1e-300)]), np.array(
             [0.0, 1.0, 1.0]
         )
-    return np.column_stack([one, logits]), np.array([0.0, 1.0])
+    return np.column_stack([ones, logits]), np.array([0.0, 1.0])
 
 
 def _least(columns: Floats, label: Floats, start: Floats) -> Floats:
     """The weights of least cross-entropy plus `PRIOR / 2` times the squared distance from `start`; all but the
-    intercept are held at 0 or above, which keeps the map rising. The problem is convex.
+    intercept are at least 0, which keeps the map rising. The problem is convex.
     """
     from scipy.optimize import minimize
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        linear, apart = columns @ weights, weights - start
-        total = np.logaddexp(0, linear).sum() - label @ linear + PRIOR / 2 * (apart @ apart)
-        return float(total), columns.T @ (sigmoid(linear) - label) + PRIOR * apart
+        linear, distance = columns @ weights, weights - start
+        total = np.logaddexp(0, linear).sum() - label @ linear + PRIOR / 2 * (distance @ distance)
+        return float(total), columns.T @ (sigmoid(linear) - label) + PRIOR * distance
 
     bounds = [(None, None), *[(0.0, None)] * (len(start) - 1)]
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=PRECISE).x)
 
 
-def _factor(came: Floats, expected: Floats) -> float:
-    known = np.isfinite(came)
-    if not known.any():
+def _factor(actual: Floats, expected: Floats) -> float:
+    observed = np.isfinite(actual)
+    if not observed.any():
         return 1.0
-    held = PRIOR_EXAMPLES * float(expected[known].mean())
-    total = float(np.maximum(came[known], 0).sum())
-    return (total + held) / (float(expected[known].sum()) + held) if held > 0 else 1.0
+    prior = PRIOR_EXAMPLES * float(expected[observed].mean())
+    total = float(np.maximum(actual[observed], 0).sum())
+    return (total + prior) / (float(expected[observed].sum()) + prior) if prior > 0 else 1.0
 
 
 def factor_helps(before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> bool:
-    """Whether the factors fitted on what came and was expected `before` bring the totals nearer `after`."""
-    misses = []
+    """Whether the factors fitted `before` bring the expected totals nearer the actual ones `after`."""
+    improvements = []
     for old, new in zip(
         zip(*map(np.transpose, before), strict=True), zip(*map(np.transpose, after), strict=True), strict=True
     ):
-        known = np.isfinite(new[0])
-        came, expected = np.maximum(new[0][known], 0).sum(), new[1][known].sum()
-        if came > 0 and expected > 0:
-            gap = float(np.log(expected / came))
-            misses.append(abs(gap) - abs(gap + np.log(max(_factor(*old), 1e-9))))
-    return bool(sum(misses) > 0)
+        observed = np.isfinite(new[0])
+        actual, expected = np.maximum(new[0][observed], 0).sum(), new[1][observed].sum()
+        if actual > 0 and expected > 0:
+            miss = float(np.log(expected / actual))
+            improvements.append(abs(miss) - abs(miss + np.log(max(_factor(*old), 1e-9))))
+    return bool(sum(improvements) > 0)

@@ -24,7 +24,7 @@ def observed_labels(labels: Labels | None) -> Labels:
 
 
 def held_out_labels(labels: Labels | None) -> Labels:
-    """The labels to validate by. A horizon longer than the time between two slices has none, and the others decide.
+    """The labels to validate by. A horizon longer than the time to the next part has none, and the others decide.
     Raises ValueError where there are none at all.
     """
     if labels is None or not np.isfinite(labels.churn).any():

@@ -1,5 +1,5 @@
-"""Is it time? What a sequence model reads, altered so that one thing that time tells is gone: the order of the events,
-the gaps between them, or all but the last few.
+"""Does time matter? Ablations of what a sequence model reads: without the order of the events, without the inter-event
+times, or without all but the last few.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from features.dataset import Dataset, Integers, Sequences
 
 LAST = 10
-ALTERED = {
+ABLATIONS = {
     "order shuffled": "events and gaps of each history in random order; the first and the last moment stay",
     "gaps removed": "events evenly apart between the first and the last moment",
     f"last {LAST} events": f"only the last {LAST} events are read",
@@ -23,13 +23,13 @@ def with_own_histories(data: Dataset) -> Dataset:
     return replace(data, sequences=_steps(sequences, sequences.length), labels=None)
 
 
-def altered(data: Dataset, seed: int) -> Iterator[tuple[str, Sequences]]:
-    """Each name of `ALTERED` with what is to be read instead of the sequences of `data`, whose examples must own their
-    histories (`with_own_histories`), one history an example in their order.
+def ablations(data: Dataset, random_state: int) -> Iterator[tuple[str, Sequences]]:
+    """Each name of `ABLATIONS` with the sequences to read in place of those of `data`, whose examples must have
+    histories of their own (`with_own_histories`), one an example in their order.
     """
     sequences = data.sequences
-    names = iter(ALTERED)
-    yield next(names), _shuffled(sequences, np.random.default_rng(seed))
+    names = iter(ABLATIONS)
+    yield next(names), _shuffled(sequences, np.random.default_rng(random_state))
     yield next(names), _even(sequences)
     yield next(names), _steps(sequences, np.minimum(sequences.length, LAST))
 
@@ -38,7 +38,7 @@ def _steps(sequences: Sequences, last: Integers) -> Sequences:
     """Of each example's visible steps the `last` ones, as a history of its own."""
     offsets = np.concatenate([[0], np.cumsum(last)]).astype(np.int64)
     first = sequences.last_step + 1 - last
-    return _taken(
+    return _with_steps(
         replace(sequences, offsets=offsets, history=np.arange(len(last), dtype=np.int64), length=last),
         sequences,
         np.repeat(first - offsets[:-1], last) + np.arange(offsets[-1]),
@@ -48,16 +48,16 @@ def _steps(sequences: Sequences, last: Integers) -> Sequences:
 def _shuffled(sequences: Sequences, random: np.random.Generator) -> Sequences:
     history = np.repeat(np.arange(len(sequences.length)), sequences.length)
     order = np.lexsort((random.random(len(history)), history))
-    gaps = np.diff(sequences.event_time, prepend=0)
+    inter_event = np.diff(sequences.event_time, prepend=0)
     first = sequences.offsets[:-1]
     later = np.ones(len(history), bool)
     later[first] = False
-    places = np.flatnonzero(later)
-    gaps[places] = gaps[places[np.lexsort((random.random(len(places)), history[places]))]]
-    gaps[first] = 0
-    run = np.cumsum(gaps)
+    positions = np.flatnonzero(later)
+    inter_event[positions] = inter_event[positions[np.lexsort((random.random(len(positions)), history[positions]))]]
+    inter_event[first] = 0
+    run = np.cumsum(inter_event)
     time = np.repeat(sequences.event_time[first] - run[first], sequences.length) + run
-    return replace(_taken(sequences, sequences, order), event_time=time)
+    return replace(_with_steps(sequences, sequences, order), event_time=time)
 
 
 def _even(sequences: Sequences) -> Sequences:
@@ -69,8 +69,8 @@ def _even(sequences: Sequences) -> Sequences:
     return replace(sequences, event_time=np.repeat(sequences.event_time[first], sequences.length) + moved)
 
 
-def _taken(like: Sequences, source: Sequences, steps: Integers) -> Sequences:
-    """`like` with the steps of `source` at these places."""
+def _with_steps(like: Sequences, source: Sequences, steps: Integers) -> Sequences:
+    """`like` with these steps of `source`."""
     return replace(
         like,
         event_time=source.event_time[steps],

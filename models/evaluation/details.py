@@ -1,5 +1,5 @@
-"""What else churn probabilities are worth: the Brier score's parts, lift and gain at several depths, and what acting on
-them would earn. All follow from a model's examples in ten bins and in order of their probability.
+"""More figures of churn probabilities: the Brier score's parts, lift and gain at several depths, and the profit of
+acting on them. All follow from a model's examples in ten bins and in order of their probability.
 """
 
 import numpy as np
@@ -49,8 +49,8 @@ def details(
     names = [*[name for name in DETAILS if name.startswith("brier")], "expected_profit"]
     names += [name for name in DETAILS if name.startswith("lift")]
     names += [name for name in DETAILS if name.startswith("gain")]
-    found = {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(names)}
-    return {name: found[name] for name in DETAILS}
+    intervals = {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(names)}
+    return {name: intervals[name] for name in DETAILS}
 
 
 def _totals(truth: Floats, probability: Floats, weights: CustomerWeights, contact_cost: float) -> Floats:
@@ -58,8 +58,8 @@ def _totals(truth: Floats, probability: Floats, weights: CustomerWeights, contac
     bins = calibration_bins(probability)
     profit = np.where(probability > contact_cost, truth - contact_cost, 0.0)
     columns = [np.ones_like(truth), profit]
-    for each in (np.ones_like(truth), truth, probability):
-        columns += [np.where(bins == number, each, 0.0) for number in range(BINS)]
+    for values in (np.ones_like(truth), truth, probability):
+        columns += [np.where(bins == number, values, 0.0) for number in range(BINS)]
     return np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in columns])
 
 
@@ -67,9 +67,9 @@ def _of_totals(totals: Floats) -> list[Floats]:
     every, profit = totals[:, :1], totals[:, 1:2]
     sizes, churners, predicted = (totals[:, 2 + BINS * part : 2 + BINS * (part + 1)] for part in range(3))
     rate = churners.sum(axis=1, keepdims=True) / every
-    held = np.maximum(sizes, 1e-12)  # an empty bin adds nothing to either sum
-    reliability = (sizes * ((predicted - churners) / held) ** 2).sum(axis=1, keepdims=True) / every
-    resolution = (sizes * np.where(sizes > 0, churners / held - rate, 0.0) ** 2).sum(axis=1, keepdims=True) / every
+    divisor = np.maximum(sizes, 1e-12)  # an empty bin adds nothing to either sum
+    reliability = (sizes * ((predicted - churners) / divisor) ** 2).sum(axis=1, keepdims=True) / every
+    resolution = (sizes * np.where(sizes > 0, churners / divisor - rate, 0.0) ** 2).sum(axis=1, keepdims=True) / every
     return [reliability, resolution, rate * (1 - rate), profit / every]
 
 

@@ -1,5 +1,5 @@
-"""Before a horizon has passed: how far tonight's inputs and scores lie from those that a model learned from, and what
-its own probabilities say of its performance.
+"""Before a horizon has passed: how far tonight's inputs and scores lie from those of training, and the performance that
+the probabilities themselves imply.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from models.evaluation.metrics import LIFT_SHARE, Floats, clip_probabilities
 
 BINS = 10
 LEAST_SHARE = 1e-3
-"""A bin's share is held at this at the least, so that an empty one counts much but not for ever."""
+"""A bin's share is at least this, so that an empty one counts much but not without limit."""
 
 
 def stability_index(reference: ArrayLike, current: ArrayLike) -> float:
@@ -20,8 +20,8 @@ def stability_index(reference: ArrayLike, current: ArrayLike) -> float:
     then, now = (np.asarray(values, dtype=np.float64) for values in (reference, current))
     if not len(then) or not len(now):
         return float("nan")
-    known = then[np.isfinite(then)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else np.zeros(0)
+    finite = then[np.isfinite(then)]
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, BINS + 1)[1:-1])) if len(finite) else np.zeros(0)
     p, q = (_shares(values, edges) for values in (then, now))
     return float(np.sum((q - p) * np.log(q / p)))
 
@@ -39,18 +39,15 @@ def expected_performance(probabilities: ArrayLike) -> dict[str, float]:
     up = np.sort(p)
     _, first, size = np.unique(up, return_index=True, return_counts=True)
     stays = np.concatenate([[0.0], np.cumsum(1 - up)])
-    below, level = (
-        stays[first],
-        stays[first + size] - stays[first],
-    )  # of each probability, how many stay below and at it
+    below, level = stays[first], stays[first + size] - stays[first]  # how many stay below and at each probability
     ordered = np.sum(up[first] * size * (below + level / 2))
     # A customer is not paired with themselves, as who churned cannot also have stayed.
-    own = np.sum(up * (1 - up))
-    pairs = up.sum() * stays[-1] - own
+    with_themselves = np.sum(up * (1 - up))
+    pairs = up.sum() * stays[-1] - with_themselves
     top = max(round(LIFT_SHARE * len(up)), 1)
     return {
         "mean_predicted": float(p.mean()),
-        "roc_auc": float((ordered - own / 2) / pairs) if pairs > 0 else float("nan"),
+        "roc_auc": float((ordered - with_themselves / 2) / pairs) if pairs > 0 else float("nan"),
         "log_loss": float(-np.mean(p * np.log(p) + (1 - p) * np.log1p(-p))),
         "brier": float(np.mean(p * (1 - p))),
         "lift_at_10_percent": float(up[-top:].mean() / p.mean()),
@@ -59,7 +56,7 @@ def expected_performance(probabilities: ArrayLike) -> dict[str, float]:
 
 def _shares(values: Floats, edges: Floats) -> Floats:
     """[bins + 1]: the share in each bin, `(edge, next edge]`, the nulls last."""
-    known = values[np.isfinite(values)]
-    counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
-    shares = np.append(counts, len(values) - len(known)) / len(values)
+    finite = values[np.isfinite(values)]
+    counts = np.bincount(np.searchsorted(edges, finite, side="left"), minlength=len(edges) + 1)
+    shares = np.append(counts, len(values) - len(finite)) / len(values)
     return np.maximum(shares, LEAST_SHARE)

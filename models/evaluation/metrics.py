@@ -1,4 +1,4 @@
-"""What churn probabilities are worth on labelled examples: six metrics, by one scoring function for every model.
+"""Six metrics of churn probabilities on labelled examples, by one scoring function for every model.
 
 A `Scorer` sorts a model's examples once and then gives every metric for any number of weightings of the customers,
 which is what makes a bootstrap over customers affordable.
@@ -26,7 +26,7 @@ LIFT_SHARE = 0.1
 
 def clip_probabilities(probabilities: ArrayLike) -> Floats:
     """Probabilities in [1e-7, 1 - 1e-7], as every metric here reads them: one certain mistake costs a log loss of 16.1
-    and not infinity. Whoever publishes test predictions publishes these, so that the metrics can be recomputed.
+    and not infinity. Published test predictions are clipped too, so that the metrics can be recomputed from them.
     """
     return np.clip(np.asarray(probabilities, dtype=np.float64), CLIP, 1 - CLIP)
 

@@ -1,4 +1,4 @@
-"""Paired differences: every model against one reference on the same examples, with a correction for looking at many."""
+"""Paired differences: every model against one reference on the same examples, corrected for multiple comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,16 +23,16 @@ REFERENCE: dict[str, Any] = {"color": "0.6", "linestyle": "--", "linewidth": 1}
 
 
 def roc(labels: ArrayLike, probabilities: Probabilities) -> Figure:
-    """Share of churners found against share of stayers disturbed."""
+    """Share of churners found against share of stayers ranked as high."""
     figure, axes = _figure("ROC", "stayers ranked as high (false positive rate)", "churners found (true positive rate)")
     axes.plot([0, 1], [0, 1], label="no skill", **REFERENCE)
     for curve in _curves(labels, probabilities):
         churners = curve.labels.sum()
         stayers = len(curve.labels) - churners
         if not churners or not stayers:
-            _say(axes, "undefined: these examples hold one class only")
+            _write(axes, "undefined: these examples hold one class only")
             continue
-        x, y = (curve.chosen - curve.found) / stayers, curve.found / churners
+        x, y = (curve.chosen - curve.churners) / stayers, curve.churners / churners
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -43,11 +43,11 @@ def precision_recall(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     for curve in _curves(labels, probabilities):
         churners = curve.labels.sum()
         if not churners:
-            _say(axes, "undefined: nobody churned in these examples")
+            _write(axes, "undefined: nobody churned in these examples")
             continue
         if curve.number == 0:
             axes.axhline(curve.labels.mean(), label="no skill", **REFERENCE)
-        x, y = curve.found / churners, np.r_[1.0, curve.found[1:] / curve.chosen[1:]]
+        x, y = curve.churners / churners, np.r_[1.0, curve.churners[1:] / curve.chosen[1:]]
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -59,13 +59,13 @@ def calibration(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     for number, (name, values) in enumerate(probabilities.items()):
         truth, probability = checked(labels, values)
         if not len(truth):
-            _say(axes, "undefined: there are no examples")
+            _write(axes, "undefined: there are no examples")
             continue
         bins = calibration_bins(probability)
         sizes = np.bincount(bins, minlength=BINS)
-        held = sizes > 0
-        predicted = np.bincount(bins, probability, BINS)[held] / sizes[held]
-        observed = np.bincount(bins, truth, BINS)[held] / sizes[held]
+        filled = sizes > 0
+        predicted = np.bincount(bins, probability, BINS)[filled] / sizes[filled]
+        observed = np.bincount(bins, truth, BINS)[filled] / sizes[filled]
         axes.plot(predicted, observed, label=name, color=_colour(number), marker="o", markersize=4)
     return _finished(figure, axes)
 
@@ -77,11 +77,11 @@ def gain(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     for curve in _curves(labels, probabilities):
         churners = curve.labels.sum()
         if not churners:
-            _say(axes, "undefined: nobody churned in these examples")
+            _write(axes, "undefined: nobody churned in these examples")
             continue
         if curve.number == 0:
             axes.plot([0, curve.labels.mean(), 1], [0, 1, 1], label="perfect", color="0.6", linestyle=":", linewidth=1)
-        x, y = curve.chosen / len(curve.labels), curve.found / churners
+        x, y = curve.chosen / len(curve.labels), curve.churners / churners
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -100,8 +100,8 @@ def training_curves(curves: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     for panel, axes in axes_of.items():
         axes.set(title=panel, xlabel="epoch or round")
     for number, (name, lines) in enumerate(curves.items()):
-        for measure, told in lines.items():
-            panel, values = panel_of[measure], np.asarray(told, dtype=np.float64)
+        for measure, curve in lines.items():
+            panel, values = panel_of[measure], np.asarray(curve, dtype=np.float64)
             label = name if measure == panel else None
             axes_of[panel].plot(np.arange(1, len(values) + 1), values, label=label, color=_colour(number))
     for axes in axes_of.values():
@@ -109,12 +109,12 @@ def training_curves(curves: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     for axes in figure.axes[len(panels) :]:
         axes.axis("off")
     if not panels:
-        _say(figure.axes[0], "no model of this comparison learns in epochs or rounds")
+        _write(figure.axes[0], "no model of this comparison learns in epochs or rounds")
     return figure
 
 
 def horizons(observed: Mapping[int, float], predicted: Mapping[str, Mapping[int, float]]) -> Figure:
-    """The share that churns within each horizon, in days: as observed, and the mean that each model says."""
+    """The share that churns within each horizon, in days: as observed, and the mean prediction of each model."""
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     axes.set(title="Churn against the horizon", xlabel="horizon in days", ylabel="mean probability of churn")
@@ -126,28 +126,27 @@ def horizons(observed: Mapping[int, float], predicted: Mapping[str, Mapping[int,
     return _finished(figure, axes)
 
 
-def altered(document: Mapping[str, Any]) -> Figure:
-    """By how much the log loss of each sequence model changes when its histories are altered, with 95 % intervals.
+def ablations(document: Mapping[str, Any]) -> Figure:
+    """By how much the log loss of each sequence model changes under each ablation, with 95 % intervals.
     `document` is the comparison as JSON, with `log_loss_change`.
     """
     models = [model for model in document["models"] if model["log_loss_change"]]
-    names = list(dict.fromkeys(what for model in models for what in model["log_loss_change"]))
+    names = list(dict.fromkeys(name for model in models for name in model["log_loss_change"]))
     figure = Figure(figsize=(8.0, 2.0 + 0.3 * max(len(models), 1) * max(len(names), 1)), layout="constrained")
     axes = figure.subplots()
     axes.set(title="Is it time?", xlabel="log loss when altered minus log loss as it is")
     axes.axvline(0, **REFERENCE)
     for number, model in enumerate(models):
-        for what, change in model["log_loss_change"].items():
-            place = names.index(what) + 0.8 * (number + 0.5) / len(models) - 0.4
-            axes.plot(
-                change["value"], place, "o", color=_colour(number), label=None if what != names[0] else model["name"]
-            )
+        for name, change in model["log_loss_change"].items():
+            y = names.index(name) + 0.8 * (number + 0.5) / len(models) - 0.4
+            label = model["name"] if name == names[0] else None
+            axes.plot(change["value"], y, "o", color=_colour(number), label=label)
             if change["low"] is not None:
-                axes.plot([change["low"], change["high"]], [place, place], color=_colour(number))
+                axes.plot([change["low"], change["high"]], [y, y], color=_colour(number))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     if not models:
-        _say(axes, "no model of this comparison reads sequences")
+        _write(axes, "no model of this comparison reads sequences")
     return _finished(figure, axes)
 
 
@@ -162,16 +161,16 @@ def comparison(document: Mapping[str, Any]) -> Figure:
         figures = {model["name"]: model["metrics"][metric] for model in models}
         names = [name for name in figures if figures[name]["value"] is not None]
         names.sort(key=lambda name: (figures[name]["value"], name), reverse=metric in HIGHER_IS_BETTER)
-        for place, name in enumerate(names):
+        for y, name in enumerate(names):
             value, low, high = (figures[name][key] for key in ("value", "low", "high"))
-            axes.plot(value, place, "o", color=colours[name])
+            axes.plot(value, y, "o", color=colours[name])
             if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=colours[name])
+                axes.plot([low, high], [y, y], color=colours[name])
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_title(f"{metric} ({'higher' if metric in HIGHER_IS_BETTER else 'lower'} is better)", fontsize="medium")
         if not names:
-            _say(axes, "undefined on these examples")
+            _write(axes, "undefined on these examples")
     figure.supxlabel(document["verdict"]["sentence"], fontsize="medium", wrap=True)
     return figure
 
@@ -185,7 +184,7 @@ class _Curve:
     number: int
     name: str
     chosen: Floats
-    found: Floats
+    churners: Floats
     labels: Floats
 
 
@@ -214,7 +213,7 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _say(axes: Axes, words: str) -> None:
+def _write(axes: Axes, words: str) -> None:
     if not axes.texts:
         axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
 

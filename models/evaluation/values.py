@@ -1,4 +1,4 @@
-"""What expected purchases and expected spend are worth on the test: error, order and bias, with intervals."""
+"""Metrics of expected purchases and spend on the test: error, order and bias, with intervals."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,23 +21,23 @@ def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeight
 
     Raises ValueError for values that are not finite or do not match the weights.
     """
-    came, said = np.maximum(np.asarray(actual, np.float64), 0), np.asarray(expected, np.float64)
-    if came.shape != (len(weights),) or said.shape != came.shape:
-        raise ValueError(f"values {came.shape} and {said.shape} do not match weights for {len(weights)} examples")
-    if not (np.isfinite(came).all() and np.isfinite(said).all()):
+    truth, guess = np.maximum(np.asarray(actual, np.float64), 0), np.asarray(expected, np.float64)
+    if truth.shape != (len(weights),) or guess.shape != truth.shape:
+        raise ValueError(f"values {truth.shape} and {guess.shape} do not match weights for {len(weights)} examples")
+    if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
         raise ValueError("values that are NaN or infinite cannot be scored: leave unobserved horizons out first")
-    if not len(came):
+    if not len(truth):
         return dict.fromkeys(VALUE_METRICS, Interval(None, None, None))
-    error = said - came
-    sums = [np.ones_like(came), np.abs(error), error**2, said, came]
+    error = guess - truth
+    sums = [np.ones_like(truth), np.abs(error), error**2, guess, truth]
     totals = np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in sums])
-    by_said, by_came = _Concentration(came, said, weights), _Concentration(came, came, weights)
+    by_guess, by_truth = _Concentration(truth, guess, weights), _Concentration(truth, truth, weights)
 
     def values(counts: Floats) -> Floats:
         total = counts @ totals
         with np.errstate(divide="ignore", invalid="ignore"):
             means = total[:, 1:3] / total[:, :1]
-            gini = by_said(counts) / by_came(counts)
+            gini = by_guess(counts) / by_truth(counts)
             return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
 
     point = values(np.ones((1, weights.customers)))[0]
@@ -48,19 +48,19 @@ def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeight
 
 
 class _Concentration:
-    """Gini's coefficient of `came` when examples are ordered by `by`, from the least up: twice the area between the
-    line of equal shares and the share of the total that the lowest hold. Ties share theirs equally.
+    """Gini's coefficient of `values` when examples are ordered by `by`, from the least up: twice the area between the
+    line of equal shares and the share of the total that the lowest have. Ties share theirs equally.
     """
 
-    def __init__(self, came: Floats, by: Floats, weights: CustomerWeights) -> None:
+    def __init__(self, values: Floats, by: Floats, weights: CustomerWeights) -> None:
         order = np.argsort(by, kind="stable")
-        self.came, self.unit = came[order], weights.unit[order]
+        self.values, self.unit = values[order], weights.unit[order]
         self.starts = np.flatnonzero(np.r_[True, by[order][1:] != by[order][:-1]])
 
     def __call__(self, counts: Floats) -> Floats:
         weight = counts[:, self.unit]
-        value = np.add.reduceat(weight * self.came, self.starts, axis=1)
+        value = np.add.reduceat(weight * self.values, self.starts, axis=1)
         weight = np.add.reduceat(weight, self.starts, axis=1)
-        held = np.cumsum(value, axis=1)
-        area = (weight * (2 * held - value)).sum(axis=1) / (weight.sum(axis=1) * held[:, -1])
+        total = np.cumsum(value, axis=1)
+        area = (weight * (2 * total - value)).sum(axis=1) / (weight.sum(axis=1) * total[:, -1])
         return np.asarray(1 - area)

@@ -1,10 +1,10 @@
-"""Groups of inputs: which theme or attribute a column of the aggregates speaks of."""
+"""Feature groups: the subject or attribute that a column of the aggregates describes."""
 
 import re
 
 LAST_EVENT, EVENTS, AMOUNT, QUANTITY, FIRST_EVENT = "last_event", "events", "amount", "quantity", "first_event"
 CALENDAR = "calendar"
-THEMES = (
+PATTERNS = (
     (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
     (
@@ -19,15 +19,15 @@ ATTRIBUTE = re.compile(r"days_since_(?P<since>.+)|distinct_(?P<distinct>\w+)_\d+
 
 
 def group_of(column: str) -> str:
-    """The group of an aggregates column, or of a channel that a network reads: a theme, or the attribute that it speaks
-    of.
+    """The group of an aggregates column, or of a channel that a network reads: one of `PATTERNS`, or else the attribute
+    that it describes.
     """
     column = column.removesuffix("_is_null")
-    for pattern, theme in THEMES:
+    for pattern, group in PATTERNS:
         if pattern.fullmatch(column):
-            return theme
-    found = ATTRIBUTE.fullmatch(column)
-    return next(name for name in found.groups() if name) if found else column
+            return group
+    match = ATTRIBUTE.fullmatch(column)
+    return next(name for name in match.groups() if name) if match else column
 
 
 WORDS = {
@@ -40,5 +40,5 @@ WORDS = {
 
 
 def in_words(group: str) -> str:
-    """A group as people call it; an attribute by its name."""
+    """A group in plain words; an attribute by its name."""
     return WORDS.get(group) or group.removeprefix("spend_").replace("_", " ")

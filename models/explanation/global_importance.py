@@ -1,4 +1,4 @@
-"""What moves risk over all customers, and how risk changes with the time since the last event."""
+"""Global importance: what moves risk over all customers, and how risk changes with the time since the last event."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from features.dataset import Floats
 from models.explanation.feature_groups import in_words
 
-SILENCE = (0, 1, 3, 7, 14, 28, 56, 91)
-"""Days since the last event at which the stretches of `by_silence` begin; a stretch is `[from, next)`."""
+RECENCY = (0, 1, 3, 7, 14, 28, 56, 91)
+"""Days since the last event at which the bins of `by_recency` begin; a bin is `[from, next)`."""
 
 
 @dataclass(frozen=True)
-class Driver:
-    """A group of inputs: how far it moves a customer's churn logit, on average in either direction (`weight`), and for
+class GroupImportance:
+    """A feature group: how far it moves a customer's churn logit, on average in either direction (`weight`), and for
     which share of customers it raises it.
     """
 
@@ -27,7 +27,7 @@ class Driver:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RecencyBin:
     """Customers whose last event was `from_days` to `to_days` before the cutoff (None: longer): how many, their mean
     churn probability, and the share who then churned.
     """
@@ -39,44 +39,44 @@ class Stretch:
     happened: float
 
 
-def drivers(contributions: pd.DataFrame) -> list[Driver]:
-    """The groups of `contributions [examples, groups]`, the weightiest first."""
-    found = [
-        Driver(name, in_words(name), float(values.abs().mean()), float((values > 0).mean()))
+def importance_of_groups(contributions: pd.DataFrame) -> list[GroupImportance]:
+    """Of the groups of `contributions [examples, groups]`, the weightiest first."""
+    groups = [
+        GroupImportance(name, in_words(name), float(values.abs().mean()), float((values > 0).mean()))
         for name, values in contributions.items()
     ]
-    return sorted(found, key=lambda one: (-one.weight, one.input))
+    return sorted(groups, key=lambda group: (-group.weight, group.input))
 
 
-def by_silence(days: Floats, predicted: Floats, churned: Floats) -> list[Stretch]:
-    """By stretches of `days` since the last event, those that hold customers; `churned` is 0 or 1. All `[examples]`."""
-    found = []
-    for start, end in zip(SILENCE, [*SILENCE[1:], None], strict=True):
+def by_recency(days: Floats, predicted: Floats, churned: Floats) -> list[RecencyBin]:
+    """Bins of `days` since the last event, those that hold customers; `churned` is 0 or 1. All `[examples]`."""
+    bins = []
+    for start, end in zip(RECENCY, [*RECENCY[1:], None], strict=True):
         inside = (days >= start) & (days < (np.inf if end is None else end))
         if inside.any():
             means = float(predicted[inside].mean()), float(churned[inside].mean())
-            found.append(Stretch(start, end, int(inside.sum()), *means))
-    return found
+            bins.append(RecencyBin(start, end, int(inside.sum()), *means))
+    return bins
 
 
-def to_json(driven: list[Driver], stretches: list[Stretch]) -> dict[str, Any]:
-    return {"drivers": [asdict(one) for one in driven], "by_silence": [asdict(one) for one in stretches]}
+def to_json(groups: list[GroupImportance], bins: list[RecencyBin]) -> dict[str, Any]:
+    return {"drivers": [asdict(group) for group in groups], "by_silence": [asdict(each) for each in bins]}
 
 
-def figure(driven: list[Driver], stretches: list[Stretch]) -> Figure:
+def figure(groups: list[GroupImportance], bins: list[RecencyBin]) -> Figure:
     """Both as one picture."""
-    made = Figure(figsize=(11.0, 5.0), layout="constrained")
-    left, right = made.subplots(1, 2)
-    shown = driven[:12][::-1]
-    left.barh([one.words for one in shown], [one.weight for one in shown], color="#173f5f")
+    picture = Figure(figsize=(11.0, 5.0), layout="constrained")
+    left, right = picture.subplots(1, 2)
+    shown = groups[:12][::-1]
+    left.barh([group.words for group in shown], [group.weight for group in shown], color="#173f5f")
     left.set(title="What moves risk", xlabel="mean change of the churn logit, either way")
-    places = np.arange(len(stretches))
-    right.plot(places, [one.predicted for one in stretches], marker="o", label="predicted", color="#8a5300")
-    right.plot(places, [one.happened for one in stretches], marker="s", label="happened", color="#b3261e")
-    labels = [f"{one.from_days}+" if one.to_days is None else f"{one.from_days}-{one.to_days}" for one in stretches]
-    right.set_xticks(places, labels)
+    x = np.arange(len(bins))
+    right.plot(x, [each.predicted for each in bins], marker="o", label="predicted", color="#8a5300")
+    right.plot(x, [each.happened for each in bins], marker="s", label="happened", color="#b3261e")
+    labels = [f"{each.from_days}+" if each.to_days is None else f"{each.from_days}-{each.to_days}" for each in bins]
+    right.set_xticks(x, labels)
     right.set(
         title="Risk by time since the last event", xlabel="days since the last event", ylabel="churn", ylim=(0, 1)
     )
     right.legend()
-    return made
+    return picture

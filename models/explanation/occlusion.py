@@ -1,7 +1,7 @@
-"""Occlusion: what a model's opinion of a customer loses when a group of inputs says nothing special.
+"""Occlusion: how a model's prediction for a customer changes when a feature group is put at its baseline.
 
-It works for any model, through `predict` alone. A group is everything that speaks of one thing: aggregates of
-one theme, and the sequence channels from which a network would read the same.
+It works for any model, through `predict` alone. A group is the aggregates of one subject and the sequence channels from
+which a network would read the same.
 """
 
 from dataclasses import replace
@@ -20,19 +20,20 @@ ROWS_AT_ONCE = 50_000
 
 def occlusion(model: Model, data: Dataset, horizon_index: int = 0, population: Dataset | None = None) -> pd.DataFrame:
     """`[examples, groups]`: by how much each group of inputs raises the churn logit of each example, at the horizon of
-    that index: the logit as it is, minus the logit with the group at what is ordinary in `population` (default `data`).
+    that index: the logit as it is, minus the logit with the group at the baseline of `population` (default `data`).
 
     Aggregates are put at the population's median. Of the sequence, the last event is moved to the median distance from
-    the cutoff, the earlier ones to an even pace at the population's mean gap (`events`), an amount or numeric attribute
-    is put at its mean over the population's steps, and a categorical one at null. Labels are not looked at.
+    the cutoff, the earlier ones to an even pace at the population's mean inter-event time (`events`), an amount or
+    numeric attribute is put at its mean over the population's steps, and a categorical one at null. Labels are not
+    read.
     """
-    ordinary = population if population is not None else data
+    baseline = population if population is not None else data
     groups = _groups(model, data)
     batch = max(1, ROWS_AT_ONCE // (len(groups) + 1))
     parts = []
     for start in range(0, len(data), batch):
         part = with_own_histories(data.select(np.arange(start, min(start + batch, len(data)))))
-        variants = [part, *(_occluded(part, group, ordinary, model.views) for group in groups)]
+        variants = [part, *(_occluded(part, group, baseline, model.views) for group in groups)]
         probability = clip_probabilities(model.predict(_stacked(variants)).churn_probability[:, horizon_index])
         logits = np.log(probability / (1 - probability)).reshape(len(variants), len(part))
         parts.append((logits[0] - logits[1:]).T)
@@ -49,19 +50,19 @@ def _groups(model: Model, data: Dataset) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _occluded(data: Dataset, group: str, ordinary: Dataset, views: tuple[str, ...]) -> Dataset:
-    """`data`, whose examples own their histories, with one group put at what is ordinary, in the views that count."""
+def _occluded(data: Dataset, group: str, baseline: Dataset, views: tuple[str, ...]) -> Dataset:
+    """`data`, whose examples own their histories, with one group at its baseline, in the views that count."""
     if "aggregates" in views:
         columns = [column for column in data.aggregates.columns if group_of(column) == group]
-        data = replace(data, aggregates=data.aggregates.assign(**ordinary.aggregates[columns].median().to_dict()))
+        data = replace(data, aggregates=data.aggregates.assign(**baseline.aggregates[columns].median().to_dict()))
     if "sequences" not in views:
         return data
-    sequences, seen = data.sequences, ordinary.sequences
+    sequences, seen = data.sequences, baseline.sequences
     if group == LAST_EVENT:
-        distance = int(np.median(ordinary.cutoff - seen.event_time[seen.last_step]))
+        distance = int(np.median(baseline.cutoff - seen.event_time[seen.last_step]))
         return replace(data, cutoff=sequences.event_time[sequences.last_step] + distance)
     if group == EVENTS:
-        return replace(data, sequences=_evenly_paced(sequences, _mean_gap(seen)))
+        return replace(data, sequences=_evenly_paced(sequences, _mean_inter_event_time(seen)))
     if group in sequences.numeric:
         steps = seen.numeric[group][_visible(seen)]
         mean = float(np.nanmean(steps)) if np.isfinite(steps).any() else np.nan
@@ -79,24 +80,24 @@ def _visible(sequences: Sequences) -> np.ndarray:
     reach = np.zeros(len(sequences.offsets) - 1, np.int64)
     np.maximum.at(reach, sequences.history, sequences.length)
     sizes = np.diff(sequences.offsets)
-    place = np.arange(sequences.offsets[-1]) - np.repeat(sequences.offsets[:-1], sizes)
-    visible: np.ndarray = place < np.repeat(reach, sizes)
+    rank = np.arange(sequences.offsets[-1]) - np.repeat(sequences.offsets[:-1], sizes)
+    visible: np.ndarray = rank < np.repeat(reach, sizes)
     return visible
 
 
-def _mean_gap(sequences: Sequences) -> int:
-    """The mean gap of consecutive events that the examples see, in microseconds; 0 where nobody has two events."""
+def _mean_inter_event_time(sequences: Sequences) -> int:
+    """Of the events that the examples see, in microseconds; 0 where nobody has two events."""
     first = sequences.offsets[sequences.history]
     span = sequences.event_time[sequences.last_step] - sequences.event_time[first]
-    gaps = int((sequences.length - 1).sum())
-    return int(span.sum() // gaps) if gaps else 0
+    times = int((sequences.length - 1).sum())
+    return int(span.sum() // times) if times else 0
 
 
-def _evenly_paced(sequences: Sequences, gap: int) -> Sequences:
-    """The last event of every history stays where it is; those before follow one another at `gap` microseconds."""
+def _evenly_paced(sequences: Sequences, pace: int) -> Sequences:
+    """The last event of every history stays where it is; those before follow one another every `pace` microseconds."""
     from_end = np.repeat(sequences.offsets[1:], np.diff(sequences.offsets)) - 1 - np.arange(sequences.offsets[-1])
     last = np.repeat(sequences.event_time[sequences.offsets[1:] - 1], np.diff(sequences.offsets))
-    return replace(sequences, event_time=last - gap * from_end)
+    return replace(sequences, event_time=last - pace * from_end)
 
 
 def _stacked(variants: list[Dataset]) -> Dataset:
@@ -104,12 +105,12 @@ def _stacked(variants: list[Dataset]) -> Dataset:
     first = variants[0]
     parts = [variant.sequences for variant in variants]
     steps, examples = int(first.sequences.offsets[-1]), len(first)
-    place = np.arange(len(variants))
+    number = np.arange(len(variants))
 
     def joined(arrays: list[Floats]) -> Floats:
         return np.concatenate(arrays)
 
-    starts = (first.sequences.offsets[:-1] + steps * place[:, None]).ravel()
+    starts = (first.sequences.offsets[:-1] + steps * number[:, None]).ravel()
     sequences = Sequences(
         offsets=np.concatenate([starts, [steps * len(variants)]]),
         event_time=np.concatenate([part.event_time for part in parts]),
@@ -118,7 +119,7 @@ def _stacked(variants: list[Dataset]) -> Dataset:
             name: (np.concatenate([part.categorical[name][0] for part in parts]), values)
             for name, (_, values) in first.sequences.categorical.items()
         },
-        history=(first.sequences.history + examples * place[:, None]).ravel(),
+        history=(first.sequences.history + examples * number[:, None]).ravel(),
         length=np.tile(first.sequences.length, len(variants)),
     )
     return replace(

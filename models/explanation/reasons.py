@@ -1,4 +1,4 @@
-"""Reasons in plain words: the groups of inputs that raise a customer's risk, told with the customer's own figures."""
+"""Reasons in plain words: the feature groups that raise a customer's risk, with the customer's own figures."""
 
 import math
 from collections.abc import Mapping
@@ -12,17 +12,18 @@ from models.explanation.feature_groups import AMOUNT, EVENTS, FIRST_EVENT, LAST_
 LEAST = 0.05
 """Logits. A group that moves the odds by less than five per cent is no reason."""
 WEEKS_FROM = 21
-RHYTHM, GAPS = 21, 6
-"""A customer's rhythm is told by the last 21 events; from six gaps, the later half is held against the earlier."""
+RHYTHM, INTER_EVENT_TIMES = 21, 6
+"""A customer's rhythm is that of the last 21 events; from six inter-event times, the later half is compared with the
+earlier."""
 GROWN = 1.5
-"""By so much the mean gap must have grown to be told."""
+"""The mean inter-event time must have grown by this factor to be a reason."""
 MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:
     """For each example up to `top` reasons, the strongest first: the groups of `contributions [examples, groups]` that
-    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). A group of which the
-    figures say nothing that a person could check is passed over, so the list may be short, or empty.
+    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). A group without figures
+    that a person could check is left out, so the list may be short, or empty.
     """
     if len(contributions) != len(aggregates):
         raise ValueError(f"{len(contributions)} contributions do not match {len(aggregates)} rows of aggregates")
@@ -34,13 +35,14 @@ def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3)
 
 
 def figures(data: Dataset) -> pd.DataFrame:
-    """What `reasons` quotes of each example: its aggregates, and of its last `RHYTHM` events the mean gap of the later
-    half of the gaps and of the earlier (`gap_lately`, `gap_before`, in days; NaN below `GAPS` gaps).
+    """What `reasons` quotes of each example: its aggregates, and of its last `RHYTHM` events the mean inter-event time
+    in the later half and in the earlier (`gap_lately`, `gap_before`, in days; NaN where there are fewer than
+    `INTER_EVENT_TIMES`).
     """
     sequences, rows = data.sequences, np.full((len(data), 2), np.nan)
     for example, (last, seen) in enumerate(zip(sequences.last_step, sequences.length, strict=True)):
-        if (gaps := min(int(seen), RHYTHM) - 1) >= GAPS:
-            first, middle = last - gaps, last - gaps // 2
+        if (count := min(int(seen), RHYTHM) - 1) >= INTER_EVENT_TIMES:
+            first, middle = last - count, last - count // 2
             times = sequences.event_time[[first, middle, last]] / MICROSECONDS_A_DAY
             rows[example] = (times[2] - times[1]) / (last - middle), (times[1] - times[0]) / (middle - first)
     return data.aggregates.assign(gap_lately=rows[:, 0], gap_before=rows[:, 1])
@@ -53,10 +55,10 @@ def _of_one(contributions: Mapping[str, float], row: Mapping[str, float], top: i
 
 
 def in_words(group: str, row: Mapping[str, float]) -> str | None:
-    """What a group's figures say of one customer, or None where they say nothing. `row` is the aggregates' row."""
+    """The reason that a group is for one customer, or None where its figures give none. `row` is that of `figures`."""
     figure = {column: value for column, value in row.items() if not math.isnan(value)}
     if group == LAST_EVENT:
-        return _silence(figure)
+        return _recency(figure)
     if group == FIRST_EVENT:
         days = figure.get("days_since_first_event")
         return None if days is None else f"first event {_length(days)} ago"
@@ -66,10 +68,10 @@ def in_words(group: str, row: Mapping[str, float]) -> str | None:
         return _variety(group, figure[f"distinct_{group}_91"])
     if f"days_since_{group}" in row and (absence := _absence(group, figure)):
         return absence
-    return _below_usual(group, figure)
+    return _below_average(group, figure)
 
 
-def _silence(figure: Mapping[str, float]) -> str | None:
+def _recency(figure: Mapping[str, float]) -> str | None:
     days, gap = figure.get("days_since_last_event", 0.0), figure.get("gap_mean")
     if days < 1:
         return None
@@ -85,7 +87,7 @@ def _slower(figure: Mapping[str, float]) -> str | None:
 
 
 def _absence(group: str, figure: Mapping[str, float]) -> str | None:
-    """An attribute that the customer has not had for at least a fortnight, and for longer than the silence itself."""
+    """An attribute that the customer has not had for at least a fortnight, and for longer than any event at all."""
     since = figure.get(f"days_since_{group}")
     if since is None:
         return f"never any {_label(group)}"
@@ -106,7 +108,7 @@ def _fall(group: str, figure: Mapping[str, float]) -> str | None:
     return f"spend of {_number(now)} in four weeks" if group == AMOUNT else f"{_count(now)} in four weeks"
 
 
-def _below_usual(group: str, figure: Mapping[str, float]) -> str | None:
+def _below_average(group: str, figure: Mapping[str, float]) -> str | None:
     """A sum over the last four weeks, beside an average four of the nine before, if the customer was there for them."""
     now, thirteen_weeks = figure.get(f"{group}_28"), figure.get(f"{group}_91")
     if now is None or thirteen_weeks is None:

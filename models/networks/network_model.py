@@ -4,6 +4,7 @@ import json
 import os
 from abc import abstractmethod
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -128,7 +129,7 @@ class NetworkModel(Model):
     def _save(self, folder: Path) -> dict[str, Any]:
         for number, network in enumerate(self.networks):
             network.save_weights(folder / _weights_file(number))
-        return {"values": {name: scale.to_json() for name, scale in self.values.items()}, "state": self._state()}
+        return {"values": {name: asdict(scale) for name, scale in self.values.items()}, "state": self._state()}
 
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         """The layers are built by this code and only their weights are read, so that nothing in a file is run."""

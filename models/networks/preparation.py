@@ -1,4 +1,4 @@
-"""Aggregates as a smooth model wants them: on a logarithmic scale, standardised, and never null."""
+"""Aggregates for a smooth model: on a logarithmic scale, standardised, and never null."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from features.sequences.encoding import signed_log
 
-LIMIT = 6.0  # standardised values are held within ±LIMIT
+LIMIT = 6.0  # standardised values are clipped to ±LIMIT
 
 
 @dataclass(frozen=True)
 class Preparation:
     """Each column becomes `(sign(x) log(1 + |x|) - centre) / scale`, with the training median where it is undefined,
-    and beside it a column that says so, where training saw both cases. Columns that do not vary in training are left
+    and beside it a null indicator, where training saw both cases. Columns that do not vary in training are left
     out.
     """
 
@@ -35,12 +35,12 @@ class Preparation:
             null = np.isnan(values)
             if not null.all() and null.any():
                 sometimes_null.append(name)
-            known = values[~null]
-            if known.size and known.std() > 1e-9:
-                middle = float(np.median(known))
-                filled = np.where(null, middle, values)
+            defined = values[~null]
+            if defined.size and defined.std() > 1e-9:
+                median_value = float(np.median(defined))
+                filled = np.where(null, median_value, values)
                 columns.append(name)
-                median.append(middle)
+                median.append(median_value)
                 centre.append(float(filled.mean()))
                 scale.append(float(filled.std()))
         return cls(columns, median, centre, scale, sometimes_null)

@@ -1,7 +1,7 @@
 """The scale on which networks learn purchases and spend."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from features.dataset import Floats
 @dataclass(frozen=True)
 class ValueScale:
     """Between a count or an amount and what a network is trained on: the value as a multiple of `unit`, its training
-    mean, whose expectation's logarithm the network answers. Refunds can make spend negative; it counts as 0 here. All
-    fields are [horizons].
+    mean, whose expectation's logarithm is the network's raw output. Refunds can make spend negative; it counts as 0
+    here. All fields are [horizons].
 
     `factor` brings the total of the predictions on the training examples to the total of their labels, which early
     stopping leaves a little apart.
@@ -29,16 +29,13 @@ class ValueScale:
     def to_scale(self, values: Floats) -> Floats:
         return np.asarray(np.maximum(values, 0) / self.unit)
 
-    def from_scale(self, answers: Floats) -> Floats:
+    def from_scale(self, raw: Floats) -> Floats:
         # Nobody is expected to buy e^30 times as much as the mean: the bound only keeps the exponential finite.
-        return np.asarray(np.exp(np.clip(answers, -30, 30)) * self.unit * self.factor)
+        return np.asarray(np.exp(np.clip(raw, -30, 30)) * self.unit * self.factor)
 
-    def calibrated(self, values: Floats, answers: Floats) -> Self:
+    def calibrated(self, values: Floats, raw: Floats) -> Self:
         observed = np.isfinite(values)
-        expected = np.where(observed, self.from_scale(answers), 0).sum(0) / self.factor
+        expected = np.where(observed, self.from_scale(raw), 0).sum(0) / self.factor
         total = np.where(observed, np.maximum(values, 0), 0).sum(0)
         factor = np.divide(total, expected, out=np.ones_like(total), where=expected > 0)
         return type(self)(self.unit, factor.tolist())
-
-    def to_json(self) -> dict[str, Any]:
-        return {"unit": self.unit, "factor": self.factor}

@@ -17,10 +17,11 @@ from features.sequences.gaps import Gaps
 from models.labels import HEADS
 
 Floats32 = NDArray[np.float32]
-LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach by noise, and slowly
+LEAST_STEPS = 1_024  # of a training batch: a few short histories would teach noise, and slowly
 LEAST_BATCHES = 16  # in a pass, if it takes smaller ones: fewer updates are too few to learn from
-# When training batches are cut a length counts as up to so many steps more, and as up to so large a share more or less.
-# Histories of one length are alike: a batch of none but first purchases pulls the weights to where only they are right.
+# When training batches are cut, a length counts as up to so many steps more, and up to this share more or less.
+# Histories of one length are alike: a batch of nothing but first purchases pulls the weights to where only they are
+# right.
 MIXED_STEPS, MIXED = 16, 0.05
 
 

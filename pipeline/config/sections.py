@@ -26,7 +26,7 @@ class Run(Section):
     """The seed of everything random."""
     keep_staged: Annotated[int, Field(gt=0)] = 35
     """How many days the staged and accepted rows of a loaded night are kept. A night that is loaded again is read from
-    them, as it was; past them, the source is asked once more where it can say what it knew then.
+    these rows; once they are gone it is read from the source, where that can say what it knew then.
     """
 
 
@@ -36,8 +36,8 @@ class Validation(Section):
     max_quarantined_share: Share = 0.05
     """The largest share of a night's rows that may be set aside."""
     expected_reasons: tuple[str, ...] = ()
-    """Reasons that lie in the nature of the source, as `customer_id_missing` where guests buy too: rows are set aside
-    for them as for others, but do not count towards `max_quarantined_share`.
+    """Reasons that are normal for the source, as `customer_id_missing` where guests buy too: rows are set aside for
+    them as for others, but do not count towards `max_quarantined_share`.
     """
     min_volume_share: Share = 0.2
     """The least a night may hold, as a share of the median of the last weeks' nights."""
@@ -46,7 +46,7 @@ class Validation(Section):
     max_future_share: Share = 0.01
     """The largest share of a night's rows whose event time may lie after the night's end."""
     max_repeated_share: Share = 0.2
-    """The largest share of a night's rows that may say what another row of the night says."""
+    """The largest share of a night's rows that may repeat another row of the night."""
     max_silent_days: Annotated[float, Field(gt=0)] = 14.0
     """For how many days up to a night's end there may be no event, where days without one are unusual."""
     max_mix_drift: Share = 0.5
@@ -74,15 +74,14 @@ class Models(Section):
     )
     """The models that compete."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """What trains the networks: AdamW, Adam (without weight decay), or SGD with momentum."""
+    """The optimizer of the networks: AdamW, Adam (without weight decay), or SGD with momentum."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """The networks' learning rate; by default each network's own."""
     max_epochs: Annotated[int, Field(gt=0)] = 12
     """The most epochs that a network trains; validation may stop it earlier."""
     trials: Annotated[int, Field(ge=0)] = 0
     """The trials by which each model is tuned, the same number for all: fits on the oldest window, judged by its
-    validation slice. 0 takes the defaults, which are trial 0 of any tuning and give
-    way only to what is better beyond doubt.
+    validation part. 0 takes the defaults, which are trial 0 of any tuning and give way only to what is clearly better.
     """
     margin: Annotated[float, Field(gt=0)] = 0.002
     """The difference in log loss below which two models count as equivalent."""
@@ -102,18 +101,18 @@ class Models(Section):
 
 
 class Evidence(Section):
-    """How much the comparison rests on."""
+    """How much evidence the comparison rests on."""
 
     windows: Annotated[int, Field(gt=0)] = 1
     """The most forward test periods, each with a training of its own; fewer where the history allows no more."""
     seeds: Annotated[int, Field(gt=0)] = 1
-    """The fits of every recipe on each window, each from a seed of its own; every figure is over all of them."""
+    """How often every recipe is fitted on each window, each time from another seed; every figure is over all fits."""
     calibration: Literal["chosen", "none", "platt", "beta", "isotonic"] = "chosen"
-    """The map that brings every model's probabilities to what the calibration slice bears out: one of these for all, or
-    for each the simplest that, fitted on validation, no other would have beaten beyond doubt on the calibration slice.
+    """The map that calibrates every model's probabilities on the calibration part: one of these for all, or (`chosen`)
+    for each model the simplest that, fitted on validation, no other beats beyond doubt on the calibration part.
     """
     contact_cost: Share = 0.1
-    """The cost of approaching a customer, as a share of what a churner found is worth: what profit is reckoned by."""
+    """The cost of approaching a customer, as a share of what a churner found is worth; the figures of profit use it."""
 
 
 class Serving(Section):
@@ -138,15 +137,15 @@ class Serving(Section):
 
 
 class Review(Section):
-    """How past scores are looked back at, and when something is to be done."""
+    """How past scores are reviewed, and when a review alerts or asks for a training."""
 
     segments: tuple[str, ...] = ()
-    """Categorical attributes by which reviews are also shown apart, each as its customers' last event before the cutoff
-    has it.
+    """Categorical attributes by which reviews are also broken down; a customer's value is that of the last event before
+    the cutoff.
     """
     treatments: tuple[str, ...] = ("campaign",)
-    """Event types that are treatments, as a campaign mailed: customers who received one within the horizon are shown
-    apart. In the bundled data a campaign reaches its households on the day it begins.
+    """Event types that are treatments, as a campaign mailed: customers who received one within the horizon are a
+    subgroup of their own. In the bundled data a campaign reaches its households on the day it begins.
     """
     max_drift: Annotated[float, Field(gt=0)] = 0.25
     """The population stability index of an input or of the scores, against training, from which to alert."""
@@ -170,8 +169,8 @@ class Addresses(Section):
     mlflow: str | None = None
     """MLflow's tracking address."""
     alerts: str | None = None
-    """Where failed tasks and reviews that ask for something are told: an address that takes a POST of JSON with `text`,
-    as the webhooks of chat programs do.
+    """Where failed tasks, and reviews that call for action, are reported: an address that takes a POST of JSON with
+    `text`, as the webhooks of chat programs do.
     """
     spark: str | None = None
     """With `run.engine = "spark"`: the cluster's master, as `spark://host:7077`, `yarn` or `k8s://...`. By default

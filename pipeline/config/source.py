@@ -18,7 +18,7 @@ CORE_COLUMNS = (
     "deleted",
 )
 """The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
-are ISO text in UTC where the source could read them, and stand as they were where it could not.
+are ISO text in UTC where the source could read them, and unchanged where it could not.
 """
 BUNDLED = ("complete_journey", "cdnow")
 LINES = "lines"
@@ -45,7 +45,7 @@ class SourceFile(Section):
 
 
 class EventType(Section):
-    """How an event of one type is told by the beginning of a column."""
+    """The type of events in which a column begins with a text."""
 
     name: str
     """The type."""
@@ -73,11 +73,11 @@ class Source(Section):
     table: str | None = None
     """With `sql`: the table or view, `schema.table` where it needs one, in the database at `addresses.source`."""
     incremental_by: str | None = None
-    """With `sql`: a column that only grows as rows come (a time of arrival or change, a number). Each pull goes on from
-    the largest value pulled so far; without it every pull reads the whole table.
+    """With `sql`: a column that only grows as rows come (a time of arrival or change, a number). Each sync goes on from
+    the largest value so far; without it every sync reads the whole table.
     """
     overlap: Annotated[float, Field(ge=0)] = 1.0
-    """With `sql`: how far before that value a pull begins, since rows may commit late: days for a time, else units."""
+    """With `sql`: how far before that value a sync begins, since rows may commit late: days for a time, else units."""
     rows_are: Literal["events", "lines"] = "events"
     """`lines`: rows that share `event_id` are the lines of one event (a basket, an invoice). Their amounts, quantities
     and numeric attributes are summed, text is that of the first line that has it, the event's time is its first line's,
@@ -94,7 +94,7 @@ class Source(Section):
     columns: dict[str, str] = {}
     """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
     `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
-    amount), `deleted` (whether the row takes its event back: yes or no, or the time when it was) where there are such;
+    amount), `deleted` (whether the row deletes its event: yes or no, or the time when it was) where there are such;
     further names become attributes.
     """
     categorical: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
-    def _events_are_made_of_what_is_mapped(self) -> "Source":
+    def _mapped_columns_make_events(self) -> "Source":
         if self.kind in BUNDLED:
             return self
         if self.rows_are == "lines" and "event_id" not in self.names:
@@ -144,14 +144,14 @@ class Source(Section):
                 "corrections; leave known_time out, or let the source group them"
             )
         if "deleted" in self.names and "event_id" not in self.names:
-            raise ValueError("columns.deleted needs columns.event_id, which says what event a row takes back")
+            raise ValueError("columns.deleted needs columns.event_id, which says what event a row deletes")
         if "unit_price" in self.names and ("quantity" not in self.names or "amount" in self.names):
             raise ValueError("columns.unit_price needs columns.quantity, and goes with no columns.amount")
         if self.event_types and "event_type" in self.names:
             raise ValueError("event_types goes with no columns.event_type: leave one of the two out")
-        for one in self.event_types:
-            if one.column not in self.names:
-                raise ValueError(f"event_types: {one.column!r} is no column of [source.columns]")
+        for event_type in self.event_types:
+            if event_type.column not in self.names:
+                raise ValueError(f"event_types: {event_type.column!r} is no column of [source.columns]")
         return self
 
     @property
@@ -161,12 +161,12 @@ class Source(Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is mapped, in the order of the configuration."""
+        """The mapped columns, by recur's names, in the order of the configuration."""
         return tuple(self.mappings[0])
 
     def _require_usable(self, column: str) -> None:
-        taken = (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)) | ({LINES} if self.rows_are == "lines" else set())
-        if column in taken:
+        reserved = (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)) | ({LINES} if self.rows_are == "lines" else set())
+        if column in reserved:
             raise ValueError(f"columns.{column} is a name that recur uses itself: call the attribute something else")
         if not column.isidentifier() or not column.islower():
             raise ValueError(f"columns.{column}: an attribute's name is lower-case letters, digits and _")

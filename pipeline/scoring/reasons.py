@@ -9,7 +9,7 @@ import pyarrow as pa
 from features.dataset import Dataset, Floats, Integers
 from features.question import Question
 from models.base import Model
-from models.explanation.attributions import ORDINARY, attributions
+from models.explanation.attributions import BASELINE, attributions
 from models.explanation.reasons import figures, reasons
 from pipeline.scoring.predict import ScoredNight
 
@@ -37,8 +37,8 @@ def reasons_of_night(
 
 
 def baseline(customers: int) -> Integers:
-    """The positions of the customers that others are compared to: at most ORDINARY, evenly spread."""
-    return np.unique(np.linspace(0, customers - 1, min(customers, ORDINARY)).round().astype(np.int64))
+    """The positions of the customers that others are compared to: at most BASELINE, evenly spread."""
+    return np.unique(np.linspace(0, customers - 1, min(customers, BASELINE)).round().astype(np.int64))
 
 
 def most_at_risk(risk: Floats, recency: Floats, share: float) -> Integers:

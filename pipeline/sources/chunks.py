@@ -50,7 +50,7 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
         reason = str(error).splitlines()[0]
         if "state machine" in reason:  # all that the engine says of it
             reason = "its lines end in more than one way (\\n, \\r\\n, \\r), or are no lines of text"
-        raise RecurError(f"{file.input.address} cannot be read: {reason}: mend or replace it") from None
+        raise RecurError(f"{file.input.address} cannot be read: {reason}: fix or replace it") from None
     finally:
         connection.execute("set TimeZone = 'UTC'")
 

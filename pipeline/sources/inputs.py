@@ -114,7 +114,7 @@ def _system(address: str) -> tuple[Any, str]:
 
 def _unreachable(address: str, error: Exception) -> RecurError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return RecurError(f"{address} cannot be read: {reason}: mend source.path, or the access to it")
+    return RecurError(f"{address} cannot be read: {reason}: fix source.path, or the access to it")
 
 
 def _is_remote(path: str) -> bool:

@@ -14,8 +14,8 @@ DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000
 OBJECT = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
 ROW = '"recur.row"'
-KEYS_FROM = 10_000
-"""So many lines of a JSON Lines file are looked at for the names of its columns."""
+LINES_WITH_KEYS = 10_000
+"""How many lines of a JSON Lines file are read for the names of its columns."""
 
 
 def columns_of(path: Path, kind: str) -> list[str]:
@@ -28,7 +28,7 @@ def columns_of(path: Path, kind: str) -> list[str]:
     except (OSError, UnicodeDecodeError, csv.Error, StopIteration, duckdb.Error) as error:
         reason = "it is empty" if isinstance(error, StopIteration) else str(error).splitlines()[0]
         raise RecurError(
-            f"{path} cannot be read as {kind}: {reason}: mend it, or set source.kind and source.path"
+            f"{path} cannot be read as {kind}: {reason}: fix it, or set source.kind and source.path"
         ) from None
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -37,34 +37,34 @@ def columns_of(path: Path, kind: str) -> list[str]:
 
 
 def relation(path: Path, kind: str, columns: list[str]) -> str:
-    """The file as an SQL relation whose columns are all text. Lines that have too many or too few columns (CSV), are no
-    object (JSON Lines) or not UTF-8 are left out here and given by `unreadable_lines`.
+    """The file as an SQL relation whose columns are all text, without the lines that have too many or too few columns
+    (CSV), are no object (JSON Lines) or not UTF-8: `unreadable_lines` has those.
     """
     if kind == "json_lines":
-        values = ", ".join(f"json_extract_string(line, {literal(_pointer(one))}) as {quoted(one)}" for one in columns)
+        values = ", ".join(f"json_extract_string(line, {literal(_pointer(key))}) as {quoted(key)}" for key in columns)
         return f"(select {values} from (select line from {_raw_lines(path)} where {OBJECT}))"
     if kind == "parquet":
-        kept_as = _parquet_columns(path)
-        texts = ", ".join(f"{_as_text(column, kept_as[column])} as {quoted(column)}" for column in columns)
+        types = _parquet_columns(path)
+        texts = ", ".join(f"{_as_text(column, types[column])} as {quoted(column)}" for column in columns)
         return f"(select file_row_number + 1 as {ROW}, {texts} from read_parquet({literal(path)}))"
-    types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    as_text = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(_header(path)[0])}, "
-        f"quote = '\"', escape = '\"', columns = {{{types}}}, ignore_errors = true, store_rejects = true)"
+        f"quote = '\"', escape = '\"', columns = {{{as_text}}}, ignore_errors = true, store_rejects = true)"
     )
 
 
 def row_number(kind: str) -> str:
-    """An SQL expression of a row's number in a `relation`, from 1 on. Parquet keeps it, so that many threads can read a
-    file; lines have to be counted.
+    """An SQL expression of a row's number in a `relation`, from 1 on. Parquet stores it, so that many threads can read
+    a file; lines have to be counted.
     """
     return ROW if kind == "parquet" else "row_number() over ()"
 
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> list[tuple[int, str]]:
-    """(the number of the row before it, the line's beginning) of each line that the last reading of the file left out.
-    Where quoted values hold line ends the number comes out too high, and is near rather than exact. Raises RecurError
-    where a quotation mark takes in the lines after its own.
+    """Each line that the last reading of the file left out: the number of the row before it, and its beginning. Where
+    quoted values hold line ends the number is too high, near rather than exact. Raises RecurError where a quotation
+    mark takes in the lines after its own.
     """
     if kind == "parquet":
         return []
@@ -74,7 +74,7 @@ def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: st
     if line is not None:
         raise RecurError(
             f"{path}: the quotation mark in line {line} does not close where it should, and takes in lines after its "
-            "own: mend that line"
+            "own: fix that line"
         )
     lines = []
     if kind == "json_lines":
@@ -92,7 +92,7 @@ def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: st
         from reject_errors where {last_scan} group by line order by line
         """
     ).fetchall()
-    return [(int(place), text or "") for place, text in lines]
+    return [(int(row), text or "") for row, text in lines]
 
 
 def _header(path: Path) -> tuple[str, list[str]]:
@@ -105,8 +105,8 @@ def _header(path: Path) -> tuple[str, list[str]]:
 
 
 def _raw_lines(path: Path) -> str:
-    """The lines of a text file as a relation of one column, `line`; null where one is empty. The delimiter is a
-    character that JSON never holds as itself.
+    """The lines of a text file as a relation of one column, `line`, null for empty lines. The delimiter is a character
+    that JSON always escapes.
     """
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = false, delim = '\x1f', quote = '', escape = '', "
@@ -117,7 +117,7 @@ def _raw_lines(path: Path) -> str:
 def _json_keys(path: Path) -> list[str]:
     """The keys of the objects, in alphabetical order. Raises StopIteration where the file holds no line."""
     with duckdb.connect() as connection:
-        lines = f"(select line from {_raw_lines(path)} where line is not null limit {KEYS_FROM})"
+        lines = f"(select line from {_raw_lines(path)} where line is not null limit {LINES_WITH_KEYS})"
         [(count, objects)] = connection.execute(f"select count(*), count_if({OBJECT}) from {lines}").fetchall()
         if not count:
             raise StopIteration
@@ -140,8 +140,8 @@ def _parquet_columns(path: Path) -> dict[str, str]:
 
 
 def _as_text(column: str, kind: str) -> str:
-    """A column of a Parquet file as text. Whole numbers that are kept as floats, as pandas keeps an integer column that
-    has gaps, lose their `.0`: customer 13085 is not called 13085.0.
+    """A column of a Parquet file as text. Whole numbers that are stored as floats, as pandas stores an integer column
+    with nulls, lose their `.0`: customer 13085 is not called 13085.0.
     """
     name = quoted(column)
     if kind not in ("DOUBLE", "FLOAT"):

@@ -1,5 +1,5 @@
-"""How a file writes its times: ISO, or one of the ways that spreadsheets and exports have. Found once for a column,
-never guessed row by row, since 03/04/2011 says nothing of whether its day or its month comes first.
+"""How a file writes its times: ISO, or one of the formats of spreadsheets and exports. The format is found once for a
+column and never guessed row by row, since 03/04/2011 does not show whether its day or its month comes first.
 """
 
 from typing import Any
@@ -34,38 +34,38 @@ ISO_SHARE = 0.5
 def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where: str) -> str:
     """An SQL expression that reads the text `column` as TIMESTAMPTZ, null where it cannot. A time that names no zone is
     in the session's zone: one in the hour that its clocks skip cannot be read, one in the hour that they have twice is
-    the later of the two. `rows` is an SQL relation; its first rows decide whether the times are ISO, and only where
-    they are not is the whole column looked at. `where` names the file and column in errors.
+    the later of the two. `rows` is an SQL relation; its first rows decide whether the times are ISO, and the whole
+    column is read only where they are not. `where` names the file and column in errors.
 
-    Raises RecurError where no way of writing fits any value, ConfigurationError where day first and month first fit
+    Raises RecurError where no format fits any value, ConfigurationError where day first and month first fit
     equally well and mean different times.
     """
     skips = _one(connection, "select current_setting('TimeZone')") != ("UTC",)
     iso = _iso(column, skips)
     sample = f"(select {column} from {rows} where trim({column}) <> '' limit {SAMPLE})"
-    given, read = _one(connection, f"select count(*), count({iso}) from {sample}")
-    if read >= ISO_SHARE * given:
+    values, in_iso = _one(connection, f"select count(*), count({iso}) from {sample}")
+    if in_iso >= ISO_SHARE * values:
         return iso
-    ways = _ways(connection, sample, column, skips)
-    if not ways:
+    readings = _readings(connection, sample, column, skips)
+    if not readings:
         example = _one(connection, f"select any_value({column}) from {sample}")[0]
         raise RecurError(f"{where}: no value can be read as a time, for example {example!r}: write 2017-12-04 11:53:26")
-    counts = ", ".join(f"count({way}), sum(hash({way}) % 1000003)" for way in ways.values())
-    figures = _one(connection, f"select {counts} from {rows}")
-    read_by = dict(zip(ways, figures[::2], strict=True))
-    meant = dict(zip(ways, figures[1::2], strict=True))
-    best = max(read_by, key=lambda name: read_by[name])
+    figures = ", ".join(f"count({time}), sum(hash({time}) % 1000003)" for time in readings.values())
+    row = _one(connection, f"select {figures} from {rows}")
+    counts = dict(zip(readings, row[::2], strict=True))
+    digests = dict(zip(readings, row[1::2], strict=True))
+    best = max(counts, key=lambda name: counts[name])
     day, month = "day first", "month first"
     if (
-        {day, month} <= set(ways)
+        {day, month} <= set(readings)
         and best in (day, month)
-        and read_by[day] == read_by[month]
-        and meant[day] != meant[month]
+        and counts[day] == counts[month]
+        and digests[day] != digests[month]
     ):
         raise ConfigurationError(
             f"{where}: day or month may come first in these times: write them as 2017-12-04 11:53:26"
         )
-    return f"coalesce({iso}, {ways[best]})"
+    return f"coalesce({iso}, {readings[best]})"
 
 
 def _iso(column: str, skips: bool) -> str:
@@ -77,20 +77,20 @@ def _iso(column: str, skips: bool) -> str:
 
 
 def _exists(naive: str) -> str:
-    """An SQL predicate: whether a time without a zone was on the clocks of the session's zone; it comes back as it was.
-    A midnight passes, since most are days without a time.
+    """An SQL predicate: whether a time without a zone was on the clocks of the session's zone, so that it is the same
+    after a conversion there and back. A midnight passes, since most are days without a time.
     """
     return f"({naive}::timestamptz::timestamp = {naive} or {naive} = date_trunc('day', {naive}))"
 
 
-def _ways(connection: duckdb.DuckDBPyConnection, sample: str, column: str, skips: bool) -> dict[str, str]:
-    """The ways of writing that fit any value of the sample, each as an SQL expression of the formats that did."""
+def _readings(connection: duckdb.DuckDBPyConnection, sample: str, column: str, skips: bool) -> dict[str, str]:
+    """The orders of day, month and year that fit any value of the sample, each as an SQL expression of its formats."""
     formats = [(name, date + clock) for name, dates in _DATES.items() for date in dates for clock in _CLOCKS]
     counts = ", ".join(f"count({_strptime(column, [text], skips)})" for _, text in formats)
-    *found, seconds = _one(connection, f"select {counts}, count({_epoch(column)}) from {sample}")
-    used = [pair for pair, count in zip(formats, found, strict=True) if count]
-    ways = {name: _strptime(column, [text for its, text in used if its == name], skips) for name, _ in used}
-    return ways | ({EPOCH: _epoch(column)} if seconds else {})
+    *fits, seconds = _one(connection, f"select {counts}, count({_epoch(column)}) from {sample}")
+    used = [order for order, count in zip(formats, fits, strict=True) if count]
+    readings = {name: _strptime(column, [text for order, text in used if order == name], skips) for name, _ in used}
+    return readings | ({EPOCH: _epoch(column)} if seconds else {})
 
 
 def _strptime(column: str, formats: list[str], skips: bool) -> str:
@@ -99,7 +99,7 @@ def _strptime(column: str, formats: list[str], skips: bool) -> str:
 
 
 def _epoch(column: str) -> str:
-    """Seconds, milliseconds or microseconds since 1970, told apart by size: seconds reach 1e11 in the year 5138."""
+    """Seconds, milliseconds or microseconds since 1970, distinguished by size: seconds reach 1e11 in the year 5138."""
     number = f"try_cast(trim({column}) as double)"
     scale = f"case when abs({number}) < 1e11 then 1e6 when abs({number}) < 1e14 then 1e3 else 1 end"
     microseconds = f"try_cast(round({number} * {scale}) as bigint)"

@@ -159,7 +159,7 @@ def _figures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figur
     return {
         "comparison": plots.comparison(comparison),
         "training_curves": plots.training_curves(evidence.curves),
-        "altered": plots.altered(comparison),
+        "altered": plots.ablations(comparison),
         "horizons": plots.horizons(evidence.observed, evidence.predicted),
         **{
             name: getattr(plots, name)(evidence.labels, said)

@@ -15,7 +15,7 @@ from features.dataset import Dataset
 from models import MODELS, model_class
 from models.base import Model, OnEpoch, Predictions
 from models.calibration import Calibration
-from models.evaluation.ablation import altered, with_own_histories
+from models.evaluation.ablation import ablations, with_own_histories
 from models.evaluation.metrics import example_log_loss
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError
@@ -173,7 +173,7 @@ def _altered(settings: Settings, window: int, model: Model, test: Dataset) -> li
     rows = np.unique(np.linspace(0, len(test) - 1, min(len(test), MOST_ALTERED)).astype(np.int64))
     part = with_own_histories(test.select(rows))
     tables = []
-    for what, sequences in altered(part, settings.run.seed):
+    for what, sequences in ablations(part, settings.run.seed):
         predictions = model.predict_reading(part, sequences)
         if predictions is None:
             break

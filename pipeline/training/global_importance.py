@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert
 from features.dataset import Dataset
 from models.base import Model
 from models.explanation.attributions import attributions, sample
-from models.explanation.global_importance import by_silence, drivers, figure, to_json
+from models.explanation.global_importance import by_recency, figure, importance_of_groups, to_json
 from pipeline.config.settings import Settings
 from pipeline.serving.database import open_predictions
 from pipeline.serving.tables import global_importance, recency
@@ -33,8 +33,8 @@ def what_moves_risk(
     assert latest.labels is not None
     latest = latest.select(np.isfinite(latest.labels.churn[:, place]))
     assert latest.labels is not None
-    driven = drivers(attributions(model, sample(latest, CUSTOMERS), place, latest))
-    stretches = by_silence(
+    driven = importance_of_groups(attributions(model, sample(latest, CUSTOMERS), place, latest))
+    stretches = by_recency(
         latest.aggregates["days_since_last_event"].to_numpy(),
         model.predict(latest).churn_probability[:, place],
         latest.labels.churn[:, place],

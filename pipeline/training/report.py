@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.ablation import ALTERED
+from models.evaluation.ablation import ABLATIONS
 from models.evaluation.details import DETAILS
 from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS, example_log_loss
@@ -53,7 +53,7 @@ def comparison_report(
         metrics=METRICS,
         details=DETAILS,
         value_metrics=VALUE_METRICS,
-        altered={**ALTERED, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
+        altered={**ABLATIONS, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
         calibration=_calibration(snapshot, evidence),
         contact_cost=settings.evidence.contact_cost,
         paired=paired_differences(evidence.results, evidence.labels, weights, reference) if reference else (),

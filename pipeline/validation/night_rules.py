@@ -79,7 +79,7 @@ def _rules_of_rows(figures: Mapping[str, float], rules: list[RowRule], limits: V
     )
     yield NightRule(
         "repeated_share",
-        "share of rows that say what another row says",
+        "share of rows that repeat another row",
         "make sure that the source is not delivered twice, or raise validation.max_repeated_share",
         maximum=max(limits.max_repeated_share, few),
     )

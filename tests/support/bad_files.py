@@ -23,8 +23,8 @@ Write = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class BadFile:
-    """`write` makes the file `name` in a folder. It ends in an `error` (a regular expression of the one line that is
-    told), or `rows` of the night are read and accounted for, the reasons of those set aside in `aside`.
+    """`write` makes the file `name` in a folder. The run ends in an `error` (a regular expression of its one line), or
+    it reads and accounts for `rows` rows of the night and sets some `aside`, counted by reason.
     """
 
     kind: str
@@ -32,7 +32,6 @@ class BadFile:
     error: str = ""
     rows: int = len(ROWS)
     aside: Mapping[str, int] = field(default_factory=dict)
-    known: int = 0
     name: str = "events.csv"
     columns: Mapping[str, str] = field(default_factory=lambda: COLUMNS)
     settings: str = ""
@@ -43,7 +42,7 @@ class BadFile:
 
 
 def write(case: BadFile, folder: Path) -> Path:
-    """The file of a case and a `recur.toml` for it; gives the latter."""
+    """The file of a case and a `recur.toml` for it; returns the latter."""
     case.write(folder / case.name)
     columns = "\n".join(f'{name} = "{column}"' for name, column in case.columns.items())
     source = f'[source]\nkind = "{case.format}"\npath = "{case.name}"\n[source.columns]\n{columns}\n'
@@ -74,7 +73,7 @@ def _half_a_parquet(path: Path) -> None:
 
 
 def _rotten_parquet(path: Path) -> None:
-    """Its foot is whole, and what lies before it is not."""
+    """A file with a whole footer and damaged pages."""
     many = [f"c{number}" for number in range(5_000)]
     _parquet(who=_texts(*many), when=_texts(*["2020-01-01"] * 5_000), eur=_texts(*many))(path)
     content = bytearray(path.read_bytes())
@@ -96,7 +95,8 @@ def _texts(*values: str | None) -> pa.Array:
 
 
 def _json(*values: object) -> Write:
-    return _bytes("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in values).encode())
+    lines = (value if isinstance(value, str) else json.dumps(value) for value in values)
+    return _bytes("".join(line + "\n" for line in lines).encode())
 
 
 def _ignore(_: object) -> None:

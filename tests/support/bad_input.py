@@ -1,4 +1,4 @@
-"""Holds the kinds of `bad_rows` and `bad_files` against what extract, validate and load really make of them."""
+"""Compares the kinds of `bad_rows` and `bad_files` with the outcome of extract, validate and load."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Sorted:
 
 
 def sort_rows(folder: Path) -> Sorted:
-    """What becomes of all the kinds of rows, worked through as one night."""
+    """The outcome of all kinds of rows, ingested as one night."""
     settings = load_settings(bad_rows.write(folder))
     figures = ingest(settings, bad_rows.CUTOFF)
     accepted = pd.read_parquet(settings.events)
@@ -36,28 +36,29 @@ def sort_rows(folder: Path) -> Sorted:
     for event in accepted.itertuples():
         reasons.setdefault(str(event.kind), []).append(None)
     aside = pd.read_parquet(settings.state.quarantine(night_of(settings, bad_rows.CUTOFF)))
-    for one in aside.itertuples():
-        row = json.loads(str(one.row))
+    for quarantined in aside.itertuples():
+        row = json.loads(str(quarantined.row))
         kind = row["kind"] or row["unreadable"].split(",")[0].replace("\\xE9", "\xe9")
-        reasons.setdefault(kind, []).append(str(one.reason))
+        reasons.setdefault(kind, []).append(str(quarantined.reason))
     events = {str(event["kind"]): event for event in accepted.to_dict("records")}
     return Sorted(figures, reasons, events)
 
 
 def faults_of_row(rows: Sorted, case: BadRow) -> list[str]:
-    """What became of a kind of row other than it should."""
-    found = rows.reasons.get(case.kind)
-    if found != [case.reason]:
-        return [f"{case.kind}: {found}, expected [{case.reason}]"]
+    """How the outcome of a kind of row differs from the expected one."""
+    reasons = rows.reasons.get(case.kind)
+    if reasons != [case.reason]:
+        return [f"{case.kind}: {reasons}, expected [{case.reason}]"]
     if case.reason:
         return []
     event = rows.events[case.kind]
-    said = {name: event[name] for name in case.said}
-    said = {name: None if pd.isna(value) else value for name, value in said.items()}
-    told = {name: pd.Timestamp(value, tz="UTC") if name == "event_time" else value for name, value in case.said.items()}
-    return [
-        f"{case.kind}: {name} is {said[name]!r}, expected {told[name]!r}" for name in told if said[name] != told[name]
-    ]
+    faults = []
+    for name, value in case.event.items():
+        actual = None if pd.isna(event[name]) else event[name]
+        expected = pd.Timestamp(value, tz="UTC") if name == "event_time" else value
+        if actual != expected:
+            faults.append(f"{case.kind}: {name} is {actual!r}, expected {expected!r}")
+    return faults
 
 
 def faults_of_same_ids(rows: Sorted) -> list[str]:
@@ -73,14 +74,14 @@ def faults_of_same_ids(rows: Sorted) -> list[str]:
 
 
 def faults_of_file(folder: Path, case: BadFile) -> list[str]:
-    """What became of a kind of file other than it should."""
+    """How the outcome of a kind of file differs from the expected one."""
     settings = load_settings(bad_files.write(case, folder))
     try:
         figures = ingest(settings, bad_files.CUTOFF)
     except RecurError as error:
-        told = str(error)
-        if not case.error or not re.search(case.error, told) or "\n" in told:
-            return [f"{case.kind}: {told!r}, expected {case.error or 'no error'!r}"]
+        message = str(error)
+        if not case.error or not re.search(case.error, message) or "\n" in message:
+            return [f"{case.kind}: {message!r}, expected {case.error or 'no error'!r}"]
         return [] if not settings.events.exists() else [f"{case.kind}: an error, and yet something was loaded"]
     if case.error:
         return [f"{case.kind}: {figures}, expected the error {case.error!r}"]

@@ -1,7 +1,7 @@
 """Kinds of bad rows, and of odd ones that are good: each with the reason for which validation sets it aside, or with
-what the accepted event says. All of them stand in one CSV of a shop in Berlin, a row a kind, beside good rows.
+the columns of the accepted event. All of them stand in one CSV of a shop in Berlin, a row a kind, beside good rows.
 
-`pipeline.validation.rules` holds the rules; this table holds what they must make of what sources really send.
+`pipeline.validation.rules` holds the rules; this table holds their outcome for rows that sources really send.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,14 +41,14 @@ COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
 
 @dataclass(frozen=True)
 class BadRow:
-    """A good row with other `values`; the reason that it must get, or None where it must be accepted, with the columns
-    of the event that must be `said`. `line` is the row as it is written, where its columns are not enough to say it.
+    """A good row with other `values`; the reason that it must get, or None where it must be accepted, with the values
+    of the event that are checked. `line` is the row as it is written, where columns cannot express it.
     """
 
     kind: str
     values: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
-    said: Mapping[str, Any] = field(default_factory=dict)
+    event: Mapping[str, Any] = field(default_factory=dict)
     line: bytes | None = None
 
 
@@ -137,8 +137,8 @@ ROWS = [
 
 
 def same_ids() -> dict[str, list[str]]:
-    """Lines that share their event id, by what becomes of them: exact repeats are known already, those that differ are
-    set aside as `event_id_conflict`.
+    """Lines that share their event id, by their outcome: exact repeats are known already, those that differ are set
+    aside as `event_id_conflict`.
     """
     row = "{kind},{id},c1,2020-11-02 10:00:00,purchase,{eur},1"
     return {
@@ -160,7 +160,7 @@ def lines() -> Iterator[bytes]:
 
 
 def write(folder: Path) -> Path:
-    """The CSV and a `recur.toml` for it; gives the latter."""
+    """The CSV and a `recur.toml` for it; returns the latter."""
     (folder / "events.csv").write_bytes(b"\n".join(lines()) + b"\n")
     columns = "\n".join(f'{name} = "{column}"' for name, column in COLUMNS.items())
     (folder / "recur.toml").write_text(SETTINGS.format(columns=columns), "utf-8")

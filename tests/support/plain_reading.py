@@ -1,5 +1,5 @@
 """A plain-pandas reading of purchases, independent of the project's own code: who is eligible, who churned, what log
-loss a model's published probabilities have. Checks and the end-to-end test hold the job against it.
+loss a model's published probabilities have. Checks and the end-to-end test compare the job with it.
 """
 
 import json
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 def recur(*arguments: str, config: Path) -> str:
     """What the command prints to its standard output. Raises AssertionError, with its errors, where it fails."""
     program = [sys.executable, "-m", "pipeline.cli.app", "--config", str(config), *arguments]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    process = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return process.stdout
 
 
 def eligible(events: pd.DataFrame, cutoff: pd.Timestamp, active_within: int) -> set[str]:
@@ -39,17 +39,17 @@ def disagreements(config: Path, events: pd.DataFrame, active_within: int, horizo
     wrong = []
     comparison = json.loads(recur("compare", "--format", "json", "--predictions", str(scratch), config=config))
     rows = pd.read_parquet(scratch)
-    for cutoff, part in rows.groupby("cutoff"):
+    for cutoff, examples in rows.groupby("cutoff"):
         moment = pd.Timestamp(cutoff)
         moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
-        expected = churned(events, moment, horizon, part["customer_id"])
-        if not np.array_equal(part["label"].to_numpy(float), expected):
+        expected = churned(events, moment, horizon, examples["customer_id"])
+        if not np.array_equal(examples["label"].to_numpy(float), expected):
             wrong.append(f"labels at {moment.date()}")
-        if set(part["customer_id"]) != eligible(events, moment, active_within):
+        if set(examples["customer_id"]) != eligible(events, moment, active_within):
             wrong.append(f"test customers at {moment.date()}")
     for model in comparison["models"]:
-        part = rows[rows["model"] == model["name"]]
-        probability, label = part["probability"].to_numpy(), part["label"].to_numpy(float)
+        of_model = rows[rows["model"] == model["name"]]
+        probability, label = of_model["probability"].to_numpy(), of_model["label"].to_numpy(float)
         loss = -np.mean(label * np.log(probability) + (1 - label) * np.log1p(-probability))
         if not abs(loss - model["metrics"]["log_loss"]["value"]) <= 1e-9:
             wrong.append(f"log loss of {model['name']}")

@@ -1,5 +1,5 @@
-"""Every kind of bad input that is known here, through extract, validate and load: each ends in its named reason or its
-named error, real oddities are accepted, and no row is unaccounted for. Prints the table of kinds.
+"""Every known kind of bad input, through extract, validate and load: each ends in its named reason or its named error,
+real oddities are accepted, and no row is unaccounted for. Prints the table of kinds.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ def main() -> bool:
 
 
 def _outcomes() -> Iterator[tuple[str, tuple[list[str], str]]]:
-    """Each kind, with what is wrong with it and what it should end in."""
+    """Each kind, with its faults and its expected outcome."""
     with tempfile.TemporaryDirectory() as scratch:
         rows = sort_rows(Path(scratch))
     for row in bad_rows.ROWS:

@@ -80,7 +80,7 @@ def _lines() -> pd.DataFrame:
 
 
 def _differences(stored: pd.DataFrame, counts: pd.DataFrame, end: pd.Timestamp) -> list[str]:
-    """What the store and the nights' figures say other than a plain reading of the lines."""
+    """How the store and the nights' figures differ from a plain reading of the lines."""
     everything = _lines()
     wrong = [] if len(everything) == LINES else [f"the files hold {len(everything):,} lines, expected {LINES:,}"]
     lines = everything[everything["time"] < end]
@@ -89,8 +89,8 @@ def _differences(stored: pd.DataFrame, counts: pd.DataFrame, end: pd.Timestamp) 
         wrong.append(f"the files name {everything['customer'].nunique():,} customers, expected {CUSTOMERS:,}")
     sums = {"read": len(lines), "accepted": len(named), "quarantined": len(lines) - len(named), "already_known": 0}
     for what, expected in sums.items():
-        if (found := counts[f"rows_{what}"].sum()) != expected:
-            wrong.append(f"{found:,} lines {what}, expected {expected:,}")
+        if (total := counts[f"rows_{what}"].sum()) != expected:
+            wrong.append(f"{total:,} lines {what}, expected {expected:,}")
     # In ten-thousandths of a pound, which are whole numbers, so that no sum is rounded.
     named = named.assign(units=(named["quantity"] * named["price"] * 10_000).round().astype("int64"))
     plain = named.groupby("invoice").agg(
@@ -106,16 +106,16 @@ def _differences(stored: pd.DataFrame, counts: pd.DataFrame, end: pd.Timestamp) 
     plain["known_time"] = ends[ends.searchsorted(plain["last"], side="right")]
     history = plain["last"] < ends[0]
     plain.loc[history, "known_time"] = plain.loc[history, "last"].dt.floor("D") + pd.Timedelta(days=1)
-    plain["event_type"] = ["cancellation" if one.startswith("C") else "purchase" for one in plain.index]
+    plain["event_type"] = ["cancellation" if invoice.startswith("C") else "purchase" for invoice in plain.index]
     ours = stored.set_index("event_id").sort_index()
     if not ours.index.equals(pd.Index(sorted(plain.index), name="event_id")):
         return [*wrong, f"{len(ours):,} events, expected the {len(plain):,} invoices of the plain reading"]
     plain = plain.sort_index()
     ours["units"] = (ours["amount"] * 10_000).round().astype("int64")
     for column in ("customer_id", "event_time", "known_time", "event_type", "units", "quantity", "lines", "country"):
-        apart = int((ours[column].to_numpy() != plain[column].to_numpy()).sum())
-        if apart:
-            wrong.append(f"{column} differs in {apart:,} events")
+        differing = int((ours[column].to_numpy() != plain[column].to_numpy()).sum())
+        if differing:
+            wrong.append(f"{column} differs in {differing:,} events")
     if ours["deleted"].any():
         wrong.append("an event counts as deleted")
     return wrong

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models import model_class
-from models.evaluation.ablation import ALTERED, LAST, altered, with_own_histories
+from models.evaluation.ablation import ABLATIONS, LAST, ablations, with_own_histories
 from tests.support.worlds.model_worlds import HORIZON, halves, order_world, steady_world
 
 
@@ -14,11 +14,11 @@ def own():
 
 
 def changed(data):
-    return dict(altered(data, 3))
+    return dict(ablations(data, 3))
 
 
-def test_each_alteration_has_its_words(own):
-    assert list(changed(own)) == list(ALTERED)
+def test_each_ablation_has_its_words(own):
+    assert list(changed(own)) == list(ABLATIONS)
 
 
 def test_shuffling_keeps_both_ends_the_gaps_and_the_contents(own):
@@ -57,7 +57,9 @@ def test_a_network_that_learnt_the_order_loses_by_its_shuffling():
     def loss(probability):
         return -np.log(np.where(test.labels.churn == 1, probability, 1 - probability)).mean()
 
-    found = {what: loss(model.predict_reading(own, sequences).churn_probability) for what, sequences in altered(own, 3)}
+    found = {
+        what: loss(model.predict_reading(own, sequences).churn_probability) for what, sequences in ablations(own, 3)
+    }
     assert model.predict_reading(own, own.sequences).churn_probability == pytest.approx(said, abs=1e-6)
     assert found["order shuffled"] > loss(said) + 0.3
     assert found["gaps removed"] < loss(said) + 0.05

@@ -127,5 +127,5 @@ def test_churn_is_drawn_against_the_horizon():
 def test_what_altering_changes_is_drawn_and_nothing_is_said_so():
     change = {"order shuffled": {"value": 0.01, "low": 0.0, "high": 0.02}}
     models = [{"name": "gru", "log_loss_change": change}, {"name": "recency", "log_loss_change": {}}]
-    assert line(plots.altered({"models": models}), "gru")[0].tolist() == [0.01]
-    assert words(plots.altered({"models": models[1:]})) == ["no model of this comparison reads sequences"]
+    assert line(plots.ablations({"models": models}), "gru")[0].tolist() == [0.01]
+    assert words(plots.ablations({"models": models[1:]})) == ["no model of this comparison reads sequences"]

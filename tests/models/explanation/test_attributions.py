@@ -1,4 +1,4 @@
-"""Attributions: the planted cause comes first, and what is ordinary is the population's."""
+"""Attributions: the planted cause comes first, and the baseline is the population's."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def test_the_planted_cause_comes_first_and_is_worded(data, name):
 
 
 def test_a_regression_without_bends_says_what_occlusion_says(data):
-    """Where nothing bends, moving a group to the ordinary and adding up its weights are one; nulls apart."""
+    """Where all is linear, moving a group to the baseline and adding up its weights are one; nulls apart."""
     model = model_class("logistic_regression")(QUESTION.horizons, 1, bent=[])
     model.fit(data, None)
     without_nulls = [column for column in data.aggregates if not data.aggregates[column].isna().any()]

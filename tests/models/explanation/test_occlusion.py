@@ -164,7 +164,7 @@ def test_channels_are_put_at_the_mean_of_what_is_seen_and_categories_at_null(dat
     assert found["store"].to_numpy() == pytest.approx([0.0, 0.0, 1.0])
 
 
-def test_steps_that_no_example_sees_are_not_ordinary(data):
+def test_steps_that_no_example_sees_are_not_in_the_baseline(data):
     model = Known(("sequences",), lambda d: d.sequences.numeric["amount"][d.sequences.last_step] / 10)
     earlier = replace(data, sequences=replace(data.sequences, length=np.array([1, 2, 2])))
     found = occlusion(model, earlier, horizon_index=1)
@@ -184,7 +184,7 @@ def test_a_group_is_occluded_in_both_views_at_once(data):
     assert found["amount"].to_numpy() == pytest.approx(np.array([10 - 5 - mean, 9 - 5 - mean, 0 - 5 - mean]) / 10)
 
 
-def test_the_ordinary_is_the_populations(data):
+def test_the_baseline_is_the_populations(data):
     model = Known(("aggregates",), lambda d: 0.1 * d.aggregates["days_since_last_event"].to_numpy())
     one = data.select(np.array([2]))
     assert occlusion(model, one, 1)["last_event"].to_numpy() == pytest.approx([0.0])

@@ -32,8 +32,8 @@ def test_a_row_that_comes_late_is_known_at_the_night_that_first_saw_it(tmp_path)
     before = contents(settings)
     write_csv(tmp_path, [LATE, *ROWS])
     assert ingest(settings, "2020-01-03")["rows_read"] == 2
-    found = stored(settings, "2020-01-03").set_index("customer_id")
-    assert found.known_time.to_dict() == {"b": day("2020-01-03"), "d": day("2020-01-03")}
+    events = stored(settings, "2020-01-03").set_index("customer_id")
+    assert events.known_time.to_dict() == {"b": day("2020-01-03"), "d": day("2020-01-03")}
     assert ingest(settings, "2020-01-04")["rows_read"] == 1
     assert before.items() <= contents(settings).items()
 
@@ -88,8 +88,8 @@ def test_a_changed_row_of_a_loaded_night_is_a_correction(tmp_path):
     assert ingest(settings, "2020-01-03")["rows_accepted"] == 2
     backend = connect(settings)
     for cutoff, amount in (("2020-01-02", 1), ("2020-01-03", 5)):
-        found = open_store(settings).as_of(backend, day(cutoff)).execute()
-        assert found[found.event_id.eq("0") & found.superseded_time.isna()].amount.tolist() == [amount]
+        events = open_store(settings).as_of(backend, day(cutoff)).execute()
+        assert events[events.event_id.eq("0") & events.superseded_time.isna()].amount.tolist() == [amount]
     backend.disconnect()
 
 
@@ -105,19 +105,19 @@ def test_a_row_whose_arrival_was_seen_late_counts_as_known_when_it_was_seen(tmp_
     ingest(settings, "2020-01-02")
     write_csv(tmp_path, ["3,c,2020-01-01 08:00,1,2020-01-01 10:00", *rows], header)
     assert ingest(settings, "2020-01-03")["rows_accepted"] == 2
-    found = stored(settings, "2020-01-03").set_index("event_id").known_time
-    assert found.to_dict() == {"2": pd.Timestamp("2020-01-02 09:00", tz="UTC"), "3": day("2020-01-03")}
+    events = stored(settings, "2020-01-03").set_index("event_id").known_time
+    assert events.to_dict() == {"2": pd.Timestamp("2020-01-02 09:00", tz="UTC"), "3": day("2020-01-03")}
 
 
-def test_a_line_that_comes_late_makes_its_event_anew(tmp_path):
+def test_a_line_that_comes_late_corrects_its_event(tmp_path):
     rows = ["1,a,2020-01-01 08:00,1", "2,b,2020-01-02 08:00,2", "9,z,2020-01-09,1"]
     settings = configure(tmp_path, rows, "id,who,when,eur", columns=IDS, rows_are="lines")
     ingest(settings, "2020-01-02")
     write_csv(tmp_path, [*rows, "1,a,2020-01-01 07:00,10"], "id,who,when,eur")
     assert ingest(settings, "2020-01-03")["rows_read"] == 3
-    found = stored(settings, "2020-01-03").set_index("event_id")
-    assert found.amount.to_dict() == {"1": 11, "2": 2}
-    assert found.lines.to_dict() == {"1": 2, "2": 1}
+    events = stored(settings, "2020-01-03").set_index("event_id")
+    assert events.amount.to_dict() == {"1": 11, "2": 2}
+    assert events.lines.to_dict() == {"1": 2, "2": 1}
 
 
 def test_a_project_that_moved_goes_on_where_it_was(tmp_path):

@@ -58,12 +58,12 @@ def test_the_lines_of_a_bill_are_one_event(tmp_path):
     settings = configure(tmp_path, {"events.csv": rows})
     outcome = ingest(settings, "2020-01-02")
     assert outcome == {"rows_read": 5, "rows_accepted": 5, "rows_quarantined": 0, "rows_already_known": 0}
-    found = stored(settings, "2020-01-02")
-    bill = found.loc["1"]
+    events = stored(settings, "2020-01-02")
+    bill = events.loc["1"]
     assert (bill.amount, bill.quantity, bill.lines, bill.shop) == (6.7, 9, 4, "north")
     assert bill.event_time == pd.Timestamp("2020-01-01 10:00", tz="UTC")
-    assert found.event_type.to_dict() == {"1": "purchase", "C2": "cancellation"}
-    assert found.loc["C2"].amount == -0.2
+    assert events.event_type.to_dict() == {"1": "purchase", "C2": "cancellation"}
+    assert events.loc["C2"].amount == -0.2
 
 
 def test_an_event_is_known_with_its_last_line(tmp_path):
@@ -99,7 +99,7 @@ def test_expected_reasons_do_not_refuse_a_night(tmp_path):
         ingest(configure(tmp_path, {"events.csv": rows}), "2020-01-02")
     settings = configure(tmp_path, {"events.csv": rows}, validation='expected_reasons = ["customer_id_missing"]')
     assert ingest(settings, "2020-01-02")["rows_quarantined"] == 50
-    (folder := tmp_path / "mended").mkdir()
+    (folder := tmp_path / "fixed").mkdir()
     others = [f"h{number},c,2020-01-01,1,much,x" for number in range(3)]
     settings = configure(
         folder, {"events.csv": [*rows, *others]}, validation='expected_reasons = ["customer_id_missing"]'
@@ -159,8 +159,8 @@ def test_whole_numbers_kept_as_floats_are_the_same_ids(tmp_path):
     frame = pd.read_csv(tmp_path / "events.csv", dtype={"bill": float})
     frame.assign(who=[7.0, None]).to_parquet(tmp_path / "events.csv")
     ingest(settings, "2020-01-02")
-    found = stored(settings, "2020-01-02")
-    assert (found.index.tolist(), found.customer_id.tolist(), found.amount.tolist()) == (["1"], ["7"], [2.5])
+    events = stored(settings, "2020-01-02")
+    assert (events.index.tolist(), events.customer_id.tolist(), events.amount.tolist()) == (["1"], ["7"], [2.5])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_whole_numbers_kept_as_floats_are_the_same_ids(tmp_path):
         ),
     ],
 )
-def test_what_does_not_go_together_is_said(tmp_path, edit, words):
+def test_what_does_not_go_together_is_named(tmp_path, edit, words):
     with pytest.raises(ConfigurationError, match=words):
         configure(tmp_path, {}, edit=edit)
 
@@ -193,14 +193,16 @@ def test_files_that_map_differently_are_refused(tmp_path):
 
 def test_lines_that_were_taken_back_do_not_count(tmp_path):
     rows = [
-        HEADER + ",gone",
+        HEADER + ",removed",
         "1,a,2020-01-01,1,2,x,",
         "1,a,2020-01-01,1,3,x,yes",
         "2,b,2020-01-01,1,4,x,yes",
         END + ",",
     ]
-    settings = configure(tmp_path, {"events.csv": rows}, edit=('shop = "shop"\n', 'shop = "shop"\ndeleted = "gone"\n'))
+    settings = configure(
+        tmp_path, {"events.csv": rows}, edit=('shop = "shop"\n', 'shop = "shop"\ndeleted = "removed"\n')
+    )
     assert ingest(settings, "2020-01-02")["rows_accepted"] == 3
-    found = stored(settings, "2020-01-02")
-    assert found.amount.fillna(0).to_dict() == {"1": 2, "2": 0}
-    assert found.deleted.to_dict() == {"1": False, "2": True}
+    events = stored(settings, "2020-01-02")
+    assert events.amount.fillna(0).to_dict() == {"1": 2, "2": 0}
+    assert events.deleted.to_dict() == {"1": False, "2": True}

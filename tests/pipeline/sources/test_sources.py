@@ -131,8 +131,8 @@ def test_ways_to_write_a_time(tmp_path, written, meant):
 
 def test_times_without_a_zone_are_in_the_zone_of_the_source(tmp_path):
     rows = ["a,2020-01-01 10:00:00,1", "a,2020-07-01 10:00:00,1", "a,2020-07-01T10:00:00Z,1"]
-    found = staged(configure(tmp_path, rows, timezone="Europe/London"), tmp_path, None, "2020-12-31")
-    assert [row["event_time"] for row in found] == [
+    night = staged(configure(tmp_path, rows, timezone="Europe/London"), tmp_path, None, "2020-12-31")
+    assert [row["event_time"] for row in night] == [
         "2020-01-01 10:00:00+00",
         "2020-07-01 09:00:00+00",
         "2020-07-01 10:00:00+00",
@@ -177,8 +177,8 @@ def test_other_delimiters_quotes_and_column_names(tmp_path):
     with pytest.raises(RecurError, match="no value can be read as a time"):
         last_closed(settings)
     source = settings.source.model_copy(update={"columns": columns, "categorical": ("note",)})
-    found = staged(settings.model_copy(update={"source": source}), tmp_path, None, "2020-01-09")
-    assert [row["note"] for row in found] == ["one; two", "three"]
+    night = staged(settings.model_copy(update={"source": source}), tmp_path, None, "2020-01-09")
+    assert [row["note"] for row in night] == ["one; two", "three"]
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -239,18 +239,18 @@ def test_json_lines(tmp_path):
         '{"who": "\\u00e9, \\"b\\"", "w/n": "2020-01-03T00:00:00Z", "eur ~": null}',
         '{"who": "z", "w/n": "2020-02-01"}',
     ]
-    found = staged(json_lines(tmp_path, lines), tmp_path, None, "2020-01-09")
-    assert [row["customer_id"] for row in found] == ["a", "7", 'é, "b"']
-    assert float(found[0]["amount"]) == 5.1
-    assert pd.isna([row["amount"] for row in found[1:]]).all()
-    assert found[2]["event_time"] == "2020-01-03 00:00:00+00"
+    night = staged(json_lines(tmp_path, lines), tmp_path, None, "2020-01-09")
+    assert [row["customer_id"] for row in night] == ["a", "7", 'é, "b"']
+    assert float(night[0]["amount"]) == 5.1
+    assert pd.isna([row["amount"] for row in night[1:]]).all()
+    assert night[2]["event_time"] == "2020-01-03 00:00:00+00"
 
 
 def test_lines_that_are_no_json_object_are_kept(tmp_path):
     lines = ['{"who": "a", "w/n": "2020-01-01", "eur ~": 1}', '{"who": "b", "w/n', "[1]", "7", '{"who": "c"}']
-    found = staged(json_lines(tmp_path, [*lines, '{"who": "z", "w/n": "2020-02-01"}']), tmp_path, None, "2020-01-09")
-    assert sorted(row["unreadable"] for row in found if pd.notna(row["unreadable"])) == sorted(lines[1:4])
-    assert [row["customer_id"] for row in found if pd.isna(row["unreadable"])] == ["a", "c"]
+    night = staged(json_lines(tmp_path, [*lines, '{"who": "z", "w/n": "2020-02-01"}']), tmp_path, None, "2020-01-09")
+    assert sorted(row["unreadable"] for row in night if pd.notna(row["unreadable"])) == sorted(lines[1:4])
+    assert [row["customer_id"] for row in night if pd.isna(row["unreadable"])] == ["a", "c"]
 
 
 def test_a_file_without_any_json_object_is_named(tmp_path):

@@ -15,9 +15,9 @@ HEADER = "id,who,when,eur,seen"
 
 def as_of(settings, cutoff):
     backend = connect(settings)
-    found = open_store(settings).as_of(backend, day(cutoff)).order_by(["event_id", "known_time"]).execute()
+    events = open_store(settings).as_of(backend, day(cutoff)).order_by(["event_id", "known_time"]).execute()
     backend.disconnect()
-    return found
+    return events
 
 
 def test_loading_a_night_twice_changes_no_byte(tmp_path):
@@ -77,11 +77,11 @@ def test_a_correction_supersedes_and_a_repeat_is_already_known(tmp_path):
     ingest(settings, "2020-01-02")
     outcome = ingest(settings, "2020-01-03")
     assert outcome == {"rows_read": 2, "rows_accepted": 1, "rows_quarantined": 0, "rows_already_known": 1}
-    found = as_of(settings, "2020-01-03")
-    assert found.event_id.tolist() == ["1", "1", "2"]
-    assert found.amount.fillna(0).tolist() == [5, 6, 0]
-    assert found.superseded_time.isna().tolist() == [False, True, True]
-    assert found.superseded_time[0] == pd.Timestamp("2020-01-02 09:00", tz="UTC")
+    events = as_of(settings, "2020-01-03")
+    assert events.event_id.tolist() == ["1", "1", "2"]
+    assert events.amount.fillna(0).tolist() == [5, 6, 0]
+    assert events.superseded_time.isna().tolist() == [False, True, True]
+    assert events.superseded_time[0] == pd.Timestamp("2020-01-02 09:00", tz="UTC")
     before = as_of(settings, "2020-01-02")
     assert before.amount.fillna(0).tolist() == [5, 0]
     assert before.superseded_time.isna().all()
@@ -107,9 +107,9 @@ def test_an_older_version_that_comes_late_replaces_nothing(tmp_path, same_night)
     last = "2020-01-03" if same_night else "2020-01-04"
     outcome = ingest(settings, last)
     assert (outcome["rows_accepted"], outcome["rows_already_known"]) == (2 if same_night else 1, 1)
-    found = as_of(settings, last)
-    assert found[found.superseded_time.isna()].amount.tolist() == [6, 8]
-    assert found.event_id.tolist() == ["1", "2", "2"]
+    events = as_of(settings, last)
+    assert events[events.superseded_time.isna()].amount.tolist() == [6, 8]
+    assert events.event_id.tolist() == ["1", "2", "2"]
     content = (settings.events / f"{last}.parquet").read_bytes()
     assert ingest(settings, last) == outcome
     assert (settings.events / f"{last}.parquet").read_bytes() == content
@@ -128,8 +128,8 @@ def test_a_late_version_newer_than_another_late_one_replaces_it(tmp_path):
         HEADER,
     )
     assert ingest(settings, "2020-01-05")["rows_accepted"] == 1
-    found = as_of(settings, "2020-01-05")
-    assert found[found.superseded_time.isna() & (found.event_id == "1")].amount.tolist() == [6]
+    events = as_of(settings, "2020-01-05")
+    assert events[events.superseded_time.isna() & (events.event_id == "1")].amount.tolist() == [6]
 
 
 def test_exact_repeats_of_a_mapped_id_are_already_known(tmp_path):
@@ -179,7 +179,7 @@ def test_the_quarantine_is_counted_for_analysts(tmp_path):
     assert rows == ["customer_id_missing", "event_time_unreadable"]
 
 
-DELETIONS = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "deleted": "gone"}
+DELETIONS = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "deleted": "removed"}
 
 
 def test_a_row_that_takes_its_event_back(tmp_path):
@@ -189,9 +189,9 @@ def test_a_row_that_takes_its_event_back(tmp_path):
         "3,c,2020-01-01 08:00,7,maybe",
         "9,z,2020-01-09,1,0",
     ]
-    settings = configure(tmp_path, rows, "id,who,when,eur,gone", columns=DELETIONS)
+    settings = configure(tmp_path, rows, "id,who,when,eur,removed", columns=DELETIONS)
     assert ingest(settings, "2020-01-02")["rows_quarantined"] == 1
-    write_csv(tmp_path, [*rows, "1,a,2020-01-01 08:00,,2020-01-02 10:00"], "id,who,when,eur,gone")
+    write_csv(tmp_path, [*rows, "1,a,2020-01-01 08:00,,2020-01-02 10:00"], "id,who,when,eur,removed")
     assert ingest(settings, "2020-01-03") == {
         "rows_read": 1,
         "rows_accepted": 1,
@@ -207,7 +207,7 @@ def test_a_row_that_takes_its_event_back(tmp_path):
 
 def test_an_event_and_its_deletion_in_one_night(tmp_path):
     rows = ["1,a,2020-01-01 08:00,5,0", "1,a,2020-01-01 08:00,,1", "2,b,2020-01-01 08:00,6,0", "9,z,2020-01-09,1,0"]
-    settings = configure(tmp_path, rows, "id,who,when,eur,gone", columns=DELETIONS)
+    settings = configure(tmp_path, rows, "id,who,when,eur,removed", columns=DELETIONS)
     assert ingest(settings, "2020-01-02")["rows_accepted"] == 3
-    found = as_of(settings, "2020-01-02")
-    assert found[found.superseded_time.isna() & ~found.deleted].event_id.tolist() == ["2"]
+    events = as_of(settings, "2020-01-02")
+    assert events[events.superseded_time.isna() & ~events.deleted].event_id.tolist() == ["2"]

@@ -182,12 +182,12 @@ def test_a_refused_night_leaves_the_store_as_it_was_and_says_what_to_do(tmp_path
     good, bad = [f"c{place},2020-02-01,5" for place in range(20)], [f",2020-02-01 0{place}:00,5" for place in range(5)]
     settings = nights(tmp_path, [*good, *bad])
     before = {file: file.read_bytes() for file in settings.events.iterdir()}
-    told = refusal(settings)
-    assert "the night 2020-02-02 is refused" in told
-    assert "5 of 25 rows (20.0%) were set aside, at most 8.0% may be" in told
-    assert "customer_id_missing" in told
-    assert "recur quarantine list" in told
-    assert settings.state.data_docs_page.as_uri() in told
+    message = refusal(settings)
+    assert "the night 2020-02-02 is refused" in message
+    assert "5 of 25 rows (20.0%) were set aside, at most 8.0% may be" in message
+    assert "customer_id_missing" in message
+    assert "recur quarantine list" in message
+    assert settings.state.data_docs_page.as_uri() in message
     assert {file: file.read_bytes() for file in settings.events.iterdir()} == before
     assert not settings.state.accepted(night_of(settings, "2020-02-02")).exists()
     assert len(pd.read_parquet(settings.state.quarantine(night_of(settings, "2020-02-02")))) == 5
@@ -202,9 +202,9 @@ def test_two_bad_rows_never_refuse_a_night(tmp_path):
 
 @pytest.mark.parametrize(("events", "share"), [(5, "16.7%"), (200, "666.7%")])
 def test_an_unusual_volume_is_refused(tmp_path, events, share):
-    told = refusal(nights(tmp_path, [f"c{place},2020-02-01,5" for place in range(events)]))
-    assert f"{events} events are {share} of the usual 30 a day, expected from 20% to 500%" in told
-    assert "min_volume_share" in told
+    message = refusal(nights(tmp_path, [f"c{place},2020-02-01,5" for place in range(events)]))
+    assert f"{events} events are {share} of the usual 30 a day, expected from 20% to 500%" in message
+    assert "min_volume_share" in message
 
 
 def test_a_day_on_which_nothing_happened_passes(tmp_path):

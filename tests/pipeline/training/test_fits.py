@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.evaluation.ablation import ALTERED
+from models.evaluation.ablation import ABLATIONS
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
@@ -79,7 +79,7 @@ def test_every_trial_is_a_run_of_its_own(fresh_nights: World, tmp_path: Path) ->
 def test_what_was_altered_is_told_of_the_models_that_read_sequences(seeded: Settings) -> None:
     forest, gru, _ = last_comparison(seeded)["models"]
     assert forest["log_loss_change"] == {}
-    assert list(gru["log_loss_change"]) == list(ALTERED)
+    assert list(gru["log_loss_change"]) == list(ABLATIONS)
 
 
 def test_a_model_of_another_budget_is_refused(seeded: Settings) -> None:

@@ -32,9 +32,9 @@ def test_events_known_before_they_happened_are_wrong(fresh_world: World) -> None
     ]
     place = table.schema.get_field_index("event_time")
     store.write(FIRST.date(), table.set_column(place, "event_time", [times]).cast(store.schema), 0)
-    found = leaks_of(fresh_world.settings)[0]
-    assert found.state == "wrong"
-    assert found.words.startswith("3 events were known before they happened and 3 lie past the end of their night")
+    clocks = leaks_of(fresh_world.settings)[0]
+    assert clocks.state == "wrong"
+    assert clocks.words.startswith("3 events were known before they happened and 3 lie past the end of their night")
 
 
 def test_an_attribute_as_of_today_is_for_a_person_to_judge(tmp_path: Path) -> None:

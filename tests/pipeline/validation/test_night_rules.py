@@ -71,7 +71,7 @@ def test_a_night_that_is_new_in_every_way(month):
 def test_a_source_delivered_twice_is_refused(month):
     broken, message = judge(month, [row.replace("2020-01-31", "2020-02-01") for row in HISTORY[-30:]] * 2)
     assert broken == {"repeated_share"}
-    assert "share of rows that say what another row says: 50.0%, at most 20.0%" in message
+    assert "share of rows that repeat another row: 50.0%, at most 20.0%" in message
     assert "delivered twice" in message
 
 

@@ -25,7 +25,7 @@ def test_the_summary_shows_a_row_of_each_reason(tmp_path):
     assert quarantine.summary(examples=0)[0].examples == []
 
 
-def test_rows_of_several_files_are_told_apart(tmp_path):
+def test_rows_of_several_files_are_listed_by_file(tmp_path):
     settings = configure(tmp_path, ["a,2020-01-01,1", ",2020-01-01,2"])
     both = settings.source.model_copy(update={"path": "ev*.csv"})
     settings = settings.model_copy(update={"source": both})
