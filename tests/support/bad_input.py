@@ -13,7 +13,7 @@ from pipeline.runtime.errors import RecurError
 from tests.support import bad_files, bad_rows
 from tests.support.bad_files import BadFile
 from tests.support.bad_rows import BadRow
-from tests.support.worlds.nights_by_hand import ingest, night_of
+from tests.support.worlds.csv_nights import ingest, night_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
 from tests.support.plain_reading import ROOT
-from tests.support.worlds.nights_by_hand import last_closed
+from tests.support.worlds.csv_nights import last_closed
 
 DATA = ROOT.parent / "shared" / "data" / "online_retail_II"
 EXAMPLE = ROOT / "docs" / "examples" / "online_retail.toml"

@@ -18,7 +18,7 @@ from pipeline.steps.validate import validate
 from pipeline.validation.quarantine import open_quarantine
 from tests.pipeline.conftest import World
 from tests.support.published import query
-from tests.support.worlds.nights_by_hand import configure, ingest, night_of
+from tests.support.worlds.csv_nights import configure, ingest, night_of
 from tests.support.worlds.trained_world import LATER
 
 ROWS = [

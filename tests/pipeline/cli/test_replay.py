@@ -8,7 +8,7 @@ from pipeline.steps.load import load
 from pipeline.steps.validate import validate
 from pipeline.validation.quarantine import open_quarantine
 from tests.pipeline.conftest import World
-from tests.support.worlds.nights_by_hand import configure, ingest, write_csv
+from tests.support.worlds.csv_nights import configure, ingest, write_csv
 from tests.support.worlds.trained_world import LATER
 
 ROWS = ["a,2020-01-01,1", ",2020-01-01,2", "b,2020-01-01,much", "c,2020-01-02,3", "z,2020-01-03,1"]

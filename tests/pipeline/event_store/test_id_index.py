@@ -13,7 +13,7 @@ from pipeline.event_store import id_index
 from pipeline.event_store.store import event_schema, open_store
 from pipeline.runtime.engine import session
 from pipeline.steps.load import load
-from tests.support.worlds.nights_by_hand import configure, ingest, night_of
+from tests.support.worlds.csv_nights import configure, ingest, night_of
 
 FIRST = date(2020, 1, 1)
 IDS = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur"}

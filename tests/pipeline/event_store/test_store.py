@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.event_store.store import EventStore, event_schema
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
-from tests.support.worlds.nights_by_hand import day
+from tests.support.worlds.csv_nights import day
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import RecurError
-from tests.support.worlds.nights_by_hand import day, ingest, last_closed
+from tests.support.worlds.csv_nights import day, ingest, last_closed
 
 TOML = '[source]\nkind = "csv"\npath = "{}"\n[source.columns]\ncustomer_id = "who"\nevent_time = "when"\n'
 FIRST, SECOND = "who,when\na,2020-01-01 10:00\n", "who,when\nb,2020-01-02 10:00\nz,2020-01-09 10:00\n"

@@ -13,7 +13,7 @@ from pipeline.sources import bundled, cdnow
 from pipeline.sources.bundled import package_folder
 from pipeline.sources.factory import first_night, open_source
 from pipeline.validation.quarantine import open_quarantine
-from tests.support.worlds.nights_by_hand import day, ingest
+from tests.support.worlds.csv_nights import day, ingest
 
 HEADER = " customer_id  date number_of_cds  dollar_value"
 installed = pytest.mark.skipif(find_spec("lifetimes") is None, reason="lifetimes is not installed (the extra cdnow)")

@@ -11,7 +11,7 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
-from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
+from tests.support.worlds.csv_nights import configure, day, ingest, night_of, write_csv
 
 ROWS = ["a,2020-01-01 08:00,1", "b,2020-01-02 08:00,2", "c,2020-01-03 08:00,3", "z,2020-01-09,1"]
 LATE = "d,2020-01-01 09:00,4"

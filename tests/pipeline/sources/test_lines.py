@@ -6,7 +6,7 @@ import pytest
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.validation.quarantine import open_quarantine
-from tests.support.worlds.nights_by_hand import day, ingest, last_closed
+from tests.support.worlds.csv_nights import day, ingest, last_closed
 
 TOML = """
 [source]

@@ -10,7 +10,7 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.sources import sql
 from pipeline.sources.factory import open_source
-from tests.support.worlds.nights_by_hand import day, ingest, last_closed
+from tests.support.worlds.csv_nights import day, ingest, last_closed
 
 TOML = """
 [source]

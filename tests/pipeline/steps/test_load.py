@@ -7,7 +7,7 @@ from pipeline.event_store.store import open_store
 from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.steps.load import load
-from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
+from tests.support.worlds.csv_nights import configure, day, ingest, night_of, write_csv
 
 VERSIONED = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "known_time": "seen"}
 HEADER = "id,who,when,eur,seen"

@@ -17,7 +17,7 @@ from pipeline.steps.extract import extract
 from pipeline.steps.validate import validate
 from pipeline.validation.parsing import StagedNight, events, judged
 from pipeline.validation.rules import CONFLICT, row_rules
-from tests.support.worlds.nights_by_hand import configure, day, ingest, night_of, write_csv
+from tests.support.worlds.csv_nights import configure, day, ingest, night_of, write_csv
 
 HEADER = "id,who,when,what,eur,pieces,size"
 COLUMNS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.engine import connect
-from tests.support.worlds.nights_by_hand import day, ingest
+from tests.support.worlds.csv_nights import day, ingest
 
 DAYS, SLOWEST = 4, 3
 ROWS = [

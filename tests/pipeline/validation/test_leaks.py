@@ -11,7 +11,7 @@ from pipeline.event_store.store import open_store
 from pipeline.runtime.check_result import CheckResult
 from pipeline.validation.leaks import leaks
 from tests.pipeline.conftest import World
-from tests.support.worlds.nights_by_hand import COLUMNS, configure, ingest
+from tests.support.worlds.csv_nights import COLUMNS, configure, ingest
 from tests.support.worlds.trained_world import FIRST
 
 

@@ -10,7 +10,7 @@ from pipeline.config.sections import Validation
 from pipeline.config.settings import load_settings
 from pipeline.runtime.errors import RecurError
 from pipeline.validation.night_rules import night_rules
-from tests.support.worlds.nights_by_hand import configure, ingest, write_csv
+from tests.support.worlds.csv_nights import configure, ingest, write_csv
 
 HEADER = "who,when,what,eur"
 COLUMNS = {"customer_id": "who", "event_time": "when", "event_type": "what", "amount": "eur"}

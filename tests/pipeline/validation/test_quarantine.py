@@ -1,7 +1,7 @@
 """What was set aside is listed by night, source and reason."""
 
 from pipeline.validation.quarantine import open_quarantine
-from tests.support.worlds.nights_by_hand import configure, ingest
+from tests.support.worlds.csv_nights import configure, ingest
 
 ROWS = ["a,2020-01-01,1", ",2020-01-01,2", "b,2020-01-01,much", "c,2020-01-02,3", "z,2020-01-03,1"]
 

@@ -1,4 +1,4 @@
-"""Small sources written by hand, and the first three steps run over them."""
+"""Small CSV sources, and the first three steps run over their nights."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
