@@ -130,7 +130,7 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
         train(settings, cutoff, model)
         print(f"trained {model}", flush=True)
     compare(settings, cutoff)
-    return last_comparison(settings)
+    return last_comparison(settings.state)
 
 
 def _figures(

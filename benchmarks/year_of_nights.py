@@ -10,7 +10,6 @@ would count against later nights. `clock_last_over_first` is the same by the clo
 """
 
 import argparse
-import importlib
 import logging
 import sqlite3
 import statistics
@@ -29,6 +28,7 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import midnight
+from pipeline.steps import TRAINING, step
 
 INGEST, SERVE = ("extract", "validate", "load"), ("score", "publish", "review")
 FIRST, HISTORY_DAYS, COMPARED, HORIZON = date(2023, 1, 1), 120, 10, 14
@@ -158,8 +158,8 @@ def _nights(source: _Growing, nights: int) -> tuple[list[dict[str, float]], list
     return found, clock
 
 
-def _timed(settings: Settings, cutoff: date, step: str) -> float:
-    work = getattr(importlib.import_module(f"pipeline.steps.{step}"), step)
+def _timed(settings: Settings, cutoff: date, name: str) -> float:
+    work = step(name)
     began = time.process_time()
     with suppress(NothingToDo):  # no horizon has closed yet
         work(settings, night_ending_at(settings.events, midnight(cutoff)))
@@ -167,7 +167,7 @@ def _timed(settings: Settings, cutoff: date, step: str) -> float:
 
 
 def _train(settings: Settings, cutoff: date) -> None:
-    for name in ("snapshot", "train", "compare", "promote"):
-        work = getattr(importlib.import_module(f"pipeline.steps.{name}"), name)
+    for name in TRAINING:
+        work = step(name)
         for more in [(model,) for model in settings.models.names] if name == "train" else [()]:
             work(settings, midnight(cutoff), *more)

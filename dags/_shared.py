@@ -3,10 +3,9 @@
 Nothing heavy is imported when a DAG is parsed; every task is one call of a pipeline function.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from typing import Any
 
 from airflow.sdk import Asset, Param, get_current_context
@@ -16,6 +15,7 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.monitoring.alerts import alert
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night, resolve_cutoff
+from pipeline.steps import step
 
 EVENTS = Asset("recur_events")
 """The event store. Each night that is loaded emits it, with its cutoff in the event's extra."""
@@ -86,8 +86,16 @@ def run_step(name: str) -> dict[str, Any]:
     """`pipeline.steps.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
     with airflow_errors():
         settings = load_settings()
-        step: Callable[[Settings, Night], dict[str, Any]] = getattr(import_module(f"pipeline.steps.{name}"), name)
-        return step(settings, current_night(settings))
+        figures: dict[str, Any] = step(name)(settings, current_night(settings))
+        return figures
+
+
+def run_training_step(name: str, *arguments: str) -> Any:
+    """`pipeline.steps.<name>.<name>(settings, cutoff, *arguments)`, imported now; what it gives, small enough for
+    XCom.
+    """
+    with airflow_errors():
+        return step(name)(load_settings(), current_cutoff(), *arguments)
 
 
 def current_night(settings: Settings) -> Night:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import dag, get_current_context, task
 
-from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, airflow_errors, current_cutoff
+from dags._shared import DAG_ARGUMENTS, EVENTS, TRAINING_POOL, airflow_errors, current_cutoff, run_training_step
 from pipeline.config.settings import load_settings
 from pipeline.runtime.errors import NothingToDo
 
@@ -19,39 +19,32 @@ def train_and_compare() -> None:
     def snapshot() -> list[str]:
         """Build the examples and both views as of the cutoff; give the names of the recipes that compete."""
         from pipeline.monitoring.retraining import training_due
-        from pipeline.steps.snapshot import snapshot
 
         with airflow_errors():
             settings, cutoff = load_settings(), current_cutoff()
             if not get_current_context()["params"].get("cutoff") and not training_due(settings, cutoff):
                 raise NothingToDo(f"no training is due as of {cutoff.date()}")
-            snapshot(settings, cutoff)
-            return list(settings.models.names)
+        run_training_step("snapshot")
+        return list(settings.models.names)
 
     @task(pool=TRAINING_POOL, map_index_template="{{ name }}")
     def train(name: str) -> str:
         """Fit one recipe and log it; give its run's id."""
-        from pipeline.steps.train import train
-
         get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]
-        with airflow_errors():
-            return train(load_settings(), current_cutoff(), name)
+        run_id: str = run_training_step("train", name)
+        return run_id
 
     @task
     def compare() -> dict[str, Any]:
         """Score every model by the same function on the same examples; give the verdict."""
-        from pipeline.steps.compare import compare
-
-        with airflow_errors():
-            return compare(load_settings(), current_cutoff())
+        verdict: dict[str, Any] = run_training_step("compare")
+        return verdict
 
     @task
     def promote() -> dict[str, Any]:
         """Let the gate decide whether the best challenger becomes the champion."""
-        from pipeline.steps.promote import promote
-
-        with airflow_errors():
-            return promote(load_settings(), current_cutoff())
+        outcome: dict[str, Any] = run_training_step("promote")
+        return outcome
 
     train.expand(name=snapshot()) >> compare() >> promote()
 

@@ -165,11 +165,11 @@ def compare(
 
     settings = settings_of(context)
     if predictions is not None:
-        copy_to(last_predictions(settings), predictions)
+        copy_to(last_predictions(settings.state), predictions)
     if form is Format.json:
-        print(json.dumps(last_comparison(settings), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(last_comparison(settings.state), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print_comparison(last_comparison(settings), open_console())
+        print_comparison(last_comparison(settings.state), open_console())
 
 
 @app.command()
@@ -211,12 +211,13 @@ def promote(
     from pipeline.training.registry import open_registry
 
     with quietly(context) as (settings, console):
+        registry = open_registry(settings)
         if version is None:
-            registered = open_registry(settings).versions()
+            registered = registry.versions()
             if not registered:
                 raise RecurError("no model is registered yet: run `recur train` first")
             version = registered[-1].number
-        outcome = promote_version(settings, version)
+        outcome = promote_version(registry, version)
         console.print(f"the champion is {outcome['champion']}; `recur score` publishes its scores")
 
 
@@ -224,9 +225,10 @@ def promote(
 def rollback(context: typer.Context) -> None:
     """Make the champion before the present one champion again."""
     from pipeline.steps.promote import rollback as go_back
+    from pipeline.training.registry import open_registry
 
     with quietly(context) as (settings, console):
-        outcome = go_back(settings)
+        outcome = go_back(open_registry(settings))
         console.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
 
 

@@ -47,8 +47,8 @@ def print_report(settings: Settings, console: Console | None = None) -> None:
     _print_heading(console, "Models on the same test set")
     report: Path | None = None
     try:
-        print_comparison(last_comparison(settings), console)
-        report = last_report(settings)
+        print_comparison(last_comparison(settings.state), console)
+        report = last_report(settings.state)
     except RecurError as error:  # nothing was compared yet
         console.print(str(error))
     _print_heading(console, "Earlier scores against what happened")

@@ -56,7 +56,7 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
         "events": partial(pipeline.event_store.erasure.erase, store, settings.state),
         "scored": files("scored"),
         "carried": partial(pipeline.scoring.erasure.erase, store, settings.state),  # once the events are gone
-        "snapshots": partial(pipeline.training.erasure.erase, settings),
+        "snapshots": partial(pipeline.training.erasure.erase, settings.state),
         "predictions": open_predictions(settings.predictions, settings.root).erase,
         "published": partial(exports.erase, settings.published) if settings.published else lambda _: 0,
     }

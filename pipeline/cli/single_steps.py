@@ -16,16 +16,14 @@ from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import open_predictions
 from pipeline.sources.factory import first_night, open_source
+from pipeline.steps import NIGHTLY, step
 from pipeline.steps.compare import compare, last_comparison
-from pipeline.steps.extract import extract
-from pipeline.steps.load import load
 from pipeline.steps.promote import promote
 from pipeline.steps.publish import publish
 from pipeline.steps.review import review as review_night
 from pipeline.steps.score import score as score_night
 from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train as train_one
-from pipeline.steps.validate import validate
 
 
 def ingest(settings: Settings, console: Console, until: datetime | None) -> None:
@@ -41,8 +39,8 @@ def ingest(settings: Settings, console: Console, until: datetime | None) -> None
     while cutoff <= end:
         night = night_ending_at(settings.events, cutoff)
         figures: dict[str, Any] = {}
-        for name, step in (("extract", extract), ("validate", validate), ("load", load)):
-            figures |= _run(console, f"{name} {night.name}", step, settings, night)
+        for name in NIGHTLY[: NIGHTLY.index("load") + 1]:
+            figures |= _run(console, f"{name} {night.name}", step(name), settings, night)
         console.print(f"{night.name}: {_rows_in_words(figures)}")
         cutoff += DAY
 
@@ -56,7 +54,7 @@ def train(settings: Settings, console: Console, cutoff: datetime | None) -> None
         _run(console, f"train {name} ({number} of {len(names)})", train_one, settings, cutoff, name)
     _run(console, "compare", compare, settings, cutoff)
     outcome = _run(console, "promote", promote, settings, cutoff)
-    print_comparison(last_comparison(settings), console)
+    print_comparison(last_comparison(settings.state), console)
     verb = "is now the champion" if outcome["promoted"] else "was not promoted"
     console.print(f"Version {outcome['version']} ({outcome['recipe']}) {verb}: {'; '.join(outcome['reasons'])}")
 

@@ -20,9 +20,10 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
+from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
 from pipeline.training.ablations import with_changes
-from pipeline.training.evidence import Evidence, read_evidence, test_set
+from pipeline.training.evidence import Evidence, read_evidence
 from pipeline.training.report import comparison_report
 from pipeline.training.snapshot import Snapshot
 from pipeline.training.tracking import Tracking
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("recur.compare")
 COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
 PLOTS = "plots"
-REPLICATES = 1000
 
 
 def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -44,71 +44,71 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "compare", Night(None, cutoff)) as figures:
         folder = settings.state.snapshot(cutoff)
-        snapshot = Snapshot.read(folder, settings.question)
-        evidence = read_evidence(settings, cutoff)
-        try:
-            compared = compare_results(
-                evidence.results,
-                test_set(snapshot, evidence),
-                customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
-                settings.models.margin,
-                settings.evidence.contact_cost,
-            ).to_json()
-        except ValueError as error:
-            raise RecurError(f"the models as of {cutoff.date()} cannot be compared: {error}") from None
-        comparison = with_changes(compared, evidence, settings.run.seed)
+        evidence = read_evidence(folder, Snapshot.read(folder, settings.question), settings.models.names)
+        comparison = _compared(evidence, settings.models.margin, settings.evidence.contact_cost, settings.run.seed)
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
         predictions.write_comparison(cutoff, comparison)
-        pictures = {name: _drawn(figure) for name, figure in _figures(comparison, evidence).items()}
-        page = comparison_report(settings, snapshot, comparison, evidence, pictures)
+        pictures = {name: _png(figure) for name, figure in _figures(comparison, evidence).items()}
+        page = comparison_report(evidence, comparison, pictures, settings.evidence.contact_cost, settings.run.seed)
         with paths.atomically(folder / REPORT) as file:
             file.write_text(page, "utf-8")
         for name, picture in pictures.items():
             with paths.atomically(folder / PLOTS / f"{name}.png") as file:
                 file.write_bytes(picture)
-        _log(Tracking(settings.mlflow, settings.state), snapshot.run_id, comparison, evidence, folder / PLOTS, page)
+        _log(Tracking(settings.mlflow, settings.state), comparison, evidence, folder / PLOTS, page)
         verdict = comparison["verdict"]
-        figures["rows_read"] = len(evidence.labels)
+        figures["rows_read"] = len(evidence.test.labels)
         figures["message"] = verdict["sentence"]
         log.info("%s", verdict["sentence"])
     return {key: verdict[key] for key in ("decision", "sentence", "best_recurrent", "best_conventional")}
 
 
-def last_comparison(settings: Settings) -> dict[str, Any]:
+def last_comparison(state: StateFolder) -> dict[str, Any]:
     """The object that `recur compare --format json` prints, of the latest cutoff. Raises RecurError if none."""
-    content: dict[str, Any] = json.loads((_last_folder(settings) / COMPARISON).read_text("utf-8"))
+    content: dict[str, Any] = json.loads((_last_folder(state) / COMPARISON).read_text("utf-8"))
     return content
 
 
-def last_predictions(settings: Settings) -> Path:
+def last_predictions(state: StateFolder) -> Path:
     """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`, and `seed`
     where every recipe was fitted with several.
     """
-    return _last_folder(settings) / TEST_PREDICTIONS
+    return _last_folder(state) / TEST_PREDICTIONS
 
 
-def last_report(settings: Settings) -> Path:
+def last_report(state: StateFolder) -> Path:
     """The page of the latest cutoff."""
-    return _last_folder(settings) / REPORT
+    return _last_folder(state) / REPORT
+
+
+def _compared(evidence: Evidence, margin: float, contact_cost: float, random_state: int) -> dict[str, Any]:
+    """The comparison as JSON. Raises RecurError for evidence that is not comparable."""
+    weights = customer_weights(evidence.test.customer_id, random_state=random_state)
+    try:
+        compared = compare_results(evidence.results, evidence.test, weights, margin, contact_cost).to_json()
+    except ValueError as error:
+        cutoff = evidence.snapshot.cutoff.date()
+        raise RecurError(f"the models as of {cutoff} cannot be compared: {error}") from None
+    return with_changes(compared, evidence, random_state)
 
 
 def _write_test_predictions(path: Path, evidence: Evidence) -> None:
     """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
-    rows = len(evidence.labels)
-    several = {"seed": pa.array(evidence.seed)} if evidence.seeds > 1 else {}
+    test = evidence.test
+    seeds = {"seed": pa.array(test.seed)} if test.seeds > 1 else {}
     tables = [
         pa.table(
             {
-                "customer_id": pa.array(evidence.customer_id.tolist(), pa.string()),
-                "cutoff": pa.array(evidence.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
-                "window": pa.array(evidence.window),
-                "label": pa.array(evidence.labels),
-                "model": pa.array([result.name] * rows),
+                "customer_id": pa.array(test.customer_id.tolist(), pa.string()),
+                "cutoff": pa.array(test.cutoff, pa.int64()).cast(pa.timestamp("us", "UTC")),
+                "window": pa.array(test.window),
+                "label": pa.array(test.labels),
+                "model": pa.array([result.name] * len(test.labels)),
                 "probability": pa.array(clip_probabilities(result.test_probability)),
             }
-            | several
+            | seeds
         )
         for result in evidence.results
     ]
@@ -118,7 +118,6 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
 
 def _log(
     tracking: Tracking,
-    run_id: str,
     comparison: dict[str, Any],
     evidence: Evidence,
     pictures: Path,
@@ -126,13 +125,13 @@ def _log(
 ) -> None:
     from models.evaluation import plots
 
-    parent = tracking.existing_run(run_id)
+    parent = tracking.existing_run(evidence.snapshot.run_id)
     verdict = comparison["verdict"]
     parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
     parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
     parent.text(json.dumps(comparison, indent=2), COMPARISON)
     parent.text(page, REPORT)
-    said = {result.name: result.test_probability for result in evidence.results}
+    probabilities = evidence.probabilities()
     parent.folder(pictures, PLOTS)
     for model in comparison["models"]:
         child = tracking.existing_run(model["run_id"])
@@ -147,7 +146,7 @@ def _log(
             }
         )
         name = model["name"]
-        child.figure(plots.calibration(evidence.labels, {name: said[name]}), f"{PLOTS}/calibration.png")
+        child.figure(plots.calibration(evidence.test.labels, {name: probabilities[name]}), f"{PLOTS}/calibration.png")
         if evidence.curves[name]:
             child.figure(plots.training_curves({name: evidence.curves[name]}), f"{PLOTS}/training_curves.png")
 
@@ -155,28 +154,27 @@ def _log(
 def _figures(comparison: dict[str, Any], evidence: Evidence) -> "dict[str, Figure]":
     from models.evaluation import plots
 
-    said = {result.name: result.test_probability for result in evidence.results}
+    probabilities = evidence.probabilities()
     return {
         "comparison": plots.comparison(comparison),
         "training_curves": plots.training_curves(evidence.curves),
         "altered": plots.ablations(comparison),
         "horizons": plots.horizons(evidence.observed, evidence.predicted),
         **{
-            name: getattr(plots, name)(evidence.labels, said)
+            name: getattr(plots, name)(evidence.test.labels, probabilities)
             for name in ("roc", "precision_recall", "calibration", "gain")
         },
     }
 
 
-def _drawn(figure: "Figure") -> bytes:
-    """As PNG."""
+def _png(figure: "Figure") -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
 
 
-def _last_folder(settings: Settings) -> Path:
-    found = sorted((settings.var / "snapshots").glob(f"*/{COMPARISON}"))
-    if not found:
+def _last_folder(state: StateFolder) -> Path:
+    files = sorted(state.path.glob(f"snapshots/*/{COMPARISON}"))
+    if not files:
         raise RecurError("no comparison was made yet: run `recur run`, or `recur train`")
-    return found[-1].parent
+    return files[-1].parent

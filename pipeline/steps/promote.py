@@ -3,92 +3,71 @@ registered, and made champion where the evidence allows it. Also the champion by
 """
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from features.dataset import Dataset
-from models.calibration import Calibration
 from models.evaluation.gate import Candidate, Gate, decide
 from models.evaluation.intervals import customer_weights
-from models.evaluation.subgroups import subgroups
 from models.evaluation.verdict import best_of
 from models.spec import ModelSpec
+from pipeline.config import sections
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
-from pipeline.serving.database import open_predictions
+from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.steps.compare import COMPARISON
-from pipeline.training.evidence import Evidence, read_evidence, test_rows
-from pipeline.training.fits import fit_windows, recipe, timed_fit
-from pipeline.training.global_importance import what_moves_risk
+from pipeline.training.evidence import Evidence, Fitted, read_evidence
+from pipeline.training.fits import fit_windows, timed_fit
+from pipeline.training.global_importance import write_global_importance
+from pipeline.training.predictions import test_rows
 from pipeline.training.registry import Registry, Version, open_registry
 from pipeline.training.snapshot import Snapshot, microseconds, write_outcome
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000
 FALLBACK = "recency"
-"""What serves where no model beats a constant and nothing reigns: barely more than the base rate."""
-
-
-@dataclass(frozen=True)
-class Reigning:
-    """How the champion enters the gate: as a candidate, or not at all, and in either case why."""
-
-    candidate: Candidate | None
-    words: str
+"""What serves where no model beats a constant and there is no champion: barely more than the base rate."""
 
 
 def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     """Take the recipe with the lowest log loss on validation, fit it on every closed example as of `cutoff`, register
-    it as challenger, and make it champion if the gate passes it on the test examples. The reigning recipe competes too,
-    fitted on the same splits. Where the gate refuses, and nothing reigns that answers the question, the fallback is
-    fitted and serves.
+    it as challenger, and make it champion if the gate passes it on the test examples. The champion's recipe competes
+    too, fitted on the same splits. Where the gate refuses, and no champion answers the question, the fallback is fitted
+    and serves.
 
     Epochs, rounds and the calibration are those that the splits found. Gives `promoted, version, recipe, reasons`.
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "promote", Night(None, cutoff)) as figures:
         folder, registry = settings.state.snapshot(cutoff), open_registry(settings)
-        snapshot = Snapshot.read(folder, settings.question)
+        snapshot, random_state = Snapshot.read(folder, settings.question), settings.run.seed
         if not (folder / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
-        evidence = read_evidence(settings, cutoff)
+        evidence = read_evidence(folder, snapshot, settings.models.names)
         winner = best_of(evidence.results, ("recurrent", "hybrid", "neural", "conventional"))
         if winner is None:
             raise NothingToDo(f"no model as of {cutoff.date()} has a log loss on validation: nothing to promote")
-        challenger = ModelSpec(winner.name, evidence.fitted[winner.name]).identity
-        reigning = _reigning(settings, registry, evidence, snapshot, challenger)
-        decision = decide(
-            Candidate(winner.name, challenger, winner.test_probability),
-            reigning.candidate,
-            Gate(
-                _base_rate(snapshot.part("train"), settings.question.primary),
-                settings.models.margin,
-                subgroups=_subgroups(snapshot, evidence),
-                may_change=_may_change(registry, cutoff),
-            ),
-            evidence.labels,
-            customer_weights(evidence.customer_id, REPLICATES, settings.run.seed),
+        fitted = evidence.fitted[winner.name]
+        challenger = Candidate(winner.name, fitted.spec.identity, winner.test_probability)
+        champion, why = _champion(registry, evidence, challenger, settings.evidence, random_state)
+        gate = Gate(
+            constant=_base_rate(snapshot.part("train"), settings.question.primary_index),
+            margin=settings.models.margin,
+            subgroups=_subgroups(evidence),
+            may_change=_may_change(registry, cutoff),
         )
-        version = _refit(
-            settings,
-            registry,
-            cutoff,
-            winner.name,
-            evidence.fitted[winner.name],
-            evidence.calibration[winner.name],
-            snapshot.data,
-            snapshot.run_id,
-        )
-        reasons = [reigning.words, *decision.reasons]
+        weights = customer_weights(evidence.test.customer_id, REPLICATES, random_state)
+        decision = decide(challenger, champion, gate, evidence.test.labels, weights)
+        version = _refit(registry, predictions, snapshot, fitted, random_state)
+        reasons = [why, *decision.reasons]
         if decision.promote:
             registry.set_champion(version.number)
-        elif not _answered(registry):
-            version = _refit(settings, registry, cutoff, FALLBACK, {}, None, snapshot.data, snapshot.run_id)
+        elif not _has_champion_of_its_question(registry):
+            version = _refit(registry, predictions, snapshot, Fitted(ModelSpec(FALLBACK, {})), random_state)
             registry.set_champion(version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
@@ -109,111 +88,103 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     return outcome
 
 
-def promote_version(settings: Settings, version: int) -> dict[str, Any]:
+def promote_version(registry: Registry, number: int) -> dict[str, Any]:
     """Make a registered version the champion by hand. Raises RecurError where there is none such, or it answers
     another question.
     """
-    registry = open_registry(settings)
-    chosen = registry.version(version)
-    if chosen.question_digest != settings.question.digest:
+    version = registry.version(number)
+    if version.question_digest != registry.question.digest:
         raise RecurError(
-            f"{chosen.label} answers question {chosen.question_digest}, and [question] asks "
-            f"{settings.question.digest}: promote a version of the same question, or run `recur train`"
+            f"{version.label} answers question {version.question_digest}, and [question] asks "
+            f"{registry.question.digest}: promote a version of the same question, or run `recur train`"
         )
-    registry.set_champion(version)
-    return {"version": chosen.number, "recipe": chosen.name, "champion": chosen.label}
+    registry.set_champion(number)
+    return {"version": version.number, "recipe": version.name, "champion": version.label}
 
 
-def rollback(settings: Settings) -> dict[str, Any]:
+def rollback(registry: Registry) -> dict[str, Any]:
     """Make the champion before the present one champion again. Raises RecurError where there was none."""
-    registry = open_registry(settings)
-    chosen = registry.version(registry.roll_back())
-    return {"version": chosen.number, "recipe": chosen.name, "champion": chosen.label}
+    version = registry.version(registry.roll_back())
+    return {"version": version.number, "recipe": version.name, "champion": version.label}
 
 
-def _reigning(
-    settings: Settings, registry: Registry, evidence: Evidence, snapshot: Snapshot, challenger: str
-) -> Reigning:
-    """The champion's predictions of the test examples.
+def _champion(
+    registry: Registry, evidence: Evidence, challenger: Candidate, spending: sections.Evidence, random_state: int
+) -> tuple[Candidate | None, str]:
+    """How the champion enters the gate: as a candidate, or not at all, and in either case why.
 
     Recipes compete: the champion's stands for it, as fitted beside the others or, where it is none of them, fitted now
-    on the same splits. Where it is the challenger's own recipe, the artefact itself is asked, if it knew nothing past
+    on the same splits. Where it is the challenger's own recipe, the artefact itself predicts, if it knew nothing past
     the first test cutoff: a fresh fit must then not be worse than it.
     """
-    champion = registry.champion()
+    champion, snapshot = registry.champion(), evidence.snapshot
     if champion is None:
-        return Reigning(None, "no champion reigns")
-    if champion.question_digest != settings.question.digest:
-        return Reigning(None, f"the champion, {champion.label}, answers another question")
-    own = champion.spec.identity
-    test = snapshot.test()
-    if own == challenger and microseconds(champion.trained_until) <= test.cutoff.min():
-        place = test.horizons.index(settings.question.primary)
-        probability = registry.load(champion).predict(test).churn_probability[:, place]
-        return Reigning(Candidate(champion.label, own, evidence.of_examples(probability)), f"{champion.label} reigns")
-    for result in evidence.results:
-        if ModelSpec(result.name, evidence.fitted[result.name]).identity == own:
-            candidate = Candidate(champion.label, own, result.test_probability)
-            return Reigning(candidate, f"{champion.label} reigns, and its recipe on the same examples stands for it")
-    recipe = champion.spec.recipe
-    fits = fit_windows(settings, snapshot, recipe.name, dict(recipe.parameters), lambda epoch, measures: None)
-    said = test_rows(fits.predictions, settings)["churn_probability"].to_numpy()
+        return None, "no champion reigns"
+    if champion.question_digest != registry.question.digest:
+        return None, f"the champion, {champion.label}, answers another question"
+    identity, test = champion.spec.identity, snapshot.test()
+    if identity == challenger.recipe and microseconds(champion.trained_until) <= test.cutoff.min():
+        predictions = registry.load(champion).predict(test)
+        probability = evidence.test.of_examples(predictions.churn_probability[:, snapshot.question.primary_index])
+        return Candidate(champion.label, identity, probability), f"{champion.label} reigns"
+    for name, probability in evidence.probabilities().items():
+        if evidence.fitted[name].spec.identity == identity:
+            words = f"{champion.label} reigns, and its recipe on the same examples stands for it"
+            return Candidate(champion.label, identity, probability), words
+    fits = fit_windows(champion.spec.recipe, snapshot, spending, random_state)
+    probability = test_rows(fits.predictions, snapshot.question.primary)["churn_probability"].to_numpy()
     words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
-    return Reigning(Candidate(champion.label, own, said), words)
+    return Candidate(champion.label, identity, probability), words
 
 
 def _may_change(registry: Registry, cutoff: datetime) -> bool:
-    """Whether the recipe that reigns has reigned for a primary horizon: by the cutoff as of which its first version in
+    """Whether the champion's recipe has served for a primary horizon: by the cutoff as of which its first version in
     an unbroken row was trained.
     """
-    reigned = [registry.version(number) for number in registry.champion_history()]
-    if not reigned:
+    champions = [registry.version(number) for number in registry.champion_history()]
+    if not champions:
         return True
-    since = reigned[-1]
-    for earlier in reversed(reigned):
+    since = champions[-1]
+    for earlier in reversed(champions):
         if earlier.spec.identity != since.spec.identity:
             break
         since = earlier
     return cutoff - since.trained_until >= registry.question.primary * DAY
 
 
-def _subgroups(snapshot: Snapshot, evidence: Evidence) -> dict[str, np.ndarray]:
-    named = subgroups(snapshot.test().aggregates, snapshot.seen_in_training())
+def _subgroups(evidence: Evidence) -> dict[str, np.ndarray]:
     return {
-        f"{dimension}: {name}": evidence.of_examples(mask)
-        for dimension, masks in named.items()
+        f"{dimension}: {name}": mask
+        for dimension, masks in evidence.subgroups().items()
         for name, mask in masks.items()
     }
 
 
-def _answered(registry: Registry) -> bool:
-    """Whether a champion reigns that answers today's question."""
+def _has_champion_of_its_question(registry: Registry) -> bool:
     champion = registry.champion()
     return champion is not None and champion.question_digest == registry.question.digest
 
 
-def _base_rate(train: Dataset, horizon: int) -> float:
-    """The share of training examples that churned: what a model that knows no customer would say."""
+def _base_rate(train: Dataset, horizon_index: int) -> float:
+    """The share of training examples that churned: what a model that knows no customer would predict."""
     assert train.labels is not None
-    return float(np.nanmean(train.labels.churn[:, train.horizons.index(horizon)]))
+    return float(np.nanmean(train.labels.churn[:, horizon_index]))
 
 
 def _refit(
-    settings: Settings,
-    registry: Registry,
-    cutoff: datetime,
-    name: str,
-    parameters: dict[str, Any],
-    calibration: dict[str, Any] | None,
-    data: Dataset,
-    parent: str,
+    registry: Registry, predictions: PredictionsStore, snapshot: Snapshot, fitted: Fitted, random_state: int
 ) -> Version:
-    model = recipe(settings, name, parameters)
-    with registry.tracking.child_run(f"{name} on all examples", parent, {"family": model.family}) as run:
-        seconds = timed_fit(model, data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures))
-        model.calibration = Calibration.from_json(calibration) if calibration else None
+    """Fit the recipe on every example, with what its fits on the splits found, and register it."""
+    name = fitted.spec.name
+    model = fitted.spec.build(snapshot.question.horizons, random_state)
+    tags = {"family": model.family}
+    with registry.tracking.child_run(f"{name} on all examples", snapshot.run_id, tags) as run:
+        seconds = timed_fit(
+            model, snapshot.data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures)
+        )
+        model.calibration = fitted.calibration
         run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
-        run.metrics({"fit_seconds": seconds, "examples": len(data)})
+        run.metrics({"fit_seconds": seconds, "examples": len(snapshot.data)})
         run.curves(model.curves)
-        what_moves_risk(settings, cutoff, name, model, data, run)
-        return registry.register(run, model, name, cutoff)
+        write_global_importance(run, predictions, name, model, snapshot)
+        return registry.register(run, model, name, snapshot.cutoff)

@@ -1,37 +1,75 @@
 """Is it time? By how much a model's log loss changes when its histories are altered, or its state is taken away."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.base import Model
+from models.evaluation.ablation import ablations, with_own_histories
 from models.evaluation.intervals import Interval, customer_weights, mean
 from models.evaluation.metrics import example_log_loss
+from models.held_out import CalibrationChoice, Parts, calibrate
 from pipeline.training.evidence import Evidence
 
+MOST_EXAMPLES = 3_000  # of a window's test that are predicted again from altered histories
 REPLICATES = 500
+WITHOUT_STATE = "without the state"
+SCHEMA = pa.schema(
+    [("window", pa.int64()), ("altered", pa.string()), ("row", pa.int64()), ("churn_probability", pa.float64())]
+)
+
+
+def ablated_predictions(
+    model: Model, parts: Parts, calibration: CalibrationChoice, random_state: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Each ablation of a fitted model: its name, rows of the test, and what is predicted of them, `[rows, horizons]`.
+    The same heads trained without the state stand beside it once, however many networks the model averages: what is
+    left is close to a straight line, and its networks say the same.
+    """
+    rows = np.unique(np.linspace(0, len(parts.test) - 1, min(len(parts.test), MOST_EXAMPLES)).astype(np.int64))
+    examples = with_own_histories(parts.test.select(rows))
+    for name, sequences in ablations(examples, random_state):
+        predictions = model.predict_reading(examples, sequences)
+        if predictions is None:
+            break
+        yield name, rows, predictions.churn_probability
+    bare = model.without_state()
+    if bare is not None:
+        bare.fit(parts.train, parts.valid)
+        calibrate(bare, calibration, parts)
+        yield WITHOUT_STATE, np.arange(len(parts.test)), bare.predict(parts.test).churn_probability
+
+
+def ablation_rows(window: int, name: str, rows: np.ndarray, probability: np.ndarray) -> pa.Table:
+    """What `altered/MODEL.parquet` holds of one ablation: `row` is the position among the window's test examples."""
+    columns = [np.full(len(rows), window, np.int64), [name] * len(rows), rows, probability]
+    return pa.table([pa.array(column) for column in columns], schema=SCHEMA)
 
 
 def changes(evidence: Evidence, seed: int) -> dict[str, dict[str, Interval]]:
-    """Model -> alteration -> log loss when altered minus log loss as it is, on the same examples of the first seed,
+    """Model -> ablation -> log loss when ablated minus log loss as it is, on the same examples of the first seed,
     customers resampled: positive where the model had learnt from what was taken away. Models that read no sequences
     have none.
     """
-    first = evidence.seed == 0
-    begins = np.searchsorted(evidence.window[first], np.arange(evidence.window.max(initial=0) + 1))
+    test = evidence.test
+    first = test.seed == 0
+    begins = np.searchsorted(test.window[first], np.arange(test.window.max(initial=0) + 1))
     found: dict[str, dict[str, Interval]] = {}
     for result in evidence.results:
-        table = evidence.altered[result.name]
+        table = evidence.ablations[result.name]
         said = np.asarray(result.test_probability)[first]
-        for what in pc.unique(table["altered"]).to_pylist():
-            part = table.filter(pc.equal(table["altered"], what))
-            rows = begins[part["window"].to_numpy()] + part["row"].to_numpy()
-            labels = evidence.labels[rows]
-            change = example_log_loss(labels, part["churn_probability"].to_numpy()) - example_log_loss(
+        for name in pc.unique(table["altered"]).to_pylist():
+            ablated = table.filter(pc.equal(table["altered"], name))
+            rows = begins[ablated["window"].to_numpy()] + ablated["row"].to_numpy()
+            labels = test.labels[rows]
+            change = example_log_loss(labels, ablated["churn_probability"].to_numpy()) - example_log_loss(
                 labels, said[rows]
             )
-            weights = customer_weights(evidence.customer_id[rows], REPLICATES, seed)
-            found.setdefault(result.name, {})[what] = mean(change, weights)
+            weights = customer_weights(test.customer_id[rows], REPLICATES, seed)
+            found.setdefault(result.name, {})[name] = mean(change, weights)
     return found
 
 
@@ -39,7 +77,7 @@ def with_changes(comparison: dict[str, Any], evidence: Evidence, seed: int) -> d
     """The comparison's JSON with `log_loss_change` for every model that reads sequences."""
     found = changes(evidence, seed)
     models = [
-        model | {"log_loss_change": {what: each.to_json() for what, each in found.get(model["name"], {}).items()}}
+        model | {"log_loss_change": {name: change.to_json() for name, change in found.get(model["name"], {}).items()}}
         for model in comparison["models"]
     ]
     return comparison | {"models": models}

@@ -3,16 +3,15 @@
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.config.settings import Settings
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
 from pipeline.training.snapshot import META
 
 
-def erase(settings: Settings, customer_id: str) -> int:
+def erase(state: StateFolder, customer_id: str) -> int:
     """Removes `customer_id` and returns how many rows went."""
     removed = 0
-    for folder in sorted((settings.var / "snapshots").glob("*/")):
+    for folder in sorted(state.path.glob("snapshots/*/")):
         for file in [*folder.glob("predictions/*.parquet"), *folder.glob("test_predictions.parquet")]:
             table = pq.read_table(file)
             rest = table.filter(pc.not_equal(table["customer_id"], customer_id))

@@ -20,6 +20,7 @@ from pipeline.event_store.store import open_store
 from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import connect
 from pipeline.runtime.nights import DAY, midnight
+from pipeline.training.snapshot import microseconds
 
 MOST_CUSTOMERS = 2_000  # whose features are built again for each other future
 MOST_EXAMPLES = 20_000  # that a probe's model learns from
@@ -48,18 +49,18 @@ def probes(settings: Settings) -> list[CheckResult]:
             words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
             return [CheckResult("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
         data = build_dataset(events, [*parts.train, *parts.test], question, store.attributes, until)
-        found = list(_other_futures(events, parts.test[0], data, settings, store.attributes))
+        found = list(_other_futures(events, parts.test[0], data, question, store.attributes))
         found.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
     finally:
         backend.disconnect()
-    return [*found, *_labels(data, parts, settings, list(store.attributes))]
+    return [*found, *_labels(data, parts, question, list(store.attributes), settings.run.seed)]
 
 
 def _other_futures(
-    events: ir.Table, cutoff: datetime, data: Dataset, settings: Settings, attributes: Mapping[str, str]
+    events: ir.Table, cutoff: datetime, data: Dataset, question: Question, attributes: Mapping[str, str]
 ) -> Iterator[CheckResult]:
     """Whether anything that could not be known at `cutoff` moves the features at it."""
-    at_cutoff = data.customer_id[data.cutoff == int(cutoff.timestamp()) * 1_000_000][:MOST_CUSTOMERS]
+    at_cutoff = data.customer_id[data.cutoff == microseconds(cutoff)][:MOST_CUSTOMERS]
     theirs = ibis.memtable({"customer_id": list(at_cutoff)}, schema={"customer_id": "string"})
     events = events.semi_join(theirs, "customer_id")
     moment = ibis.literal(cutoff, "timestamp('UTC', 6)")
@@ -67,7 +68,7 @@ def _other_futures(
         "events at or after the cutoff": events.event_time >= moment,
         "rows known only after the cutoff": (events.event_time < moment) & (events.known_time > moment),
     }
-    base = build_dataset(events, [cutoff], settings.question, attributes)
+    base = build_dataset(events, [cutoff], question, attributes)
     for what, rows in hidden.items():
         count = events.filter(rows).count().to_pyarrow().as_py()
         moved = []
@@ -75,7 +76,7 @@ def _other_futures(
             for change, others in _changes(events, rows, cutoff, attributes).items():
                 moved += [
                     f"{change}: {name}"
-                    for name in differences(base, build_dataset(others, [cutoff], settings.question, attributes))
+                    for name in differences(base, build_dataset(others, [cutoff], question, attributes))
                 ]
         words = f"{count:,} changed, added and removed at {cutoff:%Y-%m-%d}, of {len(at_cutoff):,} customers"
         if moved:
@@ -163,11 +164,13 @@ def _seen(data: Dataset) -> list[object]:
     return [steps.length.tolist(), *numbers, *words]
 
 
-def _labels(data: Dataset, parts: Split, settings: Settings, attributes: Sequence[str]) -> Iterator[CheckResult]:
+def _labels(
+    data: Dataset, parts: Split, question: Question, attributes: Sequence[str], random_state: int
+) -> Iterator[CheckResult]:
     """What a small model, and single columns, can tell of the labels."""
     assert data.labels is not None
-    random = np.random.default_rng(settings.run.seed)
-    churn = data.labels.churn[:, settings.question.horizons.index(settings.question.primary)]
+    random = np.random.default_rng(random_state)
+    churn = data.labels.churn[:, question.primary_index]
     train, test = (_rows_of(data, cutoffs, churn) for cutoffs in (parts.train, parts.test))
     if len(np.unique(churn[train])) < 2 or len(np.unique(churn[test])) < 2:
         yield CheckResult("doubtful", "labels", "all examples of a slice have the same label: nothing can be probed")
@@ -244,7 +247,7 @@ def _auc(values: Floats, labels: Floats, train: Rows, test: Rows) -> float:
 
 
 def _rows_of(data: Dataset, cutoffs: Sequence[datetime], churn: Floats) -> Rows:
-    moments = [int(cutoff.timestamp()) * 1_000_000 for cutoff in cutoffs]
+    moments = [microseconds(cutoff) for cutoff in cutoffs]
     return np.flatnonzero(np.isin(data.cutoff, moments) & np.isfinite(churn))
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from features.dataset import MICROSECONDS_A_DAY, Dataset
 from features.question import Question
 from features.splits import Split
+from models.held_out import Parts
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
 from pipeline.runtime.paths import StateFolder, atomically
@@ -66,6 +67,9 @@ class Snapshot:
         later = [first for other in PARTS if (first := getattr(split, other)[0]) > cutoffs[-1]]
         examples = self._at(cutoffs)
         return known_by(examples, later[0], self.question.gap) if later else examples
+
+    def parts(self, window: int) -> Parts:
+        return Parts(**{part: self.part(part, window) for part in PARTS})
 
     def test(self) -> Dataset:
         """The test examples of all windows, oldest first."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import pipeline.steps
 from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
+from pipeline.steps import NIGHTLY, TRAINING
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ("tensorflow", "keras", "pandas", "great_expectations", "mlflow", "sklearn", "lightgbm", "duckdb", "ibis")
@@ -55,6 +57,20 @@ def test_a_night_goes_from_the_source_to_the_review(nightly: Any) -> None:
         "publish": ["score"],
         "review": ["load", "publish"],
     }
+
+
+def test_tasks_come_in_the_order_of_the_steps(nightly: Any, training: Any) -> None:
+    for dag, steps in ((nightly, NIGHTLY), (training, TRAINING)):
+        assert [task.task_id for task in dag.topological_sort()] == list(steps)
+        for task, before in zip(steps[1:], steps, strict=False):
+            assert before in dag.get_task(task).upstream_task_ids
+
+
+def test_every_step_is_a_function_of_its_module() -> None:
+    modules = {file.stem for file in Path(pipeline.steps.__file__).parent.glob("*.py")} - {"__init__"}
+    assert modules == {*NIGHTLY, *TRAINING}
+    for name in modules:
+        assert pipeline.steps.step(name).__name__ == name
 
 
 def test_a_training_maps_one_task_a_model_in_a_pool_of_one(training: Any) -> None:

@@ -54,9 +54,9 @@ def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World, monkeyp
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_the_comparison_fits_and_is_whole(trained_world: World, width: int) -> None:
     console, file = screen(width)
-    print_comparison(last_comparison(trained_world.settings), console)
+    print_comparison(last_comparison(trained_world.settings.state), console)
     printed = file.getvalue()
-    for model in last_comparison(trained_world.settings)["models"]:
+    for model in last_comparison(trained_world.settings.state)["models"]:
         (line,) = [line for line in printed.splitlines() if line.startswith(f"{model['name']} ")]
         assert f"{model['metrics']['log_loss']['value']:.4f}" in line
     assert "\u2026" not in printed

@@ -20,20 +20,27 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions
-from pipeline.training.evidence import read_evidence
 from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of
-from tests.support.worlds.trained_world import FIRST, NAMES, PRIMARY, churned_by_hand, run_training, snapshot_of
+from tests.support.worlds.trained_world import (
+    FIRST,
+    NAMES,
+    PRIMARY,
+    churned_by_hand,
+    evidence_of,
+    run_training,
+    snapshot_of,
+)
 
 
 def test_labels_and_log_losses_are_those_of_the_raw_events_and_the_published_predictions(trained_world: World) -> None:
-    rows = pd.read_parquet(last_predictions(trained_world.settings))
+    rows = pd.read_parquet(last_predictions(trained_world.settings.state))
     assert list(rows.columns) == ["customer_id", "cutoff", "window", "label", "model", "probability"]
     pairs = zip(rows["customer_id"], rows["cutoff"], strict=True)
     truth = np.array([churned_by_hand(trained_world.events, customer, cutoff) for customer, cutoff in pairs])
     np.testing.assert_array_equal(rows["label"], truth)
-    comparison = last_comparison(trained_world.settings)
+    comparison = last_comparison(trained_world.settings.state)
     assert [model["name"] for model in comparison["models"]] == list(NAMES)
     for model in comparison["models"]:
         own = (rows["model"] == model["name"]).to_numpy()
@@ -43,8 +50,8 @@ def test_labels_and_log_losses_are_those_of_the_raw_events_and_the_published_pre
 
 
 def test_every_model_was_asked_about_the_same_rows(trained_world: World) -> None:
-    rows = pd.read_parquet(last_predictions(trained_world.settings))
-    (window,) = last_comparison(trained_world.settings)["windows"]
+    rows = pd.read_parquet(last_predictions(trained_world.settings.state))
+    (window,) = last_comparison(trained_world.settings.state)["windows"]
     keys = [group[["customer_id", "cutoff", "label"]].to_numpy().tolist() for _, group in rows.groupby("model")]
     assert all(key == keys[0] for key in keys)
     assert window["examples"] == len(keys[0])
@@ -53,7 +60,7 @@ def test_every_model_was_asked_about_the_same_rows(trained_world: World) -> None
 
 
 def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world: World) -> None:
-    comparison = last_comparison(trained_world.settings)
+    comparison = last_comparison(trained_world.settings.state)
     with predictions_of(trained_world.settings).reading() as connection:
         shown = connection.execute(text("select model_name, metric, value, low, high from model_comparison")).all()
     said = [
@@ -100,16 +107,16 @@ def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
 
 
 def test_a_comparison_made_again_is_the_same(own_world: World) -> None:
-    first = last_comparison(own_world.settings)
+    first = last_comparison(own_world.settings.state)
     compare(own_world.settings, FIRST)
-    assert last_comparison(own_world.settings) == first
+    assert last_comparison(own_world.settings.state) == first
 
 
 def test_a_model_without_a_result_is_named(trained_world: World) -> None:
     settings = trained_world.settings
     more = settings.model_copy(update={"models": settings.models.model_copy(update={"names": (*NAMES, "gru")})})
     with pytest.raises(RecurError, match="gru has no result as of 2020-08-01"):
-        read_evidence(more, FIRST)
+        evidence_of(more)
 
 
 def test_a_run_on_other_test_examples_is_refused(own_world: World) -> None:
@@ -131,17 +138,17 @@ def test_predictions_of_other_rows_are_refused(own_world: World) -> None:
 
 def test_before_the_first_comparison_there_is_none_to_show(tmp_path: Path) -> None:
     with pytest.raises(RecurError, match="no comparison was made yet"):
-        last_comparison(Settings(root=tmp_path))
+        last_comparison(Settings(root=tmp_path).state)
 
 
 def test_several_windows_are_trained_apart_and_compared_together(fresh_world: World) -> None:
     settings = fresh_world.settings.model_copy(update={"evidence": Evidence(windows=3)})
     run_training(settings, FIRST)
-    comparison = last_comparison(settings)
+    comparison = last_comparison(settings.state)
     periods = [(window["start"], window["end"]) for window in comparison["windows"]]
     assert len(periods) == 3
     assert all(end <= start for (_, end), (start, _) in pairwise(periods))
-    rows = pd.read_parquet(last_predictions(settings))
+    rows = pd.read_parquet(last_predictions(settings.state))
     assert rows.groupby("window").size().tolist() == [
         len(comparison["models"]) * window["examples"] for window in comparison["windows"]
     ]
@@ -153,7 +160,7 @@ def test_several_windows_are_trained_apart_and_compared_together(fresh_world: Wo
 
 def test_the_report_is_one_page_that_says_what_the_comparison_says(trained_world: World) -> None:
     page = (trained_world.settings.state.snapshot(FIRST) / "report.html").read_text("utf-8")
-    comparison = last_comparison(trained_world.settings)
+    comparison = last_comparison(trained_world.settings.state)
     assert html.escape(comparison["verdict"]["sentence"]) in page
     for model in comparison["models"]:
         assert f"<td>{model['name']}</td>" in page

@@ -15,10 +15,9 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare
 from pipeline.steps.promote import _may_change, promote, promote_version, rollback
-from pipeline.training.evidence import read_evidence
 from pipeline.training.registry import CHAMPION, open_registry
 from tests.pipeline.conftest import World
-from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, run_training, snapshot_of
+from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, evidence_of, run_training, snapshot_of
 
 FAMILIES = ("recurrent", "hybrid", "neural", "conventional")
 
@@ -34,7 +33,7 @@ def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
 
 def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_world: World) -> None:
     settings = trained_world.settings
-    winner = best_of(read_evidence(settings, FIRST).results, FAMILIES)
+    winner = best_of(evidence_of(settings).results, FAMILIES)
     champion = open_registry(settings).champion()
     assert winner is not None
     assert champion is not None
@@ -49,7 +48,7 @@ def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_
 def test_the_refit_keeps_what_validation_found(trained_world: World) -> None:
     champion = open_registry(trained_world.settings).champion()
     assert champion is not None
-    assert champion.spec.parameters == read_evidence(trained_world.settings, FIRST).fitted[champion.name]
+    assert champion.spec.parameters == evidence_of(trained_world.settings).fitted[champion.name].spec.parameters
 
 
 def test_the_registered_model_speaks_as_the_one_that_was_fitted(trained_world: World) -> None:
@@ -141,7 +140,7 @@ def test_the_champion_carries_the_calibration_of_the_splits(trained_world: World
     assert champion is not None
     calibration = open_registry(settings).load(champion).calibration
     assert calibration is not None
-    assert calibration.to_json() == read_evidence(settings, FIRST).calibration[champion.name]
+    assert calibration == evidence_of(settings).fitted[champion.name].calibration
     assert calibration.kind in KINDS
 
 
@@ -158,12 +157,12 @@ def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: Wor
 def test_by_hand_the_champion_changes_and_comes_back(own_world: World) -> None:
     settings = own_world.settings
     with pytest.raises(RecurError, match="no earlier champion"):
-        rollback(settings)
+        rollback(open_registry(settings))
     second = promote(settings, FIRST)["version"]
     first = open_registry(settings).versions()[0].number
-    promote_version(settings, first)
+    promote_version(open_registry(settings), first)
     assert open_registry(settings).champion_history()[-1] == first
-    assert rollback(settings)["version"] == second
+    assert rollback(open_registry(settings))["version"] == second
     champion = open_registry(settings).champion()
     assert champion is not None
     assert champion.number == second
@@ -175,16 +174,16 @@ def test_an_alias_moved_in_mlflows_own_page_is_the_truth(own_world: World) -> No
     registry = open_registry(settings)
     registry.tracking.client.set_registered_model_alias(registry.name, CHAMPION, "1")
     assert registry.champion_history() == [1, second, 1]
-    assert rollback(settings)["version"] == second
+    assert rollback(open_registry(settings))["version"] == second
 
 
 def test_a_version_that_does_not_exist_or_answers_another_question_is_refused(trained_world: World) -> None:
     settings = trained_world.settings
     with pytest.raises(RecurError, match="has no version 99; it has 1"):
-        promote_version(settings, 99)
+        promote_version(open_registry(settings), 99)
     other = settings.model_copy(update={"question": settings.question.model_copy(update={"active_within": 35})})
     with pytest.raises(RecurError, match="answers question"):
-        promote_version(other, 1)
+        promote_version(open_registry(other), 1)
 
 
 def test_nothing_is_promoted_before_a_comparison(own_world: World) -> None:

@@ -52,8 +52,8 @@ def fresh_nights(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def test_every_seed_counts_alike(seeded: Settings) -> None:
-    comparison = last_comparison(seeded)
-    rows = pd.read_parquet(last_predictions(seeded))
+    comparison = last_comparison(seeded.state)
+    rows = pd.read_parquet(last_predictions(seeded.state))
     for model in comparison["models"]:
         own = rows[rows["model"] == model["name"]]
         said = np.where(own["label"] == 1, own["probability"], 1 - own["probability"])
@@ -77,7 +77,7 @@ def test_every_trial_is_a_run_of_its_own(fresh_nights: World, tmp_path: Path) ->
 
 
 def test_what_was_altered_is_told_of_the_models_that_read_sequences(seeded: Settings) -> None:
-    forest, gru, _ = last_comparison(seeded)["models"]
+    forest, gru, _ = last_comparison(seeded.state)["models"]
     assert forest["log_loss_change"] == {}
     assert list(gru["log_loss_change"]) == list(ABLATIONS)
 

@@ -184,7 +184,7 @@ def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) ->
     snapshot(settings, FIRST)
     before = snapshot_of(settings).data
     gone = before.customer_id[0]
-    assert erase(settings, gone) == int((before.customer_id == gone).sum())
+    assert erase(settings.state, gone) == int((before.customer_id == gone).sum())
     after = snapshot_of(settings).data
     assert gone not in after.customer_id
     rest = before.select(before.customer_id != gone)
@@ -197,4 +197,4 @@ def test_an_erased_customer_is_in_no_file_of_the_snapshot(fresh_world: World) ->
         for file in settings.state.snapshot(FIRST).rglob("*")
         if file.is_file() and gone.encode() in file.read_bytes()
     ]
-    assert erase(settings, gone) == 0
+    assert erase(settings.state, gone) == 0

@@ -18,6 +18,7 @@ from pipeline.steps.compare import compare
 from pipeline.steps.promote import promote
 from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
+from pipeline.training.evidence import Evidence, read_evidence
 from pipeline.training.snapshot import Snapshot
 
 START, FIRST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 8, 1, tzinfo=UTC)
@@ -100,6 +101,10 @@ def write_night(settings: Settings, events: pd.DataFrame, start: datetime | None
 
 def snapshot_of(settings: Settings, cutoff: datetime = FIRST) -> Snapshot:
     return Snapshot.read(settings.state.snapshot(cutoff), settings.question)
+
+
+def evidence_of(settings: Settings, cutoff: datetime = FIRST) -> Evidence:
+    return read_evidence(settings.state.snapshot(cutoff), snapshot_of(settings, cutoff), settings.models.names)
 
 
 def run_training(settings: Settings, cutoff: datetime) -> None:
