@@ -8,6 +8,7 @@ imported at the top, so this module is imported only where a network is built.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -21,7 +22,9 @@ from models.base import Predictions
 from models.labels import HEADS
 from models.recurrent.batches import cut_batches, cut_chunks
 from models.recurrent.cells.cell import Cell, Floats32
-from models.recurrent.sequence_model import SequenceModel
+
+if TYPE_CHECKING:
+    from models.recurrent.sequence_model import SequenceModel
 
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about
@@ -32,7 +35,7 @@ PREDICTIONS_AT_ONCE = 32_768
 class NetworkStepper:
     """A row of states holds what each of the model's networks remembers, one network after the other."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: "SequenceModel") -> None:
         self._model = model
         self._networks = [_Network(network, model.cell) for network in model.networks]
         ends = np.cumsum([network.width for network in self._networks]).tolist()

@@ -108,7 +108,7 @@ def _room(module: str) -> str | None:
     return inner[0] if package == "pipeline" and inner else None
 
 
-@pytest.mark.xfail(reason="2 circles", strict=False)
+@pytest.mark.xfail(reason="1 circle: engine and spark", strict=False)
 def test_there_are_no_circles() -> None:
     circles = [_as_text(circle) for circle in _circles()]
     assert not circles, f"{len(circles)} circles\n" + "\n".join(circles)
@@ -156,7 +156,6 @@ def _as_text(circle: list[Import]) -> str:
     return f"{files[0]} and {shown(circle[0].module)} import each other: " + "; ".join(map(str, circle))
 
 
-@pytest.mark.xfail(reason="1 import within a function", strict=False)
 def test_imports_within_functions_are_of_heavy_modules() -> None:
     wrong = [
         f"{each}, within {each.function}"
