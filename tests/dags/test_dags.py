@@ -1,4 +1,4 @@
-"""The DAGs as Airflow reads them: nothing heavy at parse, the promised order, and how errors are told."""
+"""The DAGs as Airflow reads them: nothing heavy at parse, the promised order, and what becomes of errors."""
 
 import subprocess
 import sys
@@ -109,7 +109,7 @@ def test_training_waits_for_what_load_emits(nightly: Any, training: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "airflow_error"),
     [
         (NothingToDo("no champion"), "AirflowSkipException"),
         (RecurError("a broken night"), "AirflowFailException"),
@@ -117,14 +117,14 @@ def test_training_waits_for_what_load_emits(nightly: Any, training: Any) -> None
         (OSError("the disk is full"), "OSError"),
     ],
 )
-def test_how_errors_are_told(airflow_home: None, error: Exception, told: str) -> None:
+def test_what_becomes_of_errors(airflow_home: None, error: Exception, airflow_error: str) -> None:
     from dags._shared import airflow_errors
 
     def fail() -> None:
         with airflow_errors():
             raise error
 
-    assert _raised_by(fail) == (told, str(error))
+    assert _raised_by(fail) == (airflow_error, str(error))
 
 
 def _raised_by(action: Callable[[], None]) -> tuple[str, str]:
@@ -148,7 +148,7 @@ class _Task:
         return self.found
 
 
-def test_callbacks_tell_of_failures_and_of_reviews_that_ask_for_something(
+def test_callbacks_post_failures_and_reviews_that_call_for_something(
     nightly: Any, training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.support.listening import listening

@@ -90,7 +90,7 @@ def _killed(folder: Path, step: str, after: float) -> str:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    with suppress(EOFError):  # what it had still said before its end
+    with suppress(EOFError):  # the last lines before its end
         while progress.poll():
             at, _ = progress.recv()
     return at

@@ -52,10 +52,10 @@ def main() -> bool:
                     for earlier in STEPS[: STEPS.index(step)]:
                         assert not _outcome(folder, earlier)
                     with spoilt():
-                        told = _outcome(folder, step)
-                    errors += bool(told)
-                    print(f"{name}, {step}: {told or 'had room enough'}", flush=True)
-                    wrong += [f"{name}, {step}: {fault}" for fault in _faults_of(told, name)]
+                        line = _outcome(folder, step)
+                    errors += bool(line)
+                    print(f"{name}, {step}: {line or 'had room enough'}", flush=True)
+                    wrong += [f"{name}, {step}: {fault}" for fault in _faults_of(line, name)]
                     if not finish(start(work_through, folder)[0]):
                         wrong.append(f"{name}, {step}: the night could not be done again")
                         continue
@@ -108,14 +108,14 @@ def _mounted(disk: Path) -> bool:
 
 
 def _outcome(folder: Path, step: str) -> str:
-    """What a step that fails tells a person; nothing where it does not fail."""
-    process, progress = start(partial(_tell, step), folder)
-    told = str(progress.recv())
+    """The error line of a step; empty where it does not fail."""
+    process, progress = start(partial(_send_outcome, step), folder)
+    line = str(progress.recv())
     finish(process)
-    return told
+    return line
 
 
-def _tell(step: str, folder: Path, progress: Connection) -> None:
+def _send_outcome(step: str, folder: Path, progress: Connection) -> None:
     from pipeline.runtime.errors import RecurError
 
     try:
@@ -127,10 +127,10 @@ def _tell(step: str, folder: Path, progress: Connection) -> None:
         progress.send(f"a traceback: {error!r}")
 
 
-def _faults_of(told: str, name: str) -> list[str]:
-    if not told:
+def _faults_of(line: str, name: str) -> list[str]:
+    if not line:
         return ["a read-only disk was written to"] if name == "read-only" else []
     clear = ("read-only", "readonly") if name == "read-only" else ("no space left", "disk is full")
-    if "\n" in told or told.startswith("a traceback") or not any(word in told.lower() for word in clear):
-        return [f"not one clear line: {told!r}"]
+    if "\n" in line or line.startswith("a traceback") or not any(word in line.lower() for word in clear):
+        return [f"not one clear line: {line!r}"]
     return []

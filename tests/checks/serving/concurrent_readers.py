@@ -126,18 +126,23 @@ def _turn(number: int, _: Settings, address: str, stop: Event, answers: "Queue[l
     _until(stop, answers, number, [(path, lambda path=path: fetched(path)) for path in PAGES])
 
 
-def _until(stop: Event, answers: "Queue[list[Seen]]", number: int, asked: list[tuple[str, Callable[[], str]]]) -> None:
+Query = tuple[str, Callable[[], str]]
+
+
+def _until(
+    stop: Event, answers: "Queue[list[Seen]]", number: int, queries: list[tuple[str, Callable[[], str]]]
+) -> None:
     seen: list[Seen] = []
     waits = random.Random(number)
     turn = number
     while not stop.is_set():
-        what, ask = asked[turn % len(asked)]
+        what, run = queries[turn % len(queries)]
         turn += 1
         started = time.monotonic()
         try:
-            seen.append((what, 0.0, ask()))
+            seen.append((what, 0.0, run()))
             seen[-1] = (what, time.monotonic() - started, seen[-1][2])
-        except Exception as error:  # whatever it is, it is a finding
+        except Exception as error:  # whatever it is, it counts
             seen.append(("error", time.monotonic() - started, f"{what}: {type(error).__name__}: {error}"))
         time.sleep(waits.uniform(0.5, 1.5) * PAUSE)
     answers.put(seen)

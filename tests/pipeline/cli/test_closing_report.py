@@ -15,13 +15,13 @@ from tests.pipeline.steps.test_publish import leave, scores
 from tests.support.worlds.trained_world import FIRST, LATER, PRIMARY, eligible_by_hand, loaded_up_to, night
 
 
-def screen(width: int = 80) -> tuple[Console, io.StringIO]:
+def recording_console(width: int = 80) -> tuple[Console, io.StringIO]:
     file = io.StringIO()
     return Console(file=file, width=width, markup=False, highlight=False), file
 
 
 def test_where_nothing_is_yet_it_says_so(fresh_world: World) -> None:
-    console, file = screen()
+    console, file = recording_console()
     print_report(fresh_world.settings, console)
     assert "nothing to review" in file.getvalue()
     assert "Nothing is published yet" in file.getvalue()
@@ -39,7 +39,7 @@ def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World, monkeyp
     with monkeypatch.context() as changed:
         changed.setattr("pipeline.monitoring.realised._treated_by_the_source", lambda *_: set(customers[:40]))
         review(settings, night(LATER))
-    console, file = screen()
+    console, file = recording_console()
     print_report(settings, console)
     printed = file.getvalue()
     assert re.search(r"^treated +40 ", printed, re.MULTILINE)
@@ -53,7 +53,7 @@ def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World, monkeyp
 
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_the_comparison_fits_and_is_whole(trained_world: World, width: int) -> None:
-    console, file = screen(width)
+    console, file = recording_console(width)
     print_comparison(last_comparison(trained_world.settings.state), console)
     printed = file.getvalue()
     for model in last_comparison(trained_world.settings.state)["models"]:
@@ -63,8 +63,8 @@ def test_the_comparison_fits_and_is_whole(trained_world: World, width: int) -> N
     assert "Verdict: " in printed
 
 
-def test_an_explanation_of_a_customer_who_is_no_longer_asked_about() -> None:
-    console, file = screen()
+def test_an_explanation_of_a_customer_who_is_no_longer_eligible() -> None:
+    console, file = recording_console()
     explanation = {
         "customer_id": "ann",
         "score_date": FIRST.date(),

@@ -112,7 +112,7 @@ def test_query_writes_csv_json_and_tables(file: Path, capfd: pytest.CaptureFixtu
     assert "churn_probability" in capfd.readouterr().out
 
 
-def test_compare_prints_the_promised_object_and_every_test_row(
+def test_compare_prints_the_object_of_the_design_and_every_test_row(
     trained_world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config, rows = ["--config", trained_world.settings.file], tmp_path / "rows.parquet"
@@ -127,7 +127,7 @@ def test_compare_prints_the_promised_object_and_every_test_row(
     assert recur(*config, "compare", "--predictions", tmp_path / "none" / "\0") != 0
 
 
-def test_check_tells_what_is_right_and_what_is_not(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_check_shows_what_is_right_and_what_is_not(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert recur("--config", file, "check") == 0
     assert "0 wrong" in capfd.readouterr().out
     (file.parent / "events.csv").unlink()

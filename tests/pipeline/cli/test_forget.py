@@ -110,9 +110,9 @@ def test_after_a_whole_run_only_the_source_knows_them(own_world: World, capfd):
         main([*config, "forget", forgotten])
     assert f"customer {forgotten} is forgotten" in capfd.readouterr().out
     assert places(settings.var, forgotten) == set()
-    told = query(settings, "select status, message, score_date from pipeline_runs where step = 'forget'")[1]
-    assert [(status, day) for status, _, day in told] == [("done", None)]
-    assert "rows of one customer erased" in told[0][1]
+    runs = query(settings, "select status, message, score_date from pipeline_runs where step = 'forget'")[1]
+    assert [(status, day) for status, _, day in runs] == [("done", None)]
+    assert "rows of one customer erased" in runs[0][1]
 
     for step in (validate, load, score):  # again: the others' scores are the same to the last digit
         step(settings, night)

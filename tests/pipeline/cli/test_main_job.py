@@ -46,7 +46,7 @@ def events() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> Path:
-    """A folder after the job's first two nights, with the third one's rows broken, tried, and mended."""
+    """A folder after the job's first two nights, with the third one's rows broken, tried, and fixed."""
     folder = tmp_path_factory.mktemp("foreign")
     (folder / "recur.toml").write_text(TOML + "\n[run]\nfirst_night = 2020-08-01\n")
     whole = events.rename(columns=HEADING)
@@ -76,7 +76,7 @@ def test_the_first_night_is_scored_after_the_first_training(world: Path, events:
     assert scored == eligible_by_hand(events, FIRST)
 
 
-def test_the_job_shows_its_nights_and_no_librarys_chatter(world: Path) -> None:
+def test_the_job_shows_its_nights_and_no_librarys_output(world: Path) -> None:
     shown = (world / "first.txt").read_text()
     assert "2 nights, 2020-08-01 to 2020-08-02" in shown
     assert "2020-08-01 done" in shown
@@ -91,7 +91,7 @@ def test_a_broken_night_ends_in_one_line_and_leaves_what_was_published(world: Pa
     assert line.startswith("recur: night 2020-08-03, validate: ")
 
 
-def test_after_the_mend_the_job_goes_on_and_then_has_nothing_to_do(
+def test_after_the_fix_the_job_goes_on_and_then_has_nothing_to_do(
     world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(world)

@@ -37,7 +37,7 @@ def test_a_usual_port_in_use_is_passed_over(taken_port: int) -> None:
         free.bind((up.HOST, found))
 
 
-def test_a_port_that_was_asked_for_must_be_free(taken_port: int) -> None:
+def test_a_named_port_must_be_free(taken_port: int) -> None:
     with pytest.raises(ConfigurationError, match=f"port {taken_port} for mlflow is in use"):
         up._port("mlflow", 5000, taken_port)
 

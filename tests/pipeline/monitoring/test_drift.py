@@ -26,7 +26,7 @@ def scored_world(own_world: World) -> World:
     return own_world
 
 
-def test_a_night_is_watched_before_its_horizon_closes(scored_world: World) -> None:
+def test_a_night_is_monitored_before_its_horizon_closes(scored_world: World) -> None:
     settings = scored_world.settings.model_copy(update={"review": Review(max_drift=5.0, tolerance=0.5)})
     with pytest.raises(NothingToDo):  # nothing has closed, and nothing is to be done
         review(settings, night(NEXT))
@@ -53,7 +53,7 @@ def test_drift_beyond_the_bound_alerts_and_says_of_what(scored_world: World) -> 
     assert not training_due(settings, NEXT)  # an alert trains nothing
 
 
-def test_scores_worse_than_promised_make_a_training_due(scored_world: World) -> None:
+def test_scores_worse_than_the_test_make_a_training_due(scored_world: World) -> None:
     settings, champion = scored_world.settings, open_registry(scored_world.settings).champion()
     assert champion is not None
     day = night(NEXT).score_date

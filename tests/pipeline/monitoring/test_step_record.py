@@ -90,7 +90,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_told_in_one_line(small_disk: Path) -> None:
+def test_a_full_disk_is_one_line(small_disk: Path) -> None:
     settings = Settings(root=small_disk)
     with pytest.raises(RecurError) as raised, recorded(predictions_of(settings), settings.state, "load", NIGHT):
         (small_disk / "filler").write_bytes(bytes(8 << 20))
@@ -106,11 +106,11 @@ def test_a_full_disk_is_told_in_one_line(small_disk: Path) -> None:
         pass
 
 
-def test_a_disk_that_turned_read_only_is_told_in_one_line(small_disk: Path) -> None:
+def test_a_disk_that_turned_read_only_is_one_line(small_disk: Path) -> None:
     settings = Settings(root=small_disk)
     with recorded(predictions_of(settings), settings.state, "load", NIGHT):
         pass
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    told = r"read-only file system under .*: let it be written to"
-    with pytest.raises(RecurError, match=told), recorded(predictions_of(settings), settings.state, "publish", NIGHT):
+    line = r"read-only file system under .*: let it be written to"
+    with pytest.raises(RecurError, match=line), recorded(predictions_of(settings), settings.state, "publish", NIGHT):
         pass

@@ -41,7 +41,7 @@ def test_the_secret_is_made_once_and_readable_by_its_owner_alone(settings: Setti
     assert stat.S_IMODE((settings.var / "airflow" / "secret").stat().st_mode) == 0o600
 
 
-def test_tasks_read_the_configuration_that_was_given(tmp_path: Path) -> None:
+def test_tasks_read_the_named_configuration(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     assert environment(StateFolder(tmp_path), file)["RECUR_CONFIG"] == str(file)
     assert "RECUR_CONFIG" not in environment(StateFolder(tmp_path), None)

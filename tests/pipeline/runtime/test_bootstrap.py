@@ -1,4 +1,4 @@
-"""Set-up on machines that lack something: one line that names it and the mend, and nothing made."""
+"""Set-up on machines that lack something: one line that names it and the fix, and nothing made."""
 
 import ast
 import ctypes

@@ -70,13 +70,13 @@ def test_columns_come_out_as_they_are(settings: Settings) -> None:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
         append(connection, tables.prediction, DAY, frame(AWKWARD))
         columns = tables.prediction.c
-        asked = select(columns.customer_id, columns.churn_probability).where(columns.score_date == DAY)
-        found = read(connection, asked).sort_values("customer_id", ignore_index=True)
-        assert read(connection, asked.where(columns.horizon_days == 1)).empty
+        query = select(columns.customer_id, columns.churn_probability).where(columns.score_date == DAY)
+        rows = read(connection, query).sort_values("customer_id", ignore_index=True)
+        assert read(connection, query.where(columns.horizon_days == 1)).empty
     expected = frame(AWKWARD).sort_values("customer_id", ignore_index=True)
-    assert list(found.columns) == ["customer_id", "churn_probability"]
-    assert found["customer_id"].tolist() == expected["customer_id"].tolist()
-    assert found["churn_probability"].tolist() == expected["churn_probability"].tolist()
+    assert list(rows.columns) == ["customer_id", "churn_probability"]
+    assert rows["customer_id"].tolist() == expected["customer_id"].tolist()
+    assert rows["churn_probability"].tolist() == expected["churn_probability"].tolist()
 
 
 def test_what_the_driver_refuses_is_one_line_and_nothing_is_kept(settings: Settings) -> None:

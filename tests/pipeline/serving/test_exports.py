@@ -32,8 +32,8 @@ def in_files(settings: Settings) -> pd.DataFrame:
     """Every published night by way of DuckDB, in the order of its key."""
     columns = f"score_date::varchar as score_date, {', '.join(exports.SCHEMA.names)}"
     files = f"{settings.published}/*/*.parquet"
-    asked = f"select {columns} from read_parquet('{files}', hive_partitioning = true) order by 1, 3, 2"
-    return duckdb.sql(asked).df()
+    sql = f"select {columns} from read_parquet('{files}', hive_partitioning = true) order by 1, 3, 2"
+    return duckdb.sql(sql).df()
 
 
 def in_the_database(settings: Settings) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def test_only_reviewed_nights_are_let_go_and_their_reviews_stay(settings: Settin
     assert predictions_of(settings).published_nights()[0] == date(2024, 1, 1)
 
 
-def test_no_files_where_none_are_asked_for(tmp_path: Path) -> None:
+def test_without_a_folder_there_are_no_files(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path, serving=Serving(parquet=""))
     published(settings, 0, 1)
     assert settings.published is None

@@ -115,7 +115,7 @@ def test_every_part_of_the_dashboard_is_there(published: Settings) -> None:
         "Ask",
     ):
         assert heading.replace("&#39;", "'") in page
-    assert page.count("<svg") == 3 + 2 + 2  # the bands, silence, the reviews; a row each of two inputs, two models
+    assert page.count("<svg") == 3 + 2 + 2  # the bands, recency, the reviews; a row each of two inputs, two models
 
 
 def test_the_dashboard_without_a_night_says_what_to_do(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_the_pages_cannot_write(published: Settings) -> None:
         assert connection.execute("select count(*) from prediction").fetchone() == before
 
 
-def test_off_loopback_a_password_is_asked_for(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_loopback_a_password_is_required(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(sign_in.VARIABLE, raising=False)
     with pytest.raises(ConfigurationError, match=sign_in.VARIABLE):
         datasette.command(predictions_of(published), published.state, 8001, "0.0.0.0")

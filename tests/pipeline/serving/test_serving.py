@@ -22,7 +22,7 @@ from pipeline.serving.views import VIEWS
 from tests.support.published import predictions_of, query
 
 NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
-PROMISED = (
+COLUMNS = (
     "customer_id score_date horizon_days churn_probability risk_percentile risk_band risk_change expected_purchases "
     "expected_spend reasons days_since_last_event model_name model_version run_id question_digest scored_at"
 )
@@ -41,8 +41,8 @@ def test_each_view_has_the_columns_that_are_described(settings: Settings, name: 
 
 
 @pytest.mark.parametrize("name", ["churn_predictions", "prediction_history"])
-def test_predictions_have_the_promised_columns(name: str) -> None:
-    assert list(VIEWS[name].columns)[: len(PROMISED.split())] == PROMISED.split()
+def test_predictions_have_the_columns_of_the_design(name: str) -> None:
+    assert list(VIEWS[name].columns)[: len(COLUMNS.split())] == COLUMNS.split()
 
 
 def test_a_night_set_aside_again_replaces_its_counts(settings: Settings) -> None:
@@ -188,7 +188,7 @@ def test_common_table_expressions_over_views_are_read(settings: Settings) -> Non
     assert query(settings, sql) == (["count(*)", "sum(rows)"], [(2, 4)])
 
 
-def test_without_predictions_the_mend_is_named(tmp_path: Path) -> None:
+def test_without_predictions_the_fix_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecurError, match="recur run"):
         query(Settings(root=tmp_path), "select 1")
     assert list(tmp_path.iterdir()) == []

@@ -55,7 +55,7 @@ def test_the_top_tenth_is_high_and_the_next_three_tenths_medium() -> None:
     assert made.set_index("customer_id").loc["26", "risk_band"] == "medium"
 
 
-def test_equal_probabilities_are_ranked_by_silence() -> None:
+def test_equal_probabilities_are_ranked_by_recency() -> None:
     made = ranked(scores({"a": 0.5, "b": 0.5}).assign(days_since_last_event=[9.0, 2.0]), 0.5, 0.5)
     assert made.set_index("customer_id")["risk_band"].to_dict() == {"a": "high", "b": "medium"}
 

@@ -30,7 +30,7 @@ def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequ
     probability = np.clip(base + moved, 0.001, 0.999)[:, None] ** (np.asarray(horizons) / horizons[0])[None, :]
     rows = customers * len(horizons)
     names = np.char.add("c", np.char.zfill(np.arange(customers).astype(str), 7))
-    told = np.where(
+    reasons = np.where(
         base > np.quantile(base, 0.95), "no event for 40 days, usually every 6; spend fell from 210 to 40", ""
     )
     frame = pd.DataFrame(
@@ -40,7 +40,7 @@ def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequ
             "churn_probability": probability.ravel(),
             "expected_purchases": np.full(rows, 1.5),
             "expected_spend": np.round(np.repeat(base, len(horizons)) * 300, 2),
-            "reasons": pd.Series(np.repeat(told, len(horizons))).replace("", None),
+            "reasons": pd.Series(np.repeat(reasons, len(horizons))).replace("", None),
             "days_since_last_event": np.repeat(np.round(90 * base, 2), len(horizons)),
             "model_name": "gru",
             "model_version": "1",
@@ -138,8 +138,9 @@ def write_evidence(settings: Settings) -> None:
         connection.execute(
             insert(recency),
             [
-                key | {"from_days": start, "to_days": end, "customers": 100, "predicted": said, "happened": came}
-                for start, end, said, came in intervals
+                key
+                | {"from_days": start, "to_days": end, "customers": 100, "predicted": predicted, "happened": happened}
+                for start, end, predicted, happened in intervals
             ],
         )
         moved = {"score_date": day, "kind": "drift", "name": "amount_28", "value": 0.31, "reference": 0.25}
