@@ -74,5 +74,5 @@ def _scores(settings: Settings) -> dict[str, float] | None:
         return None
     model = registry.load(champion)
     scored = predict_eligible(ScoringInputs.open(settings), champion, model, cutoff)
-    churn = scored.predictions.churn_probability[:, question.horizons.index(question.primary)]
+    churn = scored.predictions.churn_probability[:, question.primary_index]
     return dict(zip(scored.customers.to_pylist(), churn.tolist(), strict=True))

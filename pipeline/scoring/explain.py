@@ -39,7 +39,7 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
     registry = open_registry(settings)
     champion = guarded_champion(registry, cutoff)
     data = read_examples(inputs, cutoff)
-    horizon = question.horizons.index(question.primary)
+    horizon = question.primary_index
     explanation: dict[str, Any] = {
         "customer_id": customer_id,
         "score_date": cutoff.date(),

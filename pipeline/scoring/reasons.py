@@ -20,7 +20,7 @@ def reasons_of_night(
     """The reasons of the `share` of customers most at risk at the primary horizon; None for the others. `read` gives
     the examples of some customers, in their order; it is called where `scored` has none.
     """
-    horizon = question.horizons.index(question.primary)
+    horizon = question.primary_index
     rows = most_at_risk(scored.predictions.churn_probability[:, horizon], scored.recency, share)
     all_reasons: list[str | None] = [None] * len(scored.customers)
     if len(rows):

@@ -119,21 +119,21 @@ def _champion(
     """
     champion, snapshot = registry.champion(), evidence.snapshot
     if champion is None:
-        return None, "no champion reigns"
+        return None, "there is no champion"
     if champion.question_digest != registry.question.digest:
         return None, f"the champion, {champion.label}, answers another question"
     identity, test = champion.spec.identity, snapshot.test()
     if identity == challenger.recipe and microseconds(champion.trained_until) <= test.cutoff.min():
         predictions = registry.load(champion).predict(test)
         probability = evidence.test.of_examples(predictions.churn_probability[:, snapshot.question.primary_index])
-        return Candidate(champion.label, identity, probability), f"{champion.label} reigns"
+        return Candidate(champion.label, identity, probability), f"{champion.label} is the champion"
     for name, probability in evidence.probabilities().items():
         if evidence.fitted[name].spec.identity == identity:
-            words = f"{champion.label} reigns, and its recipe on the same examples stands for it"
+            words = f"{champion.label} is the champion, and its recipe on the same examples stands for it"
             return Candidate(champion.label, identity, probability), words
     fits = fit_windows(champion.spec.recipe, snapshot, spending, random_state)
     probability = test_rows(fits.predictions, snapshot.question.primary)["churn_probability"].to_numpy()
-    words = f"{champion.label} reigns, and its recipe, fitted once more on the same splits, stands for it"
+    words = f"{champion.label} is the champion, and its recipe, fitted once more on the same splits, stands for it"
     return Candidate(champion.label, identity, probability), words
 
 

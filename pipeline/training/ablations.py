@@ -49,7 +49,7 @@ def ablation_rows(window: int, name: str, rows: np.ndarray, probability: np.ndar
     return pa.table([pa.array(column) for column in columns], schema=SCHEMA)
 
 
-def changes(evidence: Evidence, seed: int) -> dict[str, dict[str, Interval]]:
+def changes(evidence: Evidence, random_state: int) -> dict[str, dict[str, Interval]]:
     """Model -> ablation -> log loss when ablated minus log loss as it is, on the same examples of the first seed,
     customers resampled: positive where the model had learnt from what was taken away. Models that read no sequences
     have none.
@@ -57,27 +57,27 @@ def changes(evidence: Evidence, seed: int) -> dict[str, dict[str, Interval]]:
     test = evidence.test
     first = test.seed == 0
     begins = np.searchsorted(test.window[first], np.arange(test.window.max(initial=0) + 1))
-    found: dict[str, dict[str, Interval]] = {}
+    by_model: dict[str, dict[str, Interval]] = {}
     for result in evidence.results:
         table = evidence.ablations[result.name]
-        said = np.asarray(result.test_probability)[first]
+        probability = np.asarray(result.test_probability)[first]
         for name in pc.unique(table["altered"]).to_pylist():
             ablated = table.filter(pc.equal(table["altered"], name))
             rows = begins[ablated["window"].to_numpy()] + ablated["row"].to_numpy()
             labels = test.labels[rows]
             change = example_log_loss(labels, ablated["churn_probability"].to_numpy()) - example_log_loss(
-                labels, said[rows]
+                labels, probability[rows]
             )
-            weights = customer_weights(test.customer_id[rows], REPLICATES, seed)
-            found.setdefault(result.name, {})[name] = mean(change, weights)
-    return found
+            weights = customer_weights(test.customer_id[rows], REPLICATES, random_state)
+            by_model.setdefault(result.name, {})[name] = mean(change, weights)
+    return by_model
 
 
-def with_changes(comparison: dict[str, Any], evidence: Evidence, seed: int) -> dict[str, Any]:
+def with_changes(comparison: dict[str, Any], evidence: Evidence, random_state: int) -> dict[str, Any]:
     """The comparison's JSON with `log_loss_change` for every model that reads sequences."""
-    found = changes(evidence, seed)
-    models = [
-        model | {"log_loss_change": {name: change.to_json() for name, change in found.get(model["name"], {}).items()}}
-        for model in comparison["models"]
-    ]
+    by_model = changes(evidence, random_state)
+    as_json = {
+        model: {name: change.to_json() for name, change in by_name.items()} for model, by_name in by_model.items()
+    }
+    models = [model | {"log_loss_change": as_json.get(model["name"], {})} for model in comparison["models"]]
     return comparison | {"models": models}

@@ -33,7 +33,7 @@ Rows = NDArray[np.int64]
 
 
 def probes(settings: Settings) -> list[CheckResult]:
-    """What the probes found as of the last loaded night. Raises RecurError where the store cannot be read."""
+    """The result of every probe as of the last loaded night. Raises RecurError where the store cannot be read."""
     store = open_store(settings)
     if not store.nights():
         return []
@@ -49,11 +49,11 @@ def probes(settings: Settings) -> list[CheckResult]:
             words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
             return [CheckResult("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
         data = build_dataset(events, [*parts.train, *parts.test], question, store.attributes, until)
-        found = list(_other_futures(events, parts.test[0], data, question, store.attributes))
-        found.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
+        results = list(_other_futures(events, parts.test[0], data, question, store.attributes))
+        results.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
     finally:
         backend.disconnect()
-    return [*found, *_labels(data, parts, question, list(store.attributes), settings.run.seed)]
+    return [*results, *_labels(data, parts, question, list(store.attributes), settings.run.seed)]
 
 
 def _other_futures(
@@ -144,12 +144,12 @@ def differences(one: Dataset, other: Dataset) -> list[str]:
     """What differs between two datasets in the least bit: the examples, columns of the aggregates, or the sequences."""
     if one.customer_id.tolist() != other.customer_id.tolist() or one.cutoff.tolist() != other.cutoff.tolist():
         return ["who is asked about"]
-    found = [
+    columns = [
         name
         for name in one.aggregates
         if one.aggregates[name].to_numpy().tobytes() != other.aggregates[name].to_numpy().tobytes()
     ]
-    return found if _seen(one) == _seen(other) else [*found, "the sequences"]
+    return columns if _seen(one) == _seen(other) else [*columns, "the sequences"]
 
 
 def _seen(data: Dataset) -> list[object]:
@@ -173,7 +173,9 @@ def _labels(
     churn = data.labels.churn[:, question.primary_index]
     train, test = (_rows_of(data, cutoffs, churn) for cutoffs in (parts.train, parts.test))
     if len(np.unique(churn[train])) < 2 or len(np.unique(churn[test])) < 2:
-        yield CheckResult("doubtful", "labels", "all examples of a slice have the same label: nothing can be probed")
+        yield CheckResult(
+            "doubtful", "labels", "all examples of a split part have the same label: nothing can be probed"
+        )
         return
     values = data.aggregates
     shuffled = churn.copy()
@@ -183,9 +185,9 @@ def _labels(
     churners = int(shuffled[test].sum())
     stayers = len(test) - churners
     error = np.sqrt((len(test) + 1) / (12 * churners * stayers)) if churners and stayers else np.inf
-    held = abs(score - 0.5) <= STANDARD_ERRORS * error
+    by_chance_only = abs(score - 0.5) <= STANDARD_ERRORS * error
     words = f"ROC AUC {score:.3f} where .5 is chance (standard error {error:.3f})"
-    yield CheckResult("right" if held else "wrong", "shuffled labels", words)
+    yield CheckResult("right" if by_chance_only else "wrong", "shuffled labels", words)
 
     own = [name for name in values if not any(_is_of(name, attribute) for attribute in attributes)]
     honest, by_time = (_auc(values[names].to_numpy(), churn, train, test) for names in (own, list(values)))
@@ -193,7 +195,7 @@ def _labels(
     for name, tells in caught.items():
         words = f"alone gives a ROC AUC of {tells:.3f}: make sure that it was known at the event's time"
         yield CheckResult("doubtful", f"column {name}", words)
-    # What leaks is often told only beside the time since the last event, so each attribute is also tried with it.
+    # What leaks often shows only beside the time since the last event, so each attribute is also tried with it.
     suspects = attributes if by_time > honest + TELLS_MORE else []
     for attribute in suspects:
         names = [*own, *(name for name in values if _is_of(name, attribute))]
@@ -225,14 +227,14 @@ def telling(values: Floats, names: Sequence[str], churn: Floats, rows: Rows) -> 
     """The columns that tell the label by themselves, with their ROC AUC, either way round: at least .95."""
     from sklearn.metrics import roc_auc_score
 
-    found = {}
+    telling_columns = {}
     for name, column in zip(names, values.T, strict=True):
         ranked = np.nan_to_num(column[rows], nan=np.nanmin(column[rows], initial=0.0) - 1)
         auc = float(roc_auc_score(churn[rows], ranked))
         tells = max(auc, 1 - auc)
         if tells >= TELLS_ALL:
-            found[name] = tells
-    return found
+            telling_columns[name] = tells
+    return telling_columns
 
 
 def _auc(values: Floats, labels: Floats, train: Rows, test: Rows) -> float:

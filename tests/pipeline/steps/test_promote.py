@@ -1,4 +1,4 @@
-"""The gate is read: who reigns, what the challenger must show, and how a person overrules it."""
+"""The gate is read: who is champion, what the challenger must show, and how a person overrules it."""
 
 import json
 from datetime import datetime
@@ -31,7 +31,7 @@ def outcome_of(world: World, cutoff: datetime = FIRST) -> dict[str, Any]:
     return outcome
 
 
-def test_the_winner_on_validation_reigns_and_knows_every_closed_example(trained_world: World) -> None:
+def test_the_winner_on_validation_is_champion_and_knows_every_closed_example(trained_world: World) -> None:
     settings = trained_world.settings
     winner = best_of(evidence_of(settings).results, FAMILIES)
     champion = open_registry(settings).champion()
@@ -86,7 +86,7 @@ def test_a_model_that_does_not_beat_the_constant_is_refused_but_kept(own_world: 
     assert [version.number for version in open_registry(settings).versions()] == [*champions, outcome["version"]]
 
 
-def test_where_nothing_reigns_and_nothing_passes_the_recency_rule_serves(own_world: World) -> None:
+def test_without_a_champion_and_where_nothing_passes_the_recency_rule_serves(own_world: World) -> None:
     settings = own_world.settings
     registry = open_registry(settings)
     registry.tracking.client.delete_registered_model_alias(registry.name, CHAMPION)
@@ -107,7 +107,7 @@ def test_the_same_recipe_is_renewed_and_the_artefact_that_knows_no_test_is_the_m
     assert champion is not None
     run_training(with_models(settings, champion.name), LATER)
     later = outcome_of(own_world, LATER)
-    assert later["reasons"][0].endswith("reigns")
+    assert later["reasons"][0].endswith("is the champion")
     assert any("against the champion of the same recipe" in reason for reason in later["reasons"])
 
 
