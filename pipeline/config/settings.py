@@ -49,25 +49,27 @@ class Settings(Section):
     @property
     def source_address(self) -> str:
         """The SQLAlchemy address of the source's database."""
-        address = _from_environment(self.addresses.source, "source")
+        address = self._address("source")
         if not address:
             raise ConfigurationError('addresses.source is missing: kind = "sql" needs the address of its database')
         return address
 
     @property
     def source_files(self) -> list[SourceFile]:
-        """The entries of `[[source.files]]`, or `path` as the only one; each with all its columns."""
-        source = self.source
-        listed = source.files or (SourceFile(path=str(source.path)),)
+        """The entries of `[[source.files]]`, or `path` as the only one: each with all its columns, and its path read
+        against `root` unless it names a protocol.
+        """
+        files = self.source.files or (SourceFile(path=str(self.source.path)),)
+        paths = [file.path if "://" in file.path else str(self._resolve(file.path)) for file in files]
         return [
-            file.model_copy(update={"path": self._address(file.path), "columns": mapped})
-            for file, mapped in zip(listed, source.mappings, strict=True)
+            file.model_copy(update={"path": path, "columns": columns})
+            for file, path, columns in zip(files, paths, self.source.mappings, strict=True)
         ]
 
     @property
     def events(self) -> Path:
         """The event store's folder."""
-        return self._resolve(_from_environment(self.addresses.events, "events") or str(self.var / "events"))
+        return self._resolve(self._address("events") or str(self.var / "events"))
 
     @property
     def published(self) -> Path | None:
@@ -77,32 +79,35 @@ class Settings(Section):
     @property
     def predictions(self) -> str:
         """The SQLAlchemy address of the predictions store."""
-        return (
-            _from_environment(self.addresses.predictions, "predictions") or f"sqlite:///{self.var / 'predictions.db'}"
-        )
+        return self._address("predictions") or f"sqlite:///{self.var / 'predictions.db'}"
 
     @property
     def mlflow(self) -> str:
         """MLflow's tracking address."""
-        return _from_environment(self.addresses.mlflow, "mlflow") or f"sqlite:///{self.var / 'mlflow.db'}"
+        return self._address("mlflow") or f"sqlite:///{self.var / 'mlflow.db'}"
 
     @property
     def spark(self) -> str:
         """The master of the Spark cluster."""
-        return _from_environment(self.addresses.spark, "spark") or "local[*]"
+        return self._address("spark") or "local[*]"
 
     @property
     def alerts(self) -> str | None:
         """Where alerts are posted; None where nowhere."""
-        return _from_environment(self.addresses.alerts, "alerts")
+        return self._address("alerts")
 
     @property
     def retrain_after(self) -> int:
         return self.models.retrain_after or self.question.primary
 
-    def _address(self, path: str) -> str:
-        """A file's address: as it is where it names a protocol, else a path that is read against `root`."""
-        return path if "://" in path else str(self._resolve(path))
+    def _address(self, key: str) -> str | None:
+        """The address `addresses.KEY`; where it is `$NAME`, that of the environment."""
+        address: str | None = getattr(self.addresses, key)
+        if address is None or not address.startswith("$"):
+            return address
+        if value := os.environ.get(address[1:]):
+            return value
+        raise ConfigurationError(f"addresses.{key} is {address}, but the environment has no {address[1:]}: set it")
 
     def _resolve(self, path: str) -> Path:
         return (self.root / Path(path).expanduser()).resolve()
@@ -134,15 +139,6 @@ def load_settings(file: Path | str | None = None) -> Settings:
         return settings.model_copy(update={"root": path.parent, "file": path})
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_in_words(error)}") from None
-
-
-def _from_environment(address: str | None, key: str) -> str | None:
-    if address is None or not address.startswith("$"):
-        return address
-    value = os.environ.get(address[1:])
-    if not value:
-        raise ConfigurationError(f"addresses.{key} is {address}, but the environment has no {address[1:]}: set it")
-    return value
 
 
 def _in_words(error: ValidationError) -> str:

@@ -14,10 +14,10 @@ from pipeline.runtime.paths import StateFolder
 
 def package_folder(package: str, advice: str) -> Path:
     """The folder of an installed package. Raises RecurError with `advice` where it is not installed."""
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise RecurError(advice)
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
 @dataclass(frozen=True)

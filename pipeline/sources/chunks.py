@@ -125,7 +125,7 @@ def keep_new_rows(
     connection: duckdb.DuckDBPyConnection, chunk: Path, earlier: str, names: Sequence[str], deletions: Path
 ) -> None:
     """Leaves in `chunk` the rows that the file did not hold when it was last read, and writes the numbers of those that
-    it no longer holds to `deletions`. `earlier` is an SQL query of what it held. Equal rows are told apart by number.
+    it no longer holds to `deletions`. `earlier` is an SQL query of what it held. Equal rows are counted.
     """
     digest = row_digest(quoted(name) for name in ("unreadable", *names))
 

@@ -57,7 +57,7 @@ def inputs_of(source: Source, files: list[SourceFile], root: Path) -> list[Input
     inputs = []
     for file in files:
         since, before = (_midnight(day, zone) for day in (file.since, file.before))
-        for address, stamp in _remote(file.path) if _is_remote(file.path) else _here(Path(file.path)):
+        for address, stamp in _listed(file.path):
             name = name_within(root, address)
             inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before))
     return inputs
@@ -69,35 +69,43 @@ def name_within(root: Path, address: str) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else address
 
 
-def _here(pattern: Path) -> list[tuple[str, str]]:
-    """Addresses and stamps of the files on this machine that `pattern` names."""
-    named = pattern.is_file() or not any(mark in pattern.name for mark in "*?[")
-    files = [pattern] if named else sorted(file for file in pattern.parent.glob(pattern.name) if file.is_file())
-    if named and not pattern.is_file():
-        raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events")
+def _listed(pattern: str) -> list[tuple[str, str]]:
+    """Addresses and stamps of the files that `pattern` names. Raises RecurError where there is none."""
+    try:
+        files = _remote(pattern) if _is_remote(pattern) else _here(Path(pattern))
+    except FileNotFoundError:
+        raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events") from None
     if not files:
         raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
+    return files
+
+
+def _here(pattern: Path) -> list[tuple[str, str]]:
+    named = [pattern] if pattern.is_file() or not _is_wild(pattern.name) else pattern.parent.glob(pattern.name)
+    files = sorted(file for file in named if file.is_file())
+    if not files and not _is_wild(pattern.name):
+        raise FileNotFoundError
     stats = [(path, path.stat()) for path in files]
     return [(str(path), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in stats]
 
 
 def _remote(pattern: str) -> list[tuple[str, str]]:
-    """The same at an address of fsspec."""
     system, path = _system(pattern)
     try:
-        wild = any(mark in path.rpartition("/")[2] for mark in "*?[")
-        paths = sorted(system.glob(path)) if wild else [path]
+        paths = sorted(system.glob(path)) if _is_wild(path.rpartition("/")[2]) else [path]
         details = [(str(system.unstrip_protocol(path)), system.info(path)) for path in paths]
     except FileNotFoundError:
-        raise RecurError(f"{pattern} does not exist: set source.path to the file that holds your events") from None
+        raise
     except Exception as error:  # whatever the file system of that address raises
         raise _unreachable(pattern, error) from None
-    if not details:
-        raise RecurError(f"no file fits {pattern}: set source.path to the files that hold your events")
     return [
         (address, " ".join([str(info.get("size")), *(str(info[name]) for name in STAMPS if name in info)]))
         for address, info in details
     ]
+
+
+def _is_wild(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
 
 
 def _system(address: str) -> tuple[Any, str]:

@@ -73,7 +73,8 @@ class Sql:
     def _sync(self, url: URL) -> list[Path]:
         """Syncs what is new and returns the files of all rows."""
         engine = _engine(url)
-        synced = SyncedRows(self._folder(url), [*self._source.names, *([INCREMENT] if self._incremental else [])])
+        increment = [INCREMENT] if self._source.incremental_by is not None else []
+        synced = SyncedRows(self._folder(url), [*self._source.names, *increment])
         watermark = synced.watermark
         low = None if watermark is None else _less_overlap(watermark, self._source.overlap)
         try:
@@ -93,10 +94,6 @@ class Sql:
                 "goes on from them"
             ) from None
         return synced.files()
-
-    @property
-    def _incremental(self) -> bool:
-        return self._source.incremental_by is not None
 
     def _statement(self, engine: Engine, low: Any) -> Any:
         *schema, name = str(self._source.table).rsplit(".", 1)

@@ -107,6 +107,5 @@ def _epoch(column: str) -> str:
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
+    [row] = connection.execute(query).fetchall()
     return row

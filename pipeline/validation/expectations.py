@@ -74,7 +74,7 @@ def _context(folder: Path) -> Any:
 
 
 def _batch(context: Any) -> Any:
-    """The one-row frame that each validation is given."""
+    """The one-row frame that each validation reads."""
     try:
         return context.data_sources.get(NAME).get_asset(NAME).get_batch_definition(NAME)
     except KeyError:

@@ -1,5 +1,5 @@
-"""The night rules: when a night as a whole is refused. They bear on its profile, one row of figures about the night
-that holds nothing of any customer; each becomes an expectation, with the figure and its limits in the Data Docs.
+"""The night rules: when a night as a whole is refused. They limit the figures of its profile, which name no customer;
+each becomes an expectation, with the figure and its limits in the Data Docs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from pipeline.config.sections import Validation
 from pipeline.validation.rules import ATTRIBUTES, RowRule
 
 ROWS_ALWAYS_ALLOWED = 2
-"""So many rows may always be set aside: in a night of ten rows, one bad row says nothing about the source."""
+"""How many rows may always be set aside: in a night of ten rows, one bad row says nothing about the source."""
 
 COMPARED_FROM = 20
 """A night is compared with its baseline only where a baseline day has at least this many events: with fewer, chance

@@ -138,13 +138,12 @@ def _flag(name: str) -> str:
 
 
 def _made_type(source: Source) -> str:
-    cases = [
-        f"when starts_with({_text(event_type.column)}, {literal(event_type.starts_with)}) "
-        f"then {literal(event_type.name)}"
-        for event_type in source.event_types
-    ]
+    cases = "".join(
+        f"when starts_with({_text(kind.column)}, {literal(kind.starts_with)}) then {literal(kind.name)} "
+        for kind in source.event_types
+    )
     default = literal(source.default_event_type)
-    return f"case {' '.join(cases)} else {default} end" if cases else default
+    return f"case {cases}else {default} end" if cases else default
 
 
 def _time(name: str) -> str:

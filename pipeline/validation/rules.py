@@ -76,7 +76,7 @@ TEXT_RULE = RowRule(
     "{column} holds a tab, a line end or a null byte",
     " or ".join(f"contains({{value}}, chr({code}))" for code in (9, 10, 13, 0)),
 )
-"""For the texts by which events are told apart: it is what a broken quotation mark leaves in them."""
+"""For the texts that identify events: a broken quotation mark leaves such characters in them."""
 
 NUMBER_RULES = [
     RowRule(
