@@ -61,7 +61,7 @@ class Stepper(Protocol):
 
 class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
-    not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found` with validation, and a
+    not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found_by_fit` with validation, and a
     fit without it takes them over; the others make the recipe. `space` is where tuning searches. Where not `seeded`,
     the random state changes nothing.
     """
@@ -69,7 +69,7 @@ class Model(ABC):
     family: ClassVar[Family]
     views: ClassVar[tuple[View, ...]]
     defaults: ClassVar[dict[str, Any]] = {}
-    found: ClassVar[tuple[str, ...]] = ()
+    found_by_fit: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[dict[str, Range]] = {}
     seeded: ClassVar[bool] = True
 
@@ -110,7 +110,11 @@ class Model(ABC):
     @classmethod
     def recipe_of(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters that make the recipe, with the defaults of those not given."""
-        return {name: parameters.get(name, default) for name, default in cls.defaults.items() if name not in cls.found}
+        return {
+            name: parameters.get(name, default)
+            for name, default in cls.defaults.items()
+            if name not in cls.found_by_fit
+        }
 
     @abstractmethod
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:

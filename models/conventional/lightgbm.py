@@ -38,7 +38,7 @@ class LightGBM(Model):
         "patience": 50,
         "rounds": {},
     }
-    found: ClassVar[tuple[str, ...]] = ("rounds",)
+    found_by_fit: ClassVar[tuple[str, ...]] = ("rounds",)
     space: ClassVar[dict[str, Range]] = {
         "shrinkage": (0.01, 0.1),
         "leaves": (4, 63),

@@ -33,7 +33,7 @@ class LogisticRegression(Model):
         "products": True,
         "bent": list(BENT),
     }
-    found: ClassVar[tuple[str, ...]] = ("strength",)
+    found_by_fit: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"products": [True, False]}
     seeded: ClassVar[bool] = False
 

@@ -50,7 +50,7 @@ class NetworkModel(Model):
         "dropout": 0.2,
         "head_units": 64,
     }
-    found: ClassVar[tuple[str, ...]] = ("epochs",)
+    found_by_fit: ClassVar[tuple[str, ...]] = ("epochs",)
     space: ClassVar[dict[str, Range]] = {
         "learning_rate": (0.001, 0.012),
         "weight_decay": (0.01, 5.0),

@@ -132,8 +132,8 @@ def _states(config: NetworkConfig, inputs: dict[str, KerasTensor]) -> KerasTenso
     """
     cell = config.cell
     embedded = [
-        layers.Embedding(known + 1, EMBEDDING, name=f"embedding_{column}")(inputs["categorical"][:, :, column])
-        for column, known in enumerate(config.inputs.vocabularies)
+        layers.Embedding(values + 1, EMBEDDING, name=f"embedding_{column}")(inputs["categorical"][:, :, column])
+        for column, values in enumerate(config.inputs.vocabularies)
     ]
     steps = layers.Concatenate(name="steps")([inputs["numeric"], *embedded]) if embedded else inputs["numeric"]
     first = [InitialState(config.units, name=f"initial_{state}")(steps) for state in cell.states]

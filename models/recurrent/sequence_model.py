@@ -78,11 +78,11 @@ class SequenceModel(NetworkModel):
 
     def context(self, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Floats32:
         """[examples, channels]: what the heads read beside the state; `aggregates` where the model reads them."""
-        known = self.encoder.at_cutoff(at_cutoff)
+        channels = self.encoder.at_cutoff(at_cutoff)
         if self.preparation is None:
-            return known
+            return channels
         assert aggregates is not None
-        return np.hstack([known, self.preparation.transform(aggregates)])
+        return np.hstack([channels, self.preparation.transform(aggregates)])
 
     def _prepare(self, train: Dataset) -> None:
         self.encoder = Encoder.fit(train)
@@ -120,7 +120,7 @@ class SequenceModel(NetworkModel):
             units=parameters["units"],
             inputs=InputConfig(
                 numeric=len(self.encoder.steps),
-                vocabularies=tuple(len(known) for known in self.encoder.vocabularies.values()),
+                vocabularies=tuple(len(values) for values in self.encoder.vocabularies.values()),
                 at_cutoff=len(self.encoder.cutoffs),
                 aggregates=len(self.preparation.names) if self.preparation else 0,
             ),
@@ -135,11 +135,11 @@ class SequenceModel(NetworkModel):
         return build_network(config)
 
     def _channels(self) -> dict[str, list[str]]:
-        known = [channel.name for channel in self.encoder.cutoffs]
+        at_cutoff = [channel.name for channel in self.encoder.cutoffs]
         return {
             "numeric": self.encoder.numeric_channels,
             "categorical": list(self.encoder.vocabularies),
-            "context": known + (self.preparation.names if self.preparation else []),
+            "context": at_cutoff + (self.preparation.names if self.preparation else []),
             "recency": ["days_since_last_event"],
         }
 

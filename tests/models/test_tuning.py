@@ -65,7 +65,7 @@ def test_every_epoch_of_every_network_is_reported_once():
 @pytest.mark.parametrize("name", list(MODELS))
 def test_what_is_tuned_are_parameters_that_fitting_does_not_find(name):
     kind = model_class(name)
-    assert set(kind.space) <= set(kind.defaults) - set(kind.found)
-    assert kind.recipe_of(dict.fromkeys(kind.found, 3)) == {
-        k: v for k, v in kind.defaults.items() if k not in kind.found
+    assert set(kind.space) <= set(kind.defaults) - set(kind.found_by_fit)
+    assert kind.recipe_of(dict.fromkeys(kind.found_by_fit, 3)) == {
+        k: v for k, v in kind.defaults.items() if k not in kind.found_by_fit
     }

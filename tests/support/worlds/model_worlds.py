@@ -13,8 +13,8 @@ HORIZON = 14
 
 
 def steady_world(customers: int = 120, seed: int = 1, horizons: tuple[int, ...] = (HORIZON,)) -> Dataset:
-    """Customers with a rhythm of their own (a mean gap between 2 and 12 days), who one day leave for good, asked
-    weekly: churn follows from the silence held against the rhythm. Events have an amount, a store, and a share that is
+    """Customers with a rhythm of their own (a mean inter-event time between 2 and 12 days), who one day leave for
+    good, with weekly cutoffs: churn follows from the recency compared with the rhythm. Events have an amount, a store, and a share that is
     often null.
     """
     random = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ def make_dataset(
     random: np.random.Generator,
     stores: np.ndarray | None = None,
 ) -> Dataset:
-    """The dataset of `times`, a sorted array of microseconds a customer, asked at cutoffs after its first event."""
+    """The dataset of `times`, a sorted array of microseconds a customer, at the cutoffs after its first event."""
     offsets = np.concatenate([[0], np.cumsum([len(own) for own in times])]).astype(np.int64)
     flat = np.concatenate(times)
     amount = random.lognormal(2, 1, len(flat)).round(2)
