@@ -61,9 +61,9 @@ class Stepper(Protocol):
 
 class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
-    not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found_by_fit` with validation, and a
-    fit without it takes them over; the others make the recipe. `space` is where tuning searches. Where not `seeded`,
-    the random state changes nothing.
+    not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found_by_fit` with
+    validation, and a fit without it takes them over; the others make the recipe. `space` is where tuning searches.
+    Where not `seeded`, the random state changes nothing.
     """
 
     family: ClassVar[Family]

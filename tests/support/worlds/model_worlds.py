@@ -13,9 +13,9 @@ HORIZON = 14
 
 
 def steady_world(customers: int = 120, seed: int = 1, horizons: tuple[int, ...] = (HORIZON,)) -> Dataset:
-    """Customers with a rhythm of their own (a mean inter-event time between 2 and 12 days), who one day leave for
-    good, with weekly cutoffs: churn follows from the recency compared with the rhythm. Events have an amount, a store, and a share that is
-    often null.
+    """Customers with a rhythm of their own (a mean inter-event time between 2 and 12 days), who one day leave for good,
+    with weekly cutoffs: churn follows from the recency compared with the rhythm. Events have an amount, a store, and a
+    share that is often null.
     """
     random = np.random.default_rng(seed)
     times = []
