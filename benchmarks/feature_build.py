@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,9 @@ import benchmarks.support.results
 from benchmarks.support.environments import environment, versions
 
 if TYPE_CHECKING:
-    from features.dataset import Dataset
+    from features.examples.request import BuildRequest
+    from pipeline.datasets.duckdb_engine import DuckDB
+    from pipeline.event_store.store import AsOf
 
 EVENTS_A_CUSTOMER, DAYS, CUTOFFS, THREADS, MEMORY = 50, 730, 12, 2, "2GB"
 START = datetime(2023, 1, 1, tzinfo=UTC)
@@ -183,7 +185,7 @@ def _one(python: str, name: str, file: Path) -> Run | None:
 
 
 def _measured(work: Callable[[Path], int], file: Path) -> dict[str, float]:
-    for module in ("duckdb", "pandas", "ibis.backends.duckdb", "features.build", "pipeline.training.dataset_files"):
+    for module in ("duckdb", "pandas", "pipeline.datasets.duckdb_engine", "pipeline.datasets.dataset_files"):
         import_module(module)
     began = time.monotonic()
     examples = work(file)
@@ -224,35 +226,39 @@ def _store(folder: Path, events: int) -> Path:
 
 def _ours(file: Path) -> int:
     """From the store to files: as the store's sorted copy is a file."""
-    from pipeline.training.dataset_files import write_dataset
+    from pipeline.datasets.dataset_files import shards_of
+    from pipeline.datasets.shard_files import size_of
 
-    examples, out = 0, file.with_suffix(".features")
-    for number, shard in enumerate(_built(file)):
-        write_dataset(out / f"{number:05d}", shard)
-        examples += len(shard)
+    out = file.with_suffix(".features")
+    engine, events, request = _asked(file)
+    engine.write(events, request, out)
+    examples = sum(len(size_of(shard).cutoff) for shard in shards_of(out))
     shutil.rmtree(out)
     return examples
 
 
 def _in_memory(file: Path) -> int:
     """From the store to arrays: as the peers end in frames."""
-    from features.assembly import together
+    from features.examples.merging import together
 
-    return len(together(list(_built(file))))
+    engine, events, request = _asked(file)
+    return len(together(engine.shards(events, request), request.spec.horizons))
 
 
-def _built(file: Path) -> "Iterator[Dataset]":
-    import ibis
+def _asked(file: Path) -> "tuple[DuckDB, AsOf, BuildRequest]":
+    """The engine, a store of this one object, which corrects nothing, and the examples that are asked for."""
+    import numpy as np
 
-    from features.build import build_shards
+    from features.examples.request import BuildRequest
     from features.question import Question
+    from features.time import microseconds
+    from pipeline.datasets.duckdb_engine import DuckDB
+    from pipeline.event_store.store import AsOf
+    from pipeline.runtime.paths import StateFolder
 
-    engine = ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=f"{file.parent}/spill")
-    engine.raw_sql("set TimeZone = 'UTC'")
-    events = engine.read_parquet(str(file))
-    events = events.filter(events.known_time <= ibis.literal(END, "timestamp('UTC', 6)"))
-    events = events.mutate(superseded_time=ibis.null("timestamp('UTC', 6)"))  # as the store says of a night without any
-    return build_shards(events, GRID, Question(), {}, END)
+    moments = np.array([microseconds(cutoff) for cutoff in GRID])
+    request = BuildRequest(moments, Question().spec({}), microseconds(END))
+    return DuckDB(StateFolder(file.parent)), AsOf((file,), END, None, False, {}), request
 
 
 def _sort(file: Path) -> int:

@@ -133,15 +133,20 @@ def _write_store(folder: Path, customers: int, events: int, night: int) -> int:
 
 def _train(learning: Path, folder: Path) -> None:
     """Two epochs suffice: what is measured does not depend on how good the weights are."""
-    from features.build import build_dataset
+    import numpy as np
+
+    from features.examples.merging import together
+    from features.examples.request import BuildRequest
+    from features.time import microseconds
     from models import model_class
+    from pipeline.datasets.duckdb_engine import DuckDB
     from pipeline.event_store.store import open_store
-    from pipeline.runtime.engine import connect
 
     settings = _settings(learning)
-    store, backend = open_store(settings), connect(settings)
-    grid = [END - 56 * DAY, END - 28 * DAY]
-    data = build_dataset(store.as_of(backend, END), grid, settings.question, store.attributes, END)
+    store, question = open_store(settings), settings.question
+    grid = np.array([microseconds(END - days * DAY) for days in (56, 28)])
+    request = BuildRequest(grid, question.spec(store.attributes), microseconds(END))
+    data = together(DuckDB(settings.state).shards(store.as_of(END), request), question.horizons)
     for kind, name in MODELS.items():
         model = model_class(name)(settings.question.horizons, 5, max_epochs=2, epochs=2)
         model.fit(data, None)
@@ -202,7 +207,7 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     import numpy as np
 
     from features.sequences.encoding import StateAtCutoff
-    from features.sequences.histories import Histories, starts_of_runs
+    from features.sequences.histories import histories_of, starts_of_runs
     from models.networks.compiled import FORWARD_BATCH, FORWARD_PADDED
     from models.recurrent.batches import HistoryReader, cut_chunks
     from pipeline.event_store.night_events import NightEvents, split_at
@@ -211,19 +216,18 @@ def _bare(settings: Any, model: Any, folder: Path, share: float) -> dict[str, fl
     from pipeline.scoring.state_updater import EVENTS_A_SHARD
 
     store, seconds, events = open_store(settings), 0.0, 0
+    spec = settings.question.spec(store.attributes)
 
     def shards() -> Iterator[Any]:
         with session(settings.state) as connection:
-            past = NightEvents(store, settings.question, END + DAY, connection)
+            past = NightEvents(store, spec, END + DAY, connection)
             ends = [None, *past.boundaries(EVENTS_A_SHARD), None]
             for number in range(0, len(ends) - 1, max(round(1 / share), 1)):
                 yield split_at(past.between(ends[number], ends[number + 1]), END + DAY)[0]
 
     for read in shards():
-        starts = starts_of_runs(read, ("customer_id",))
-        owners = read["customer_id"].combine_chunks().take(starts).cast("string")
-        histories = Histories.of(read, owners, starts, store.attributes)
-        sequences = histories.sequences(np.arange(len(starts)), histories.lengths)
+        starts = starts_of_runs(read, "customer_id")
+        sequences = histories_of(read, starts, spec).whole()
         last = sequences.event_time[sequences.last_step]
         at = int(np.datetime64((END + DAY).replace(tzinfo=None), "us").astype(np.int64))
         first = sequences.event_time[sequences.offsets[:-1]]

@@ -51,7 +51,7 @@ def _measured(steps: int) -> dict[str, float]:
         subprocess.run([sys.executable, "-c", make], check=True)
         from models.networks.training import train  # noqa: F401  # with it TensorFlow, whose own memory is not counted
         from models.recurrent.cells.gru import GRU
-        from pipeline.training.dataset_files import read_dataset
+        from pipeline.datasets.dataset_files import read_dataset
 
         before, peak, stop = _held(), [0], threading.Event()
 
@@ -62,7 +62,7 @@ def _measured(steps: int) -> dict[str, float]:
         watcher = threading.Thread(target=watch)
         watcher.start()
         began = time.monotonic()
-        data = read_dataset(Path(scratch))
+        data = read_dataset(Path(scratch), (28,))
         model = GRU(data.horizons, 0, max_epochs=1)
         model.fit(data, None)
         seconds = time.monotonic() - began
@@ -82,10 +82,11 @@ def _held() -> int:
 
 def make(folder: str, steps: int) -> None:
     """A dataset of random histories, and examples at their ends."""
-    import pandas as pd
+    import pyarrow as pa
 
-    from features.dataset import Dataset, Labels, Sequences
-    from pipeline.training.dataset_files import write_dataset
+    from features.dataset import Labels, Sequences
+    from features.examples.shard import ShardExamples
+    from pipeline.datasets.shard_files import write_shard
 
     random, histories = np.random.default_rng(0), steps // STEPS_A_HISTORY
     gaps = random.integers(1, 10 * DAY, (histories, STEPS_A_HISTORY))
@@ -95,11 +96,10 @@ def make(folder: str, steps: int) -> None:
     length = np.tile([STEPS_A_HISTORY // 2, STEPS_A_HISTORY], histories)
     cutoff = time_of[history, length - 1] + DAY
     labels = [random.random((examples, 1)) for _ in range(2)]
-    data = Dataset(
-        horizons=(28,),
-        customer_id=np.array([f"c{number:08d}" for number in history], dtype=object),
+    shard = ShardExamples(
+        customer_id=pa.array([f"c{number:08d}" for number in history]),
         cutoff=cutoff,
-        aggregates=pd.DataFrame(index=range(examples)),
+        aggregates={},
         sequences=Sequences(
             offsets=np.arange(histories + 1) * STEPS_A_HISTORY,
             event_time=time_of.ravel(),
@@ -109,5 +109,8 @@ def make(folder: str, steps: int) -> None:
             length=length,
         ),
         labels=Labels((labels[0] > 0.5).astype(float), *labels),
+        earlier=None,
+        customers=pa.array([], pa.string()),
+        last_event=np.zeros(0, np.int64),
     )
-    write_dataset(Path(folder), data)
+    write_shard(Path(folder), shard, (28,))

@@ -168,7 +168,7 @@ def _sections() -> Iterator[str]:
         "",
     ]
     question = Question(event_types=("return",), calendar=True)
-    features = definitions(["items"], ["store"], question)
+    features = definitions(question.spec({"items": "numeric", "store": "categorical"}))
     yield from _table(["feature", "definition"], [[f"`{name}`", words] for name, words in features.items()])
     yield from [
         "",

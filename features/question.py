@@ -8,9 +8,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from features.spec import FeatureSpec
+
 Days = Annotated[int, Field(gt=0, le=3650, strict=True)]
 Names = tuple[Annotated[str, Field(min_length=1)], ...]
 DAY = timedelta(days=1)
+OWN_COLUMNS = ("customer_id", "event_type")  # of an event, whose values can be excluded
 
 
 class Question(BaseModel):
@@ -46,6 +49,12 @@ class Question(BaseModel):
     """Whether examples are also labelled with the next event that is no churn, within the longest horizon: the days
     from the horizon's beginning to it, and its type; null where none is known of.
     """
+    treatments: Names = ("campaign",)
+    """The event types that are treatments, as a campaign mailed: done to the customer and not by them. So they make
+    nobody eligible and are no coming back, in labels and in reviews alike; a review shows those who received one apart.
+    What is named as activity, as coming back or as an end is no treatment. In the bundled data a campaign reaches its
+    households on the day it begins.
+    """
     event_types: Names = ()
     """Event types with features of their own: the time since the last one, and how many there were. Those of
     `activity`, `comes_back_with` and `ends_with` always have them.
@@ -61,7 +70,9 @@ class Question(BaseModel):
     exclude_values: Mapping[str, Names] = {}
     """Values of attributes whose events are left out, as `{country = ["Unspecified"]}`."""
 
-    @field_validator("activity", "comes_back_with", "ends_with", "event_types", "exclude_customers", "exclude_types")
+    @field_validator(
+        *("activity", "comes_back_with", "ends_with", "treatments", "event_types", "exclude_customers", "exclude_types")
+    )
     @classmethod
     def _in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(set(names)))  # the order in which they are named says nothing
@@ -110,10 +121,32 @@ class Question(BaseModel):
         """The event types that have features of their own, in order."""
         return tuple(sorted({*self.activity, *self.comes_back_with, *self.ends_with, *self.event_types}))
 
-    @property
-    def counts_every_event(self) -> bool:
-        """Whether churn is no event at all: every event is activity, and none ends a customer."""
-        return not (self.activity or self.comes_back_with or self.ends_with)
+    def spec(self, attributes: Mapping[str, str]) -> FeatureSpec:
+        """What the functions over events must know, where attributes map to `numeric` or `categorical`.
+
+        Raises ValueError where the question excludes values of something that is no attribute.
+        """
+        excluded = {"customer_id": self.exclude_customers, "event_type": self.exclude_types, **self.exclude_values}
+        for name in self.exclude_values:
+            if name not in {*OWN_COLUMNS, *attributes}:
+                raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
+        roles = {*self.activity, *self.comes_back_with, *self.ends_with}
+        return FeatureSpec(
+            active_within=self.active_within,
+            horizons=self.horizons,
+            gap=self.gap,
+            activity=self.activity,
+            comes_back_with=self.comes_back_with,
+            ends_with=self.ends_with,
+            treatments=tuple(name for name in self.treatments if name not in roles),
+            types=self.types,
+            excluded={name: values for name, values in excluded.items() if values},
+            primary_index=self.primary_index,
+            next_event=self.next_event,
+            calendar=self.calendar,
+            numeric=tuple(name for name, kind in attributes.items() if kind == "numeric"),
+            categorical=tuple(name for name, kind in attributes.items() if kind == "categorical"),
+        )
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 TESTS = Path(__file__).parent
 LONGEST = ("test_end_to_end.py", "test_run.py")
 SLOW = {
-    "features/test_build.py": "features of random worlds, by every reading of them",
+    "features/test_shard.py": "features of random worlds, by every reading of them",
     "models/networks/test_compiled.py": "trains networks",
     "models/recurrent/test_cells.py": "trains networks",
     "models/recurrent/test_hazard.py": "trains networks",
@@ -24,7 +24,7 @@ SLOW = {
     "pipeline/cli/test_replay.py": "trains a world",
     "pipeline/cli/test_services.py": "starts services",
     "pipeline/runtime/test_bootstrap.py": "makes environments",
-    "pipeline/runtime/test_spark.py": "starts Spark",
+    "pipeline/datasets/test_spark.py": "starts Spark",
     "pipeline/scoring": "trains a world",
     "pipeline/sources/test_late_rows.py": "loads many nights",
     "pipeline/sources/test_sql.py": "loads many nights",

@@ -39,6 +39,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "recur.toml"
 
 
+@pytest.fixture
+def as_it_was_defined(config: Path) -> Path:
+    """The configuration with treatments as they were until December 2026: coming back like any event."""
+    file = config.with_name("as_it_was.toml")
+    file.write_text(config.read_text().replace("[question]\n", "[question]\ntreatments = []\n"))
+    return file
+
+
 def test_the_last_comparison_is_shown_as_it_was(config: Path) -> None:
     shown = json.loads(recur("compare", "--format", "json", config=config))
     assert shown == json.loads((config.parent / "var" / "snapshots" / "2020-08-01" / "comparison.json").read_text())
@@ -61,7 +69,16 @@ def test_the_quarantine_is_listed(config: Path) -> None:
     assert '"amount":"n/a"' in listed
 
 
-def test_the_next_night_goes_on_from_the_carried_state(config: Path) -> None:
+def test_a_champion_of_the_older_definition_is_refused(config: Path) -> None:
+    recur("ingest", "--until", NEXT, config=config)
+    with pytest.raises(AssertionError) as refused:
+        recur("score", config=config)
+    said = "learned from labels in which a treatment (campaign) counts as coming back: run `recur train`"
+    assert said in " ".join(str(refused.value).split())
+
+
+def test_the_next_night_goes_on_from_the_carried_state(as_it_was_defined: Path) -> None:
+    config = as_it_was_defined
     recur("ingest", "--until", NEXT, config=config)
     recur("score", config=config)
     scored = recur("query", f"{SCORES} where score_date = '{NEXT}' order by 1, 2", "--format", "csv", config=config)
@@ -75,5 +92,6 @@ def test_the_next_night_goes_on_from_the_carried_state(config: Path) -> None:
     assert len(list((config.parent / "var" / "carried").iterdir())) == 1
 
 
-def test_a_customer_is_explained(config: Path) -> None:
-    assert "version 3 (gru, trained until 2020-08-01)" in " ".join(recur("explain", "cust-004", config=config).split())
+def test_a_customer_is_explained(as_it_was_defined: Path) -> None:
+    told = recur("explain", "cust-004", config=as_it_was_defined)
+    assert "version 3 (gru, trained until 2020-08-01)" in " ".join(told.split())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.dataset import Floats
+from features.arrays import Floats
 
 WORDS = {
     "overdue": "days since the last event, divided by the mean gap",

@@ -94,7 +94,7 @@ class Encoder:
         numeric = flat((steps, len(self.steps)), np.float32)
         categorical = flat((steps, len(self.vocabularies)), np.int32)
         for first, last in runs(sequences.offsets):
-            part = sequences.histories(first, last)
+            part = sequences.slice(first, last)
             here = slice(sequences.offsets[first], sequences.offsets[last])
             channels = _step_channels(part, None if previous is None else previous[first:last])
             numeric[here] = _scale(channels, self.steps, len(part.event_time))
@@ -142,7 +142,7 @@ class _Visible:
 
     def __iter__(self) -> Iterator[dict[str, NDArray[np.float64]]]:
         for first, last in runs(self._sequences.offsets):
-            part = self._sequences.histories(first, last)
+            part = self._sequences.slice(first, last)
             visible = _beginnings(part.offsets, self._longest[first:last])
             channels = _step_channels(part)
             yield {

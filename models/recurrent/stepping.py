@@ -6,7 +6,6 @@ imported at the top, so this module is imported only where a network is built.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,9 @@ class NetworkStepper:
         ends = np.searchsorted(sequences.offsets, np.arange(STEPS_A_CHUNK, sequences.offsets[-1], STEPS_A_CHUNK))
         bounds = np.unique([0, *ends, len(states)]).tolist()
         for begin, end in pairwise(bounds):
-            after[begin:end] = self._advance(states[begin:end], _histories(sequences, begin, end), previous[begin:end])
+            after[begin:end] = self._advance(
+                states[begin:end], sequences.slice(begin, end).whole(), previous[begin:end]
+            )
         return after
 
     def _advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
@@ -155,12 +156,6 @@ class _InputGates:
         for column, added in enumerate(self._codes):
             gates += added[categorical[:, column]]
         return gates
-
-
-def _histories(sequences: Sequences, begin: int, end: int) -> Sequences:
-    """The histories `begin:end`, each of an example that sees all of it; not copied."""
-    histories = sequences.histories(begin, end)
-    return replace(histories, history=np.arange(end - begin), length=np.diff(histories.offsets))
 
 
 def _batches(lengths: Integers) -> list[Integers]:

@@ -14,9 +14,9 @@ from features.question import Question
 from models import MODELS
 from pipeline.config.sections import Run
 from pipeline.config.settings import Settings
+from pipeline.datasets.engine import open_engine
 from pipeline.event_store.store import loaded_nights, open_store
 from pipeline.runtime.check_result import CheckResult
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions
@@ -113,13 +113,7 @@ def _event_store(folder: Path) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    backend = connect(settings)
-    try:
-        return f"{settings.run.engine} {backend.version}" + (
-            f" at {settings.spark}" if settings.run.engine == "spark" else ""
-        )
-    finally:
-        backend.disconnect()
+    return open_engine(settings.run.engine, settings.spark, settings.state).name
 
 
 def _predictions(predictions: PredictionsStore) -> str:

@@ -143,10 +143,6 @@ class Review(Section):
     """Categorical attributes by which reviews are also broken down; a customer's value is that of the last event before
     the cutoff.
     """
-    treatments: tuple[str, ...] = ("campaign",)
-    """Event types that are treatments, as a campaign mailed: customers who received one within the horizon are a
-    subgroup of their own. In the bundled data a campaign reaches its households on the day it begins.
-    """
     max_drift: Annotated[float, Field(gt=0)] = 0.25
     """The population stability index of an input or of the scores, against training, from which to alert."""
     tolerance: Annotated[float, Field(ge=0)] = 0.02

@@ -131,6 +131,8 @@ def load_settings(file: Path | str | None = None) -> Settings:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    if "treatments" in (review := content.get("review", {})):  # where it stood until December 2026
+        content.setdefault("question", {}).setdefault("treatments", review.pop("treatments"))
     for key in {"root", "file"} & set(content):
         raise ConfigurationError(f"{path}: {key}: unknown key; known here: {_known_keys(())}")
     try:

@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.question import Question
+from features.roles import is_excluded
+from features.spec import FeatureSpec
 from pipeline.event_store.revisions import superseding_sql
 from pipeline.event_store.store import TIME, EventStore, corrections
 from pipeline.runtime.engine import literal, quoted
@@ -25,25 +26,25 @@ ORDER = "order by customer_id, event_time, event_id"
 
 class NightEvents:
     """`cutoff` is that of a loaded night. An event is current if no later revision of it was known by `cutoff`, it is
-    not deleted and the question does not exclude it. Some happen at or after the cutoff. Several threads may read.
+    not deleted and `spec` does not exclude it. Some happen at or after the cutoff. Several threads may read.
     """
 
     def __init__(
-        self, store: EventStore, question: Question, cutoff: datetime, connection: duckdb.DuckDBPyConnection
+        self, store: EventStore, spec: FeatureSpec, cutoff: datetime, connection: duckdb.DuckDBPyConnection
     ) -> None:
         self.cutoff, self.schema = cutoff, schema(store)
         self._store, self._connection, self._files = store, connection, store.files(cutoff)
         self._columns = ", ".join(quoted(name) for name in self.schema.names)
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
-        self._counts = _counts(question, store)
+        self._spec = spec
 
     def since(self, earlier: datetime) -> pa.Table:
         """The rows of the nights in `(earlier, cutoff]` that are not deleted, in order; superseded ones too."""
         files = self._nights_after(earlier)
         if not files:
             return self.schema.empty_table()
-        rows = f"select {self._columns} from {self._read(files)} where {self._known} and {self._counts} {ORDER}"
-        return self._query(rows).cast(self.schema)
+        rows = f"select {self._columns} from {self._read(files)} where {self._known} and not deleted {ORDER}"
+        return self._included(self._query(rows))
 
     def changed(self, earlier: datetime) -> pa.Array:
         """The customers of a row of the nights in `(earlier, cutoff]` that corrects or deletes an event, and those of
@@ -87,20 +88,24 @@ class NightEvents:
     def _current(self, whose: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
         """The current events that meet the condition `whose`, in order."""
         if not self._corrected:
-            rows = f"select {self._columns} from {self._all} where {self._known} and {self._counts} and {whose} {ORDER}"
-            return self._query(rows, tables).cast(self.schema)
+            rows = f"select {self._columns} from {self._all} where {self._known} and not deleted and {whose} {ORDER}"
+            return self._included(self._query(rows, tables))
         # A revision that supersedes one of theirs may be another customer's, and lies in an object that corrects.
         read = f"select * from {self._all} where {self._known} and {whose}"
-        return self._query(
+        rows = (
             f"with ids as (select distinct event_id from {self._read(self._corrected)} where {self._known}), "
             f"others as (select * from {self._read(self._corrected)} where {self._known} and not ({whose}) "
             f"and event_id in (select event_id from ({read}) semi join ids using (event_id))), "
             f"revisions as (select * from ({read}) semi join ids using (event_id) union all select * from others), "
             f"latest as (select * from ({superseding_sql('revisions')}) where superseded_time is null and {whose}) "
-            f"select {self._columns} from ({read}) anti join ids using (event_id) where {self._counts} "
-            f"union all select {self._columns} from latest where {self._counts} {ORDER}",
-            tables,
-        ).cast(self.schema)
+            f"select {self._columns} from ({read}) anti join ids using (event_id) where not deleted "
+            f"union all select {self._columns} from latest where not deleted {ORDER}"
+        )
+        return self._included(self._query(rows, tables))
+
+    def _included(self, events: pa.Table) -> pa.Table:
+        events = events.cast(self.schema)
+        return events.filter(pa.array(~is_excluded(events, self._spec))) if self._spec.excluded else events
 
     def _query(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
         with self._connection.cursor() as cursor:
@@ -124,21 +129,6 @@ class NightEvents:
 
     def _nights_after(self, earlier: datetime) -> list[Path]:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
-
-
-def _counts(question: Question, store: EventStore) -> str:
-    """SQL: whether a row is an event that the question does not exclude. Raises ValueError where the question excludes
-    values of something that is no attribute.
-    """
-    conditions = ["not deleted"]
-    excluded = {"customer_id": question.exclude_customers, "event_type": question.exclude_types}
-    for name, values in {**excluded, **question.exclude_values}.items():
-        if name not in store.schema.names:
-            raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
-        if values:
-            listed = ", ".join(literal(value) for value in values)
-            conditions.append(f"not coalesce({quoted(name)} in ({listed}), false)")
-    return " and ".join(conditions)
 
 
 def schema(store: EventStore) -> pa.Schema:

@@ -6,17 +6,21 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import ibis
-import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from ibis.backends.sql import SQLBackend
 
+from features.roles import is_excluded
+from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
+from pipeline.event_store.revisions import superseding_sql
+from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night, midnight
 from pipeline.runtime.paths import atomically
@@ -95,12 +99,11 @@ class EventStore:
         """The objects that `cutoff` knows, by score date, each with a digest of what it holds."""
         return {file.stem: object_digest(file) for file in self.files(cutoff)}
 
-    def as_of(self, backend: SQLBackend, cutoff: datetime, since: datetime | None = None) -> ir.Table:
-        """Every row with known_time <= cutoff, and `superseded_time`: the known time (<= cutoff) of the next row of its
-        event id, or null. With `since` only those with event_time >= since, for which no earlier night is read. Raises
-        RecurError where no night is loaded.
+    def as_of(self, moment: datetime, since: datetime | None = None) -> "AsOf":
+        """What was known at `moment`; with `since` only what happened at or after it, for which no earlier night is
+        read. Raises RecurError where no night is loaded.
         """
-        files = self.files(cutoff)
+        files = self.files(moment)
         if since is not None:
             # No event is known before it happened, so neither it nor what replaces it lies in a night that ended by it.
             files = [file for file in files if midnight(date.fromisoformat(file.stem)) > since] or files[-1:]
@@ -108,14 +111,8 @@ class EventStore:
             raise RecurError(f"the event store {self.folder} holds no night: run recur run, or recur ingest")
         for file in files:
             self.require_columns(file)
-        rows = backend.read_parquet([str(file) for file in files])
-        rows = rows.filter(rows.known_time <= ibis.literal(cutoff, "timestamp('UTC', 6)"))
-        superseded = ibis.null("timestamp('UTC', 6)")
-        if any(corrections(file) != 0 for file in files):
-            in_order = ibis.window(group_by="event_id", order_by=["known_time", "deleted"])
-            superseded = rows.known_time.lead().over(in_order)
-        rows = rows.mutate(superseded_time=superseded)
-        return rows if since is None else rows.filter(rows.event_time >= ibis.literal(since, "timestamp('UTC', 6)"))
+        corrected = any(corrections(file) != 0 for file in files)
+        return AsOf(tuple(files), moment, since, corrected, dict(self.attributes))
 
     def require_columns(self, file: Path) -> None:
         """Raises RecurError where an object cannot be read, or has not the columns of the configuration."""
@@ -128,6 +125,54 @@ class EventStore:
                 f"{file} has the columns {', '.join(there.names)}, but the configuration asks for "
                 f"{', '.join(self.schema.names)}: set [source.columns] back, or set paths.var to a new folder"
             )
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """Every row with known_time <= `moment` and, with `since`, event_time >= `since`, in `files`."""
+
+    files: tuple[Path, ...]
+    moment: datetime
+    since: datetime | None
+    corrected: bool  # whether any may replace an earlier row of its event id
+    attributes: Mapping[str, Kind]
+
+    def sql(self, rows: str, instant: str = "timestamptz") -> str:
+        """The query of the columns of an event, and `superseded_time`: the known time (<= `moment`) of the next row of
+        its event id, or null. `rows` is the relation of all files, in an engine whose session is in UTC and which calls
+        an instant `instant`.
+        """
+
+        def at(moment: datetime) -> str:
+            return f"cast('{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}' as {instant})"
+
+        known = f"(select * from {rows} where known_time <= {at(self.moment)})"
+        query = f"select *, cast(null as {instant}) as superseded_time from {known}"
+        if self.corrected:
+            query = superseding_sql(known)
+        return query if self.since is None else f"select * from ({query}) where event_time >= {at(self.since)}"
+
+    def first_event(self, spec: FeatureSpec) -> datetime | None:
+        """The time of the first event that the question does not leave out; None where there is none."""
+        first = [part for file in self.files if (part := self._first_of(file, spec)) is not None]
+        return min(first, default=None)
+
+    def _first_of(self, file: Path, spec: FeatureSpec) -> datetime | None:
+        names = ["event_time", "known_time", "deleted", *spec.excluded]
+        first: list[datetime] = []
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(columns=list(dict.fromkeys(names))):
+                table = pa.Table.from_batches([batch])
+                known = pc.and_(pc.less_equal(table["known_time"], self.moment), pc.invert(table["deleted"]))
+                counted = np.asarray(known, bool) & ~is_excluded(table, spec)
+                if counted.any():
+                    first.append(pc.min(table["event_time"].filter(pa.array(counted))).as_py())
+        return min(first, default=None)
+
+    @property
+    def in_duckdb(self) -> str:
+        """The query in DuckDB."""
+        return self.sql(f"read_parquet([{', '.join(literal(file) for file in self.files)}])")
 
 
 def _form(schema: pa.Schema) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from sqlalchemy import delete, insert, select
 from models.evaluation.drift import expected_performance, stability_index
 from models.evaluation.intervals import Interval
 from pipeline.config.settings import Settings
+from pipeline.datasets.dataset_files import aggregates_at
 from pipeline.runtime.nights import Night
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import carried_aggregates
 from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.database import PredictionsStore
 from pipeline.serving.tables import comparison_metric, monitored, prediction
-from pipeline.training.dataset_files import AGGREGATES, EXAMPLES
 from pipeline.training.registry import Version
 from pipeline.training.snapshot import read_meta, windows_of
 
@@ -100,9 +100,8 @@ def _of_training(folder: Path) -> pa.Table | None:
     if (content := read_meta(folder)) is None:
         return None
     test = windows_of(content)[-1].test
-    cutoff = pq.read_table(folder / EXAMPLES, columns=["cutoff"])["cutoff"]
-    rows = np.flatnonzero(pc.is_in(cutoff, pa.array(test, cutoff.type)).to_numpy())
-    return pq.read_table(folder / AGGREGATES).take(rows[_evenly(len(rows), SAMPLE_OF_TRAINING)])
+    rows = aggregates_at(folder, test)
+    return rows.take(_evenly(len(rows), SAMPLE_OF_TRAINING))
 
 
 def _evenly(rows: int, most: int) -> np.ndarray:

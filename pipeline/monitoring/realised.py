@@ -1,93 +1,105 @@
-"""What happened to scored customers: who came back, who received a treatment, and which segment each was in."""
+"""What really happened to scored customers: who churned, who received a treatment, and which segment each was in."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
-from ibis.backends.duckdb import Backend
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from features.examples import comes_back, current, ends, included, visible
+from features.aggregates.time_bins import TimeBins
+from features.arrays import Floats
+from features.examples.known_events import KnownEvents
+from features.examples.revisions import ORDER, Revisions
+from features.labels import labels_at
 from features.question import Question
-from pipeline.config.settings import Settings
-from pipeline.event_store.store import EventStore, open_store
-from pipeline.runtime.engine import connect
+from features.roles import is_treatment
+from features.sequences.histories import positions
+from features.time import microseconds
+from pipeline.datasets.cut import COLUMNS
+from pipeline.event_store.store import EventStore
+from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import ConfigurationError
-from pipeline.runtime.nights import DAY, Night
-from pipeline.sources.factory import open_source
-
-MOMENT = "timestamp('UTC', 6)"
+from pipeline.runtime.paths import StateFolder
+from pipeline.sources.contract import EventSource
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """Of one score date and horizon. `segments` maps an attribute to its value for each customer."""
+class Closed:
+    """A horizon of so many days after the gap that follows `cutoff`, as the events are known at `known_at`."""
 
-    came: set[str]  # customers who came back in [cutoff + gap, cutoff + gap + horizon)
-    ended: set[str]  # customers with an event in it that ends them, where the question names such
-    gone: set[str]  # customers who ended before it, within the gap
-    treated: set[str]  # customers who received a treatment from the cutoff to its end
-    segments: Mapping[str, Mapping[str, str]]
+    cutoff: datetime
+    days: int
+    known_at: datetime
 
-    def churn(self, customers: NDArray[np.object_], question: Question) -> NDArray[np.float64]:
+
+@dataclass(frozen=True)
+class Realised:
+    """Of one score date and horizon."""
+
+    customers: pa.Array  # who had an event since the cutoff, ascending
+    labels: Floats  # [customers], 1 where they churned; NaN where there is no telling
+    of_nobody: float  # the label of who had none
+    treated: set[str]  # customers who received a treatment from the cutoff to the horizon's end
+
+    def churn(self, customers: Sequence[str]) -> Floats:
         """Who of `customers` churned, as the question has it; NaN where there is no telling."""
-        who = (self.ended, True) if question.ends_with else (self.came, False)
-        churned = np.array([(customer in who[0]) is who[1] for customer in customers], dtype=np.float64)
-        churned[[customer in self.gone for customer in customers]] = np.nan
-        return churned
+        place = positions(pa.array(list(customers), pa.string()), self.customers)
+        return np.append(self.labels, self.of_nobody)[place]  # -1 is the last
 
 
-def outcomes(settings: Settings, night: Night, start: datetime, end: datetime) -> Outcomes:
-    """What happened from the cutoff `start` to `end`, where the horizon closes, as the events are known at
-    `night.cutoff`; segments as they were known at `start`, from each customer's last event before it. Treatments do not
-    count as coming back. Raises ConfigurationError where `review.segments` names what is no categorical attribute.
+def realised(store: EventStore, state: StateFolder, question: Question, closed: Closed) -> Realised:
+    """What happened in a horizon. The function that labels examples says it, so that a review and a training mean the
+    same by churn.
     """
-    store, backend = open_store(settings), connect(settings)
-    for name in settings.review.segments:
+    spec = replace(question.spec(store.attributes), horizons=(closed.days,), next_event=False)
+    start = microseconds(closed.cutoff)
+    bins = TimeBins.of(np.array([start]), (spec.gap, spec.gap + closed.days))
+    columns = ", ".join(quoted(name) for name in dict.fromkeys((*COLUMNS, *store.attributes)))
+    end = f"to_timestamp({int(bins.boundaries[-1]) // 1_000_000})"
+    events = f"({store.as_of(closed.known_at, since=closed.cutoff).in_duckdb})"
+    query = f"select {columns} from {events} where event_time < {end} order by {', '.join(ORDER)}"
+    with session(state) as connection:
+        table = connection.sql(query).to_arrow_table()
+    revisions = Revisions.of(table, spec)
+    current = np.flatnonzero(revisions.current)
+    customer, lengths = np.unique(revisions.customer[current], return_counts=True)
+    known = KnownEvents.of(revisions.table.take(pa.array(current)), lengths, replace(spec, numeric=(), categorical=()))
+    histories = np.append(np.arange(len(customer)), -1)
+    labels = labels_at(known.totals(bins), histories, start, spec, microseconds(closed.known_at)).churn[:, 0]
+    mailed = known.events["customer_id"].filter(pa.array(is_treatment(known.events["event_type"], spec)))
+    return Realised(
+        customers=revisions.customers.take(pa.array(customer)).cast(pa.string()),
+        labels=labels[:-1],
+        of_nobody=float(labels[-1]),
+        treated=set(pc.unique(mailed).to_pylist()),
+    )
+
+
+def treated_by_the_source(source: EventSource, types: Collection[str], start: datetime, end: datetime) -> set[str]:
+    """Customers who received a treatment of `types` in `[start, end)` of which the source knows beside its events."""
+    treated = getattr(source, "treated", None)
+    return treated(types, start, end) if treated else set()
+
+
+def segments_of(
+    store: EventStore, state: StateFolder, names: Sequence[str], cutoff: datetime
+) -> dict[str, dict[str, str]]:
+    """Attribute -> customer -> its value in the last event before `cutoff`, as known then. Raises ConfigurationError
+    where one of `names` is no categorical attribute.
+    """
+    for name in names:
         if store.attributes.get(name) != "categorical":
             known = ", ".join(each for each, kind in store.attributes.items() if kind == "categorical") or "none"
             raise ConfigurationError(f"review.segments: {name!r} is no categorical attribute: there are {known}")
-    try:
-        question = settings.question
-        events = current(included(store.as_of(backend, night.cutoff, since=start), question))
-        inside = events.filter(
-            (events.event_time >= ibis.literal(start, MOMENT)) & (events.event_time < ibis.literal(end, MOMENT))
-        )
-        is_treatment = inside.event_type.isin(settings.review.treatments)
-        opens = ibis.literal(start + question.gap * DAY, MOMENT)
-        back, ended = comes_back(inside, question) & ~is_treatment, ends(inside, question)
-        return Outcomes(
-            came=_customers(inside.filter(back & (inside.event_time >= opens))),
-            ended=_customers(inside.filter(ended & (inside.event_time >= opens))),
-            gone=_customers(inside.filter(ended & (inside.event_time < opens))),
-            treated=_customers(inside.filter(is_treatment)) | _treated_by_the_source(settings, start, end),
-            segments=_segments(settings, store, backend, start),
-        )
-    finally:
-        backend.disconnect()
-
-
-def _customers(events: ir.Table) -> set[str]:
-    return set(events.select("customer_id").distinct().to_pyarrow()["customer_id"].to_pylist())
-
-
-def _treated_by_the_source(settings: Settings, start: datetime, end: datetime) -> set[str]:
-    """Treatments that the source knows of beside its events."""
-    source = open_source(settings)
-    asked = getattr(source, "treated", None)
-    return asked(settings.review.treatments, start, end) if asked else set()
-
-
-def _segments(settings: Settings, store: EventStore, backend: Backend, cutoff: datetime) -> dict[str, dict[str, str]]:
-    names = settings.review.segments
     if not names:
         return {}
-    events = store.as_of(backend, cutoff)
-    events = events.filter(visible(events, ibis.literal(cutoff, MOMENT)))
-    order = ibis.window(group_by="customer_id", order_by=[events.event_time.desc(), events.event_id.desc()])
-    last = events.mutate(place=ibis.row_number().over(order)).filter(ibis._.place == 0)
-    rows = last.select("customer_id", *names).to_pyarrow().to_pylist()
-    return {name: {row["customer_id"]: row[name] or "none" for row in rows} for name in names}
+    at = f"timestamptz {literal(f'{cutoff:%Y-%m-%d %H:%M:%S}+00')}"
+    seen = f"event_time < {at} and superseded_time is null and not deleted"
+    last = "row_number() over (partition by customer_id order by event_time desc, event_id desc) = 1"
+    columns = ", ".join(f"coalesce({quoted(name)}, 'none')" for name in names)
+    query = f"select customer_id, {columns} from ({store.as_of(cutoff).in_duckdb}) where {seen} qualify {last}"
+    with session(state) as connection:
+        rows = connection.execute(query).fetchall()
+    return {name: {row[0]: row[1 + place] for row in rows} for place, name in enumerate(names)}

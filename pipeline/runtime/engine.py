@@ -1,6 +1,4 @@
-"""The engines. DuckDB, embedded: in memory, in UTC, with bounded memory and a place to spill to; it never goes to the
-network. Feature work runs on Spark instead where `run.engine` says so.
-"""
+"""DuckDB, embedded: in memory, in UTC, with bounded memory and a place to spill to; it never goes to the network."""
 
 import os
 import tempfile
@@ -10,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import ibis
-from ibis.backends.sql import SQLBackend
 
-from pipeline.config.settings import Settings
-from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.stale_files import owner, sweep
 
@@ -28,30 +22,12 @@ numbers, which cost a third of the writing.
 """
 
 
-def connect(settings: Settings | None = None) -> SQLBackend:
-    """The engine that `run.engine` names as an Ibis backend, for work that is written as Ibis expressions. Raises
-    RecurError where Spark is asked for and lacks something.
-    """
-    if settings and settings.run.engine == "spark":
-        try:
-            from pipeline.runtime.spark import connect as connect_spark
-        except ModuleNotFoundError as error:
-            if error.name not in ("pyspark", "py4j"):
-                raise
-            raise RecurError(
-                'run.engine is "spark", and pyspark is not installed: .venv/bin/pip install "pyspark>=4.0.5,<4.1", or '
-                'set it to "duckdb"'
-            ) from None
-        return connect_spark(settings)
-    backend = ibis.duckdb.connect(**_configuration(settings.state if settings else None))
-    backend.raw_sql("set TimeZone = 'UTC'")
-    return backend
-
-
 @contextmanager
-def session(state: StateFolder | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB itself, for the steps that are written in SQL, closed at the end of the block."""
-    limit = f"{min(memory_limit(), NIGHT_MEMORY) >> 20}MiB"
+def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that takes at most `memory` bytes, and no more than this machine's share; closed at the end of the
+    block.
+    """
+    limit = f"{min(memory_limit(), memory) >> 20}MiB"
     connection = duckdb.connect(config=_configuration(state) | {"memory_limit": limit})
     try:
         connection.execute("set TimeZone = 'UTC'")

@@ -12,7 +12,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
 from pipeline.scoring.champion import guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
-from pipeline.scoring.whole_histories import read_examples
+from pipeline.scoring.whole_histories import read_night
 from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.training.registry import open_registry
 
@@ -38,7 +38,7 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
     cutoff = midnight(max(nights))
     registry = open_registry(settings)
     champion = guarded_champion(registry, cutoff)
-    data = read_examples(inputs, cutoff)
+    data = read_night(inputs, cutoff).data
     horizon = question.primary_index
     explanation: dict[str, Any] = {
         "customer_id": customer_id,

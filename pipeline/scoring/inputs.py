@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Self
 
-from ibis.backends.sql import SQLBackend
-
 from features.question import Question
+from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
+from pipeline.datasets.engine import Engine, open_engine
 from pipeline.event_store.store import EventStore, open_store
-from pipeline.runtime.engine import connect
 from pipeline.runtime.paths import StateFolder
 
 
@@ -23,8 +22,13 @@ class ScoringInputs:
     store: EventStore
     question: Question
     state: StateFolder
-    connect: Callable[[], SQLBackend]
+    engine: Callable[[], Engine]
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        return cls(open_store(settings), settings.question, settings.state, partial(connect, settings))
+        engine = partial(open_engine, settings.run.engine, settings.spark, settings.state)
+        return cls(open_store(settings), settings.question, settings.state, engine)
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        return self.question.spec(self.store.attributes)

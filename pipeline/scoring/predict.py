@@ -9,13 +9,14 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
-from features.aggregates.grid import SECONDS_A_DAY
-from features.dataset import Dataset, Floats, Integers
+from features.arrays import Floats, Integers
+from features.dataset import Dataset
+from features.time import SECONDS_A_DAY
 from models.base import Model, Predictions
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import QueryShard, dataset_without_histories
 from pipeline.scoring.state_updater import StateUpdater
-from pipeline.scoring.whole_histories import read_examples, read_not_eligible
+from pipeline.scoring.whole_histories import read_night
 from pipeline.training.registry import Version
 
 
@@ -46,10 +47,14 @@ def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cut
         examples = dataset_without_histories(queries, inputs.question.horizons)
         # All at once: how a product of matrices is cut moves its last bits.
         return _scored(queries, model.predict(examples), cutoff, examples)
-    data = read_examples(inputs, cutoff)
-    customers = pa.array(data.customer_id.tolist(), pa.string())
-    recency = data.aggregates["days_since_last_event"].to_numpy()
-    return ScoredNight(customers, recency, model.predict(data), *read_not_eligible(inputs, cutoff, customers))
+    night = read_night(inputs, cutoff)
+    return ScoredNight(
+        customers=pa.array(night.data.customer_id.tolist(), pa.string()),
+        recency=night.data.aggregates["days_since_last_event"].to_numpy(),
+        predictions=model.predict(night.data),
+        not_eligible=night.not_eligible,
+        not_eligible_recency=night.not_eligible_recency,
+    )
 
 
 def _scored(

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.aggregates.definitions import named
-from features.dataset import Dataset, Integers, Sequences
+from features.arrays import Integers
+from features.dataset import Dataset, Sequences
+from features.eligibility import is_eligible
 from features.sequences.encoding import StateAtCutoff
+from features.time import MICROSECONDS_A_SECOND, day_number, microseconds
 from pipeline.scoring.checkpoints import Checkpoints
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.shard import StateShard
@@ -34,11 +36,11 @@ class QueryShard:
 
     @classmethod
     def of(cls, shard: StateShard, cutoff: datetime, inputs: ScoringInputs) -> "QueryShard":
-        at, question = int(np.datetime64(cutoff.replace(tzinfo=None), "us").astype(np.int64)), inputs.question
-        active_within = timedelta(days=question.active_within) // timedelta(microseconds=1)
-        rows, aggregates = np.flatnonzero(shard.last >= at - active_within), None
-        if shard.running is not None:
-            rows, aggregates = shard.running.aggregates(cutoff, question, inputs.store.attributes)
+        at, aggregates = microseconds(cutoff), None
+        active, ended = (time // MICROSECONDS_A_SECOND for time in (shard.active, shard.ended))
+        rows = np.flatnonzero(is_eligible(active, ended, at // MICROSECONDS_A_SECOND, inputs.question.active_within))
+        if shard.sums is not None:
+            rows, aggregates = shard.sums.aggregates(day_number(cutoff), inputs.spec)
         others = np.ones(len(shard.customers), bool)
         others[rows] = False
         return cls(
@@ -86,11 +88,11 @@ def carried_aggregates(
     checkpoint = Checkpoints(inputs.state, version).of_cutoff(cutoff, inputs.store.digests(cutoff))
     if checkpoint is None:
         return None
-    categorical, tables = named(inputs.store.attributes, "categorical"), []
+    tables = []
     for number in checkpoint.plan.shards:
         if not StateShard.has_sums(checkpoint.folder, number):
             return None
-        query = QueryShard.of(StateShard.read(checkpoint.folder, number, categorical), cutoff, inputs)
+        query = QueryShard.of(StateShard.read(checkpoint.folder, number, inputs.spec.categorical), cutoff, inputs)
         assert query.aggregates is not None
         tables.append(query.aggregates[pc.is_in(query.customers, customers).to_numpy(zero_copy_only=False)])
     return pd.concat(tables, ignore_index=True)

@@ -45,7 +45,8 @@ def write_scored(
 
 def write_not_scored(path: Path, scored: ScoredNight, question: Question) -> None:
     """One row a known customer who is not eligible, with the reason."""
-    what = "no event" if question.counts_every_event else "ended, or no activity"
+    told_apart = question.activity or question.comes_back_with or question.ends_with
+    what = "ended, or no activity" if told_apart else "no event"
     reason = f"{what} in the {question.active_within} days before the cutoff"
     customers, recency = scored.not_eligible, pa.array(scored.not_eligible_recency)
     with atomically(path) as file:

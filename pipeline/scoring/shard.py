@@ -1,51 +1,58 @@
 """The carried state of a range of customers, and its files: Arrow's, with plain columns."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.aggregates.running import Running, place
-from features.dataset import Integers
-from features.sequences.encoding import NEVER
+from features.aggregates.carried_sums import CarriedSums
+from features.aggregates.sums import LATEST_ACTIVITY, LATEST_END
+from features.arrays import Integers
+from features.sequences.histories import positions
 from features.sequences.recent import Recent
+from features.time import MICROSECONDS_A_SECOND, NEVER
 from models.recurrent.batches import Floats32
 from pipeline.runtime.paths import atomically
 
 KEPT = b"recur.kept"
+TIMES = ("first", "last", "active", "ended")
 NO_EVENTS = pa.table({"customer_id": pa.array([], pa.string())})
 
 
 @dataclass(frozen=True)
 class StateShard:
     """Customers in ascending order of their ids, and what their events before a cutoff come to, row by row. Times are
-    in microseconds since 1970 in UTC.
+    in microseconds since 1970 in UTC, NEVER where there was no such event.
     """
 
     customers: pa.Array
     events: Integers  # how many
     first: Integers  # time of the first
     last: Integers  # time of the last
+    active: Integers  # time of the last that is activity
+    ended: Integers  # time of the last that ends a customer
     states: Floats32  # [customers, width], after the last event; of width 0 where the model has none
-    running: Running | None  # the sums, where aggregates or eligibility need them and there was an event
+    sums: CarriedSums | None  # where aggregates need them and there was an event
     pending: pa.Table  # known events at or after the cutoff, of newcomers too; without columns where there are none
     recent: Recent | None = None  # the last events, where the model has no state
 
     @classmethod
     def empty(cls, width: int, pending: pa.Table) -> Self:
         empty = np.zeros(0, np.int64)
-        return cls(pa.array([], pa.string()), empty, empty, empty, np.zeros((0, width), np.float32), None, pending)
+        times = (empty, empty, empty, empty, empty)
+        return cls(pa.array([], pa.string()), *times, np.zeros((0, width), np.float32), None, pending)
 
     def aligned_to(self, customers: pa.Array, reset: pa.Array) -> Self:
         """A copy with a row for each of `customers`, ascending: the others are left out, newcomers and those in `reset`
         have no event yet.
         """
         resets = pc.is_in(self.customers, reset).to_numpy(zero_copy_only=False)
-        to = np.where(resets, -1, place(self.customers, customers))
+        to = np.where(resets, -1, positions(self.customers, customers))
         kept, target = np.flatnonzero(to >= 0), to[to >= 0]
 
         def column(values: Integers, initial: int) -> Integers:
@@ -61,26 +68,29 @@ class StateShard:
             events=column(self.events, 0),
             first=column(self.first, NEVER),
             last=column(self.last, NEVER),
+            active=column(self.active, NEVER),
+            ended=column(self.ended, NEVER),
             states=states,
-            running=self.running and self.running.moved(to),
+            sums=self.sums and self.sums.moved(to),
             recent=self.recent and self.recent.moved(to),
         )
 
     def reset(self, rows: Integers) -> Self:
         """A copy in which the customers at `rows` have no event yet. It may be written to."""
-        events, first, last, states = self.events.copy(), self.first.copy(), self.last.copy(), self.states.copy()
-        events[rows], first[rows], last[rows], states[rows] = 0, NEVER, NEVER, 0
-        to = np.arange(len(self.customers))
-        to[rows] = -1
-        running = self.running and (self.running.moved(to) if len(rows) else self.running)
-        return replace(self, events=events, first=first, last=last, states=states, running=running)
+        events, states, to = self.events.copy(), self.states.copy(), np.arange(len(self.customers))
+        times = {name: getattr(self, name).copy() for name in TIMES}
+        events[rows], states[rows], to[rows] = 0, 0, -1
+        for column in times.values():
+            column[rows] = NEVER
+        sums = self.sums.moved(to) if self.sums and len(rows) else self.sums
+        return replace(self, events=events, states=states, sums=sums, **times)
 
     def write(self, folder: Path, number: int) -> None:
         """The customers' file comes last: a shard is complete when it is there."""
-        if self.running is not None:
-            days = {name: pa.array(column) for name, column in self.running.days.items()}
+        if self.sums is not None:
+            days = {name: pa.array(column) for name, column in self.sums.days.items()}
             _write(_file(folder, number, "days"), pa.table(days), "lz4")
-            for attribute, table in enumerate(self.running.seen.values()):
+            for attribute, table in enumerate(self.sums.seen.values()):
                 _write(_file(folder, number, f"seen.{attribute}"), table, "lz4")
         if self.recent is not None:
             recent = pa.table({"customer": pa.array(self.recent.customer), "time": pa.array(self.recent.time)})
@@ -93,20 +103,20 @@ class StateShard:
         columns = {"customer_id": self.customers}
         if width := self.states.shape[1]:
             columns["state"] = pa.FixedSizeListArray.from_arrays(pa.array(self.states.ravel()), width)
-        columns |= {"events": pa.array(self.events), "first": pa.array(self.first), "last": pa.array(self.last)}
+        columns |= {name: pa.array(getattr(self, name)) for name in ("events", *TIMES)}
         _write(_file(folder, number, "customers"), pa.table(columns))
 
     @classmethod
-    def read(cls, folder: Path, number: int, categorical: list[str] | None) -> Self:
+    def read(cls, folder: Path, number: int, categorical: Sequence[str] | None) -> Self:
         """`categorical` names the attributes whose values are kept, in their order; None: without sums and recent."""
         table = _read(_file(folder, number, "customers"))
-        running = recent = None
+        sums = recent = None
         if categorical is not None:
             days = _read(_file(folder, number, "days"))
             seen = {
                 name: _read(_file(folder, number, f"seen.{attribute}")) for attribute, name in enumerate(categorical)
             }
-            running = Running({name: days[name].to_numpy() for name in days.column_names}, seen)
+            sums = CarriedSums({name: days[name].to_numpy() for name in days.column_names}, seen)
             if (file := _file(folder, number, "recent")).exists():
                 times = _read(file)
                 kept = int(times.schema.metadata[KEPT])
@@ -115,13 +125,12 @@ class StateShard:
         if "state" in table.column_names:
             lists = _as_array(table["state"])
             states = lists.values.to_numpy().reshape(len(lists), lists.type.list_size)
+        columns = {name: table[name].to_numpy() for name in ("events", *TIMES) if name in table.column_names}
         return cls(
+            **_with_activity(columns, folder, number),
             customers=_as_array(table["customer_id"]),
-            events=table["events"].to_numpy(),
-            first=table["first"].to_numpy(),
-            last=table["last"].to_numpy(),
             states=states,
-            running=running,
+            sums=sums,
             pending=_read(pending) if (pending := _file(folder, number, "pending")).exists() else NO_EVENTS,
             recent=recent,
         )
@@ -133,6 +142,25 @@ class StateShard:
     @staticmethod
     def has_sums(folder: Path, number: int) -> bool:
         return _file(folder, number, "days").exists()
+
+
+def _with_activity(columns: dict[str, Any], folder: Path, number: int) -> dict[str, Any]:
+    """With the latest activity and end of each customer, which shards written before December 2026 hold in their sums
+    where they are not the last event.
+    """
+    if "active" in columns:
+        return columns
+    columns |= {"active": columns["last"], "ended": np.full(len(columns["last"]), NEVER)}
+    if StateShard.has_sums(folder, number):
+        days = _read(_file(folder, number, "days"))
+        for name, key in (("active", LATEST_ACTIVITY), ("ended", LATEST_END)):
+            if key in days.column_names:
+                seconds = days[key].to_numpy()
+                there = np.isfinite(seconds)
+                columns[name] = np.full(len(columns["last"]), NEVER)
+                time = seconds[there].astype(np.int64) * MICROSECONDS_A_SECOND
+                np.maximum.at(columns[name], days["customer"].to_numpy()[there], time)
+    return columns
 
 
 def split_by_customer(table: pa.Table, starts: list[str]) -> list[pa.Table]:

@@ -20,9 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.aggregates.definitions import named
-from features.aggregates.running import place
-from features.sequences.histories import starts_of_runs
+from features.sequences.histories import positions, starts_of_runs
 from models.base import Model, Predictions, Stepper
 from pipeline.event_store.night_events import NightEvents, split_at
 from pipeline.runtime.engine import session
@@ -53,14 +51,11 @@ class StateUpdater:
     def __init__(
         self, inputs: ScoringInputs, version: Version, model: Model, events_a_shard: int = EVENTS_A_SHARD
     ) -> None:
-        attributes, self._stepper = inputs.store.attributes, _stepper(model)
-        self._reads_sums = "aggregates" in model.views or self._stepper is None
-        # Where not every event counts, sums decide who is eligible.
-        has_sums = self._reads_sums or not inputs.question.counts_every_event
-        categorical = named(attributes, "categorical") if has_sums else None
+        self._stepper = _stepper(model)
+        self._has_sums = "aggregates" in model.views or self._stepper is None
         self._inputs, self._events_a_shard = inputs, events_a_shard
         self._checkpoints = Checkpoints(inputs.state, version)
-        self._shards = ShardUpdater(inputs.question, attributes, self._stepper, categorical)
+        self._shards = ShardUpdater(inputs.spec, self._stepper, self._has_sums)
 
     def predictions(self, cutoff: datetime) -> list[ShardPredictions]:
         """By shard, from events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is
@@ -71,8 +66,7 @@ class StateUpdater:
 
         def predict(shard: StateShard) -> ShardPredictions:
             query = QueryShard.of(shard, cutoff, self._inputs)
-            aggregates = query.aggregates if self._reads_sums else None
-            predictions = stepper.predict(shard.states[query.rows], query.at_cutoff, aggregates)
+            predictions = stepper.predict(shard.states[query.rows], query.at_cutoff, query.aggregates)
             return ShardPredictions(replace(query, aggregates=None), predictions)  # not needed again: frees memory
 
         return self._each_shard(cutoff, predict)
@@ -97,7 +91,7 @@ class StateUpdater:
         ):
             if self._stepper is not None:
                 beside.submit(self._stepper.trace)
-            events = NightEvents(inputs.store, inputs.question, cutoff, connection)
+            events = NightEvents(inputs.store, inputs.spec, cutoff, connection)
             folder, plan, make = self._checkpoint(events, beside)
 
             def worked(number: int) -> T:
@@ -167,7 +161,7 @@ class StateUpdater:
         return make
 
     def _read(self, folder: Path, number: int, sums: bool = True) -> StateShard:
-        return StateShard.read(folder, number, self._shards.categorical if sums else None)
+        return StateShard.read(folder, number, self._inputs.spec.categorical if sums and self._has_sums else None)
 
 
 @lru_cache(maxsize=1)  # its functions are traced once a process, not once a night
@@ -177,8 +171,8 @@ def _stepper(model: Model) -> Stepper | None:
 
 def _late(events: pa.Table, shard: StateShard) -> pa.Array:
     """The customers of `events`, in order, whose first one does not come after all that the shard read of them."""
-    first = events.take(pa.array(starts_of_runs(events, ("customer_id",))))
-    row = place(first["customer_id"], shard.customers)
+    first = events.take(pa.array(starts_of_runs(events, "customer_id")))
+    row = positions(first["customer_id"], shard.customers)
     time = first["event_time"].cast(pa.int64()).to_numpy()
     late = (row >= 0) & (time <= shard.last[row]) if len(shard.last) else np.zeros(len(row), bool)
     return first["customer_id"].combine_chunks().filter(pa.array(late))

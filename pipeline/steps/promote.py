@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from features.dataset import Dataset
+from features.time import microseconds
 from models.evaluation.gate import Candidate, Gate, decide
 from models.evaluation.intervals import customer_weights
 from models.evaluation.verdict import best_of
@@ -25,7 +26,7 @@ from pipeline.training.fits import fit_windows, timed_fit
 from pipeline.training.global_importance import write_global_importance
 from pipeline.training.predictions import test_rows
 from pipeline.training.registry import Registry, Version, open_registry
-from pipeline.training.snapshot import Snapshot, microseconds, write_outcome
+from pipeline.training.snapshot import Snapshot, write_outcome
 
 log = logging.getLogger("recur.promote")
 REPLICATES = 1000

@@ -13,8 +13,9 @@ from sqlalchemy import delete, insert, select
 from features.question import Question
 from models.evaluation.intervals import Interval, customer_weights, mean, score
 from pipeline.config.settings import Settings
+from pipeline.event_store.store import open_store
 from pipeline.monitoring.drift import monitor
-from pipeline.monitoring.realised import Outcomes, outcomes
+from pipeline.monitoring.realised import Closed, realised, segments_of, treated_by_the_source
 from pipeline.monitoring.retraining import decide_retraining
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo
@@ -23,6 +24,7 @@ from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.serving.night_tables import unreviewed
 from pipeline.serving.tables import prediction, review_of_segment
 from pipeline.serving.tables import review as reviews
+from pipeline.sources.factory import open_source
 from pipeline.training.registry import open_registry
 
 REPLICATES, REPLICATES_OF_A_SEGMENT = 1000, 300
@@ -93,13 +95,18 @@ def _review_one(settings: Settings, predictions: PredictionsStore, night: Night,
         ).all()
     customers = np.array([customer for customer, _ in rows], dtype=object)
     probability = np.array([value for _, value in rows], dtype=np.float64)
-    happened = outcomes(settings, night, midnight(day), _end(settings.question, day, horizon))
-    churn = happened.churn(customers, settings.question)
+    store, cutoff, question = open_store(settings), midnight(day), settings.question
+    happened = realised(store, settings.state, question, Closed(cutoff, horizon, night.cutoff))
+    treated = happened.treated | treated_by_the_source(
+        open_source(settings), question.treatments, cutoff, _end(question, day, horizon)
+    )
+    values = segments_of(store, settings.state, settings.review.segments, cutoff)
+    churn = happened.churn(customers.tolist())
     whole = Reviewed(customers, probability, churn).select(np.isfinite(churn))
     key, seed = {"score_date": day, "horizon_days": horizon}, settings.run.seed
     of_segments = [
         key | {"segment": segment, "member": member} | row
-        for (segment, member), mask in _segments(settings.review.segments, whole.customers, happened).items()
+        for (segment, member), mask in _segments(whole.customers, treated, values).items()
         for row in whole.select(mask).metrics(REPLICATES_OF_A_SEGMENT, seed)
     ]
     metrics, now = whole.metrics(REPLICATES, seed), datetime.now(UTC)
@@ -112,17 +119,17 @@ def _review_one(settings: Settings, predictions: PredictionsStore, night: Night,
 
 
 def _segments(
-    attributes: tuple[str, ...], customers: np.ndarray, happened: Outcomes
+    customers: np.ndarray, treated: set[str], values_of: Mapping[str, Mapping[str, str]]
 ) -> dict[tuple[str, str], np.ndarray]:
     """A mask of the customers for each segment and member: treated or not, where any was, and each attribute's most
     frequent values.
     """
     masks: dict[tuple[str, str], np.ndarray] = {}
-    if happened.treated:
-        treated = np.array([customer in happened.treated for customer in customers], dtype=bool)
-        masks = {(TREATMENT, "treated"): treated, (TREATMENT, "not treated"): ~treated}
-    for name in attributes:
-        values = np.array([happened.segments[name].get(customer, "none") for customer in customers], dtype=object)
+    if treated:
+        mask = np.array([customer in treated for customer in customers], dtype=bool)
+        masks = {(TREATMENT, "treated"): mask, (TREATMENT, "not treated"): ~mask}
+    for name, of_customer in values_of.items():
+        values = np.array([of_customer.get(customer, "none") for customer in customers], dtype=object)
         members, counts = np.unique(values.astype(str), return_counts=True)
         most_frequent = sorted(zip(-counts, members, strict=True))[:MOST_MEMBERS]
         masks |= {(name, str(member)): values == member for _, member in most_frequent}

@@ -3,27 +3,29 @@
 import json
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import ibis.expr.types as ir
 import numpy as np
 
-from features.aggregates.definitions import definitions, named
-from features.build import build_dataset
+from features.aggregates.definitions import definitions
 from features.dataset import Dataset
-from features.examples import included
+from features.examples.request import BuildRequest
 from features.question import Question
-from features.splits import remarks, rolling_origin
+from features.spec import FeatureSpec
+from features.splits import Split, remarks, rolling_origin
+from features.time import instant, microseconds
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import open_store
+from pipeline.datasets.dataset_files import read_dataset
+from pipeline.datasets.engine import open_engine
+from pipeline.event_store.store import AsOf, open_store
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import ConfigurationError, NothingToDo
-from pipeline.runtime.nights import DAY, Night
+from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
-from pipeline.training.snapshot import EPOCH, PARTS, Snapshot, finished_trainings, read_meta
+from pipeline.training.snapshot import PARTS, Snapshot, finished_trainings, label_moments, read_meta
 from pipeline.training.tracking import Run, Tracking
 
 
@@ -40,17 +42,20 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             raise NothingToDo(f"already trained as of {cutoff.date()}: remove {folder} to train once more")
         store = open_store(settings)
         store.require_loaded(cutoff)
-        backend = connect(settings)
-        taken = _take(store.as_of(backend, cutoff), store.attributes, question, cutoff, settings.evidence.windows)
-        backend.disconnect()
+        events = store.as_of(cutoff)
+        spec = _spec(question, store.attributes)
+        grid, windows = _windows(events, spec, question, settings.evidence.windows)
         tracking = Tracking(settings.mlflow, settings.state)
         if (earlier := read_meta(folder)) is not None:
             tracking.discard(earlier["run_id"])
         shutil.rmtree(folder, ignore_errors=True)
+        engine = open_engine(settings.run.engine, settings.spark, settings.state)
+        engine.write(events, _request(grid, windows, spec, events.moment), folder)
+        taken = _taken(folder, question, windows, tuple(remarks(windows, settings.evidence.windows)))
         run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
         run.parameters({"seed": settings.run.seed, "models": list(settings.models.names)})
-        _log(taken, run, store.attributes)
+        _log(taken, run, spec)
         run.dataset("test", taken.test_digest, taken.examples["test"], folder)
         taken = replace(taken, run_id=run.run_id)
         taken.write(folder)
@@ -59,29 +64,54 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     return {"folder": str(folder), "run_id": taken.run_id, "test_digest": taken.test_digest, **taken.examples}
 
 
-def _take(
-    events: ir.Table, attributes: dict[str, Kind], question: Question, cutoff: datetime, most_windows: int
-) -> Snapshot:
-    """The snapshot as of `cutoff`, as which `events` are read. Raises NothingToDo where the history is too short or
-    nobody is eligible in a part.
-    """
+def _spec(question: Question, attributes: dict[str, Kind]) -> FeatureSpec:
     try:
-        first = _first_event(included(events, question))
+        return question.spec(attributes)
     except ValueError as error:
         categorical = ", ".join(name for name, kind in attributes.items() if kind == "categorical") or "none"
         raise ConfigurationError(f"{error}: categorical attributes here: {categorical}") from None
-    grid = question.cutoffs(first, cutoff)
+
+
+def _windows(
+    events: AsOf, spec: FeatureSpec, question: Question, most_windows: int
+) -> tuple[list[datetime], tuple[Split, ...]]:
+    """The grid of cutoffs as of which examples are built, and its splits. Raises NothingToDo where the history is too
+    short.
+    """
+    first = events.first_event(spec)
+    if first is None:
+        raise NothingToDo("the event store holds no events")
+    grid = question.cutoffs(first, events.moment)
     try:
-        windows = rolling_origin(grid, question, most_windows)
+        return grid, rolling_origin(grid, question, most_windows)
     except ValueError as error:
         raise NothingToDo(
-            f"no training as of {cutoff.date()}: {error}: as of {question.askable_from(first).date()} or later it "
-            "can be asked, or with shorter horizons, gap or active_within"
+            f"no training as of {events.moment.date()}: {error}: as of {question.askable_from(first).date()} or later "
+            "it can be asked, or with shorter horizons, gap or active_within"
         ) from None
-    data = _with_outcome(build_dataset(events, grid, question, attributes, cutoff), question)
-    taken = Snapshot(cutoff, question, windows, tuple(remarks(windows, most_windows)), data).measured()
+
+
+def _request(grid: list[datetime], windows: tuple[Split, ...], spec: FeatureSpec, until: datetime) -> BuildRequest:
+    """Every cutoff of the grid, with the labels known at `until` and those that each part of a split may know."""
+    return BuildRequest(
+        cutoffs=np.array([microseconds(cutoff) for cutoff in grid]),
+        spec=spec,
+        labelled_until=microseconds(until),
+        label_moments=label_moments(windows),
+        only_with_outcome=bool(spec.ends_with and spec.gap),
+    )
+
+
+def _taken(folder: Path, question: Question, windows: tuple[Split, ...], remarks: tuple[str, ...]) -> Snapshot:
+    """The snapshot of the examples in `folder`. Raises NothingToDo, and leaves no folder, where nobody is eligible in a
+    part.
+    """
+    data = read_dataset(folder, question.horizons)
+    cutoff = midnight(datetime.fromisoformat(folder.name))
+    taken = Snapshot(cutoff, question, windows, remarks, data).measured()
     for part in PARTS:
         if not taken.examples[part]:
+            shutil.rmtree(folder)
             cutoffs = getattr(windows[-1], part)
             days = " to ".join(dict.fromkeys(str(cutoffs[place].date()) for place in (0, -1)))
             raise NothingToDo(
@@ -91,33 +121,18 @@ def _take(
     return taken
 
 
-def _first_event(events: ir.Table) -> datetime:
-    first = events.filter(~events.deleted).event_time.min().to_pyarrow().as_py()
-    if first is None:
-        raise NothingToDo("the event store holds no events")
-    moment: datetime = first
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _with_outcome(data: Dataset, question: Question) -> Dataset:
-    """`data` without who ended within the gap: they are scored like others, but no horizon of theirs has an outcome."""
-    assert data.labels is not None
-    churn = data.labels.churn[:, question.primary_index]
-    return data.select(np.isfinite(churn)) if question.ends_with and question.gap else data
-
-
 def _when_somebody_was(data: Dataset, question: Question) -> str:
     """When a training would find somebody, as far as the examples tell."""
     if not len(data):
         types = f" of the types {', '.join(question.activity)}" if question.activity else ""
         return f"nobody ever is; look at the exclusions and at the activity{types} that the question asks for"
-    last = EPOCH + timedelta(microseconds=int(data.cutoff.max()))
+    last = instant(data.cutoff.max())
     return (
         f"the last cutoff with somebody is {last.date()}: train as of {(last + question.reach * DAY).date()} would do"
     )
 
 
-def _log(taken: Snapshot, run: Run, attributes: dict[str, Kind]) -> None:
+def _log(taken: Snapshot, run: Run, spec: FeatureSpec) -> None:
     """To MLflow's parent run, what was asked and of how many examples."""
     question = taken.question
     run.tags(
@@ -129,5 +144,4 @@ def _log(taken: Snapshot, run: Run, attributes: dict[str, Kind]) -> None:
     )
     run.parameters({"question": question.model_dump(mode="json")})
     run.metrics({f"examples_{name}": rows for name, rows in taken.examples.items()})
-    words = definitions(named(attributes, "numeric"), named(attributes, "categorical"), question)
-    run.text(json.dumps(words, indent=2), "features.json")
+    run.text(json.dumps(definitions(spec), indent=2), "features.json")

@@ -3,9 +3,9 @@
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.datasets.dataset_files import erase_customer
 from pipeline.runtime.paths import StateFolder, atomically
-from pipeline.training.dataset_files import read_dataset, without_customer, write_dataset
-from pipeline.training.snapshot import META
+from pipeline.training.snapshot import read_meta
 
 
 def erase(state: StateFolder, customer_id: str) -> int:
@@ -19,10 +19,6 @@ def erase(state: StateFolder, customer_id: str) -> int:
                 removed += table.num_rows - rest.num_rows
                 with atomically(file) as temporary:
                     pq.write_table(rest, temporary)
-        if (folder / META).exists():
-            data = read_dataset(folder)
-            rest_of_data = without_customer(data, customer_id)
-            if len(rest_of_data) < len(data):
-                removed += len(data) - len(rest_of_data)
-                write_dataset(folder, rest_of_data)
+        if (content := read_meta(folder)) is not None:
+            removed += erase_customer(folder, customer_id, tuple(content["question"]["horizons"]))
     return removed

@@ -2,25 +2,33 @@
 labels are shuffled, and must not be predicted; a leak is planted, and must be named.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.build import build_dataset
+from features.arrays import Mask
 from features.dataset import Dataset, Floats
-from features.examples import included
+from features.examples.merging import together
+from features.examples.request import BuildRequest
+from features.examples.revisions import ORDER
+from features.examples.shard import build_shard
 from features.question import Question
+from features.spec import FeatureSpec
 from features.splits import Split, split
+from features.time import microseconds
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import open_store
+from pipeline.datasets.cut import COLUMNS
+from pipeline.datasets.duckdb_engine import DuckDB
+from pipeline.event_store.store import AsOf, open_store
 from pipeline.runtime.check_result import CheckResult
-from pipeline.runtime.engine import connect
+from pipeline.runtime.engine import quoted, session
 from pipeline.runtime.nights import DAY, midnight
-from pipeline.training.snapshot import microseconds
+from pipeline.runtime.paths import StateFolder
 
 MOST_CUSTOMERS = 2_000  # whose features are built again for each other future
 MOST_EXAMPLES = 20_000  # that a probe's model learns from
@@ -34,110 +42,113 @@ Rows = NDArray[np.int64]
 
 def probes(settings: Settings) -> list[CheckResult]:
     """The result of every probe as of the last loaded night. Raises RecurError where the store cannot be read."""
-    store = open_store(settings)
+    store, question = open_store(settings), settings.question
     if not store.nights():
         return []
     until = midnight(store.nights()[-1])
-    backend = connect(settings)
+    events, spec = store.as_of(until), question.spec(store.attributes)
     try:
-        events = store.as_of(backend, until)
-        question = settings.question
-        first = included(events, question).event_time.min().to_pyarrow().as_py()
-        try:
-            parts = split(question.cutoffs(first, until), question)
-        except ValueError as error:
-            words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
-            return [CheckResult("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
-        data = build_dataset(events, [*parts.train, *parts.test], question, store.attributes, until)
-        results = list(_other_futures(events, parts.test[0], data, question, store.attributes))
-        results.append(_past_the_horizon(events, parts.train[0], until, question, store.attributes))
-    finally:
-        backend.disconnect()
+        parts = split(question.cutoffs(events.first_event(spec) or until, until), question)
+    except ValueError as error:
+        first = events.first_event(spec) or until
+        words = f"{error}: as of {question.askable_from(first).date()} or later there is enough"
+        return [CheckResult("doubtful", "probes", f"too little to probe as of {until.date()}: {words}")]
+    request = _request([*parts.train, *parts.test], spec, until)
+    data = together(DuckDB(settings.state).shards(events, request), spec.horizons)
+    results: list[CheckResult] = []
+    for probe, cutoff in ((_other_futures, parts.test[0]), (_past_the_horizon, parts.train[0])):
+        customers = data.customer_id[data.cutoff == microseconds(cutoff)][:MOST_CUSTOMERS]
+        results += probe(Probed(_revisions(settings.state, events, customers), cutoff, until, spec))
     return [*results, *_labels(data, parts, question, list(store.attributes), settings.run.seed)]
 
 
-def _other_futures(
-    events: ir.Table, cutoff: datetime, data: Dataset, question: Question, attributes: Mapping[str, str]
-) -> Iterator[CheckResult]:
-    """Whether anything that could not be known at `cutoff` moves the features at it."""
-    at_cutoff = data.customer_id[data.cutoff == microseconds(cutoff)][:MOST_CUSTOMERS]
-    theirs = ibis.memtable({"customer_id": list(at_cutoff)}, schema={"customer_id": "string"})
-    events = events.semi_join(theirs, "customer_id")
-    moment = ibis.literal(cutoff, "timestamp('UTC', 6)")
+@dataclass(frozen=True)
+class Probed:
+    """The revisions of some customers who were eligible at `cutoff`, as known at `until`."""
+
+    events: pa.Table
+    cutoff: datetime
+    until: datetime
+    spec: FeatureSpec
+
+    def built(self, events: pa.Table, labelled: bool = False) -> Dataset:
+        """The examples at the cutoff, were these the events."""
+        request = _request([self.cutoff], self.spec, self.until if labelled else None)
+        shard = build_shard(events.sort_by([(name, "ascending") for name in ORDER]), request)
+        return together([shard], self.spec.horizons)
+
+    def changes(self, rows: Mask, moment: datetime) -> dict[str, pa.Table]:
+        """The events with `rows`, unknown to all at `moment`, changed, doubled under other ids, and gone."""
+        changed, mask = self.events, pa.array(rows)
+        for name in (*self.spec.amounts, *self.spec.texts):
+            other = pa.scalar("another" if name in self.spec.texts else 9_999.0, changed.schema.field(name).type)
+            place = changed.column_names.index(name)
+            changed = changed.set_column(place, name, pc.if_else(mask, other, changed[name]))
+        doubles = self.events.filter(mask)
+        ids = pc.binary_join_element_wise("again ", doubles["event_id"], "")
+        doubles = doubles.set_column(doubles.column_names.index("event_id"), "event_id", ids)
+        # Where what replaced a row is gone, nothing has replaced it.
+        superseded = self.events["superseded_time"]
+        known = pc.if_else(pc.greater(superseded, moment), pa.scalar(None, superseded.type), superseded)
+        place = self.events.column_names.index("superseded_time")
+        gone = self.events.set_column(place, "superseded_time", known).filter(pc.invert(mask))
+        return {"changed": changed, "added": pa.concat_tables([self.events, doubles]), "removed": gone}
+
+
+def _request(cutoffs: Sequence[datetime], spec: FeatureSpec, until: datetime | None) -> BuildRequest:
+    moments = np.array([microseconds(cutoff) for cutoff in cutoffs])
+    return BuildRequest(moments, spec, None if until is None else microseconds(until))
+
+
+def _revisions(state: StateFolder, events: AsOf, customers: Sequence[str]) -> pa.Table:
+    with session(state) as connection:
+        connection.register("chosen", pa.table({"customer_id": pa.array(list(customers), pa.string())}))
+        columns = ", ".join(quoted(name) for name in ("event_id", *COLUMNS, *events.attributes))
+        query = f"select {columns} from ({events.in_duckdb}) semi join chosen using (customer_id)"
+        return connection.sql(query).to_arrow_table()
+
+
+def _other_futures(probed: Probed) -> Iterator[CheckResult]:
+    """Whether anything that could not be known at the cutoff moves the features at it."""
+    time, known = (probed.events[name] for name in ("event_time", "known_time"))
+    later = np.asarray(pc.greater_equal(time, probed.cutoff))
     hidden = {
-        "events at or after the cutoff": events.event_time >= moment,
-        "rows known only after the cutoff": (events.event_time < moment) & (events.known_time > moment),
+        "events at or after the cutoff": later,
+        "rows known only after the cutoff": ~later & np.asarray(pc.greater(known, probed.cutoff)),
     }
-    base = build_dataset(events, [cutoff], question, attributes)
+    base = probed.built(probed.events)
     for what, rows in hidden.items():
-        count = events.filter(rows).count().to_pyarrow().as_py()
         moved = []
-        if count:
-            for change, others in _changes(events, rows, cutoff, attributes).items():
-                moved += [
-                    f"{change}: {name}"
-                    for name in differences(base, build_dataset(others, [cutoff], question, attributes))
-                ]
-        words = f"{count:,} changed, added and removed at {cutoff:%Y-%m-%d}, of {len(at_cutoff):,} customers"
+        if rows.any():
+            for change, others in probed.changes(rows, probed.cutoff).items():
+                moved += [f"{change}: {name}" for name in differences(base, probed.built(others))]
+        words = f"{rows.sum():,} changed, added and removed at {probed.cutoff:%Y-%m-%d}, of {len(base):,} customers"
         if moved:
             yield CheckResult(
                 "wrong", what, f"{words}: they move {', '.join(moved)}: report this, it is a fault of recur"
             )
         else:
-            yield CheckResult("right", what, f"{words}: no feature moved" if count else "there are none to change")
+            yield CheckResult("right", what, f"{words}: no feature moved" if rows.any() else "there are none to change")
 
 
-def _past_the_horizon(
-    events: ir.Table, cutoff: datetime, until: datetime, question: Question, attributes: Mapping[str, str]
-) -> CheckResult:
+def _past_the_horizon(probed: Probed) -> Iterator[CheckResult]:
     """Whether anything after the longest horizon moves the labels of a cutoff whose horizons have all closed."""
-    what, end = "events past the horizon", cutoff + question.longest_reach * DAY
-    rows = events.event_time >= ibis.literal(end, "timestamp('UTC', 6)")
-    base = build_dataset(events, [cutoff], question, attributes, until)
-    changes = _changes(events, rows, end, attributes)
+    what, end = "events past the horizon", probed.cutoff + probed.spec.longest_reach * DAY
+    rows = np.asarray(pc.greater_equal(probed.events["event_time"], end))
+    base, changes = probed.built(probed.events, labelled=True), probed.changes(rows, end)
+    assert base.labels is not None
+    moved = []
     # Without a later revision an earlier one would count again, rightly: so rows are changed and added here.
-    moved = [
-        change
-        for change in ("changed", "added")
-        if _outcomes(build_dataset(changes[change], [cutoff], question, attributes, until)) != _outcomes(base)
-    ]
-    words = f"those at or after {end:%Y-%m-%d} changed and added, of {len(base):,} customers at {cutoff:%Y-%m-%d}"
+    for change in ("changed", "added"):
+        others = probed.built(changes[change], labelled=True)
+        if others.customer_id.tolist() != base.customer_id.tolist() or base.labels.differs(others.labels).any():  # type: ignore[arg-type]
+            moved.append(change)
+    words = (
+        f"those at or after {end:%Y-%m-%d} changed and added, of {len(base):,} customers at {probed.cutoff:%Y-%m-%d}"
+    )
     if moved:
-        return CheckResult(
-            "wrong", what, f"{words}: labels moved ({', '.join(moved)}): report this, it is a fault of recur"
-        )
-    return CheckResult("right", what, f"{words}: no label moved")
-
-
-def _outcomes(data: Dataset) -> list[object]:
-    labels = data.labels
-    assert labels is not None
-    further = [
-        None if each is None else repr(each.tolist()) for each in (labels.next_event_days, labels.next_event_type)
-    ]
-    return [
-        data.customer_id.tolist(),
-        labels.churn.tobytes(),
-        labels.purchases.tobytes(),
-        labels.spend.tobytes(),
-        *further,
-    ]
-
-
-def _changes(
-    events: ir.Table, rows: ir.BooleanValue, cutoff: datetime, attributes: Mapping[str, str]
-) -> dict[str, ir.Table]:
-    """The events with the rows in question changed, doubled under other ids, and gone."""
-    moment = ibis.literal(cutoff, "timestamp('UTC', 6)")
-    numeric = ["amount", "quantity", *(name for name, kind in attributes.items() if kind == "numeric")]
-    categorical = ["event_type", *(name for name, kind in attributes.items() if kind == "categorical")]
-    changed = {name: rows.ifelse(9_999.0, events[name]) for name in numeric}
-    changed |= {name: rows.ifelse("another", events[name]) for name in categorical}
-    doubles = events.filter(rows).mutate(event_id=ibis.literal("again ") + events.event_id)
-    # Where what replaced a row is gone, nothing has replaced it.
-    superseded = (events.superseded_time > moment).ifelse(ibis.null("timestamp('UTC', 6)"), events.superseded_time)
-    gone = events.filter(~rows).mutate(superseded_time=superseded)
-    return {"changed": events.mutate(**changed), "added": events.union(doubles), "removed": gone}
+        words += f": labels moved ({', '.join(moved)}): report this, it is a fault of recur"
+    yield CheckResult("wrong" if moved else "right", what, words if moved else f"{words}: no label moved")
 
 
 def differences(one: Dataset, other: Dataset) -> list[str]:

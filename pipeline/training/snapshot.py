@@ -7,26 +7,27 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
-from features.dataset import MICROSECONDS_A_DAY, Dataset
+from features.arrays import Integers
+from features.dataset import Dataset
 from features.question import Question
 from features.splits import Split
+from features.time import microseconds
 from models.held_out import Parts
+from pipeline.datasets.dataset_files import read_dataset
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
 from pipeline.runtime.paths import StateFolder, atomically
-from pipeline.training.dataset_files import read_dataset, write_dataset
 
 META, OUTCOME = "meta.json", "promotion.json"
 Part = Literal["train", "valid", "calibrate", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "calibrate", "test")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Snapshot:
         # Where calibration is the latest part of validation, both are followed by the test.
         later = [first for other in PARTS if (first := getattr(split, other)[0]) > cutoffs[-1]]
         examples = self._at(cutoffs)
-        return known_by(examples, later[0], self.question.gap) if later else examples
+        return examples.known_at(microseconds(later[0]), self.question.gap) if later else examples
 
     def parts(self, window: int) -> Parts:
         return Parts(**{part: self.part(part, window) for part in PARTS})
@@ -83,7 +84,7 @@ class Snapshot:
         return np.concatenate(customers)
 
     def write(self, folder: Path) -> None:
-        write_dataset(folder, self.data)
+        """Beside the examples, which are there already."""
         content = {
             "cutoff": self.cutoff.isoformat(),
             "question": self.question.model_dump(mode="json"),
@@ -115,7 +116,7 @@ class Snapshot:
             question,
             windows_of(content),
             tuple(content["remarks"]),
-            read_dataset(folder),
+            read_dataset(folder, question.horizons),
             content["test_digest"],
             tuple(window["churn"] for window in content["windows"]),
             content["examples"],
@@ -147,12 +148,11 @@ def windows_of(content: dict[str, Any]) -> tuple[Split, ...]:
     )
 
 
-def known_by(data: Dataset, moment: datetime, gap: int = 0) -> Dataset:
-    """`data` with the labels that were known at `moment`, where `gap` days lie between cutoffs and horizons."""
-    assert data.labels is not None
-    opens = data.cutoff + gap * MICROSECONDS_A_DAY
-    ends = opens[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
-    return replace(data, labels=data.labels.known_by(ends, opens, microseconds(moment)))
+def label_moments(windows: Sequence[Split]) -> Integers:
+    """The moments at which `Snapshot.part` asks what the labels were, in microseconds: the beginning of every part but
+    the first. The labels of a part are those known when the next one begins, whatever came to be known since.
+    """
+    return np.unique([microseconds(getattr(split, part)[0]) for split in windows for part in PARTS[1:]])
 
 
 def digest(data: Dataset) -> str:
@@ -162,11 +162,6 @@ def digest(data: Dataset) -> str:
     for array in (data.cutoff, data.labels.churn, data.labels.purchases, data.labels.spend):
         content.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
     return content.hexdigest()[:16]
-
-
-def microseconds(moment: datetime) -> int:
-    """Microseconds from 1970 in UTC, as `Dataset.cutoff` counts them."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def write_outcome(folder: Path, question_digest: str, outcome: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ ROOMS = (
     "training",
     "serving",
     "validation",
+    "datasets",
     "event_store",
     "sources",
     "config",
@@ -45,7 +46,7 @@ HEAVY_MODULES = {
     "models.recurrent.packed": "TensorFlow: what a cell is called and has for parameters is known without it",
     "models.recurrent.stepping": "TensorFlow: a champion that reads aggregates carries no state of a network",
     "models.tuning": "Optuna: by default nothing is tuned",
-    "pipeline.runtime.spark": "pyspark: an extra, which need not be installed",
+    "pipeline.datasets.spark_engine": "pyspark: an extra, which need not be installed",
 }
 """The modules that may be imported within a function: each loads a library that takes seconds, or may be absent."""
 FAST_PATHS = {

@@ -15,8 +15,10 @@ from tests.support.worlds.event_worlds import seen_at
 
 
 def is_active(rows: pd.DataFrame, question: Question) -> pd.Series:
-    types = rows["event_type"]
-    return types.isin(question.activity) if question.activity else ~types.isin(question.ends_with)
+    types, roles = rows["event_type"], {*question.comes_back_with, *question.ends_with}
+    if question.activity:
+        return types.isin(question.activity)
+    return ~types.isin({*question.ends_with, *(set(question.treatments) - roles)})
 
 
 def is_back(rows: pd.DataFrame, question: Question) -> pd.Series:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.event_store.store import ORDER, EventStore
+from pipeline.event_store.store import ORDER, AsOf, EventStore
+from pipeline.runtime.engine import session
 from tests.support.worlds.event_worlds import ATTRIBUTES, END
 
 
@@ -15,3 +16,10 @@ def stored(folder: Path, rows: pd.DataFrame) -> EventStore:
     known = rows[rows["known_time"] <= pd.Timestamp(END)].sort_values(list(ORDER))
     store.write(END.date(), pa.Table.from_pandas(known, schema=store.schema, preserve_index=False))
     return store
+
+
+def rows_of(events: AsOf) -> pd.DataFrame:
+    """Every revision, in order of (event_id, known_time)."""
+    with session(None) as connection:
+        query = f"select * from ({events.in_duckdb}) order by event_id, known_time"
+        return connection.sql(query).to_arrow_table().to_pandas()

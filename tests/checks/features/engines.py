@@ -15,21 +15,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from features.build import build_dataset
 from features.dataset import Dataset
+from features.examples.merging import together
+from features.examples.request import BuildRequest
 from features.question import Question
-from pipeline.config.sections import Run
-from pipeline.config.settings import Settings, load_settings
+from features.time import microseconds
+from pipeline.config.settings import load_settings
+from pipeline.datasets.engine import open_engine
 from pipeline.event_store.store import EventStore, open_store
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
+from pipeline.runtime.paths import StateFolder
 from pipeline.training.leak_probes import differences
 from tests.checks.nights.online_retail import DATA as ONLINE_RETAIL
 from tests.checks.nights.online_retail import EXAMPLE
-from tests.features.test_build import CUTOFFS, QUESTIONS
+from tests.features.test_shard import CUTOFFS, QUESTIONS, bits
 from tests.support.oracle import hold_against_the_plain_reading
 from tests.support.plain_reading import recur
 from tests.support.stored import stored
@@ -79,7 +82,7 @@ def _install() -> str | None:
         if subprocess.run(command, check=False).returncode:
             return "pyspark cannot be installed: see above"
         importlib.invalidate_caches()
-    from pipeline.runtime.spark import require_java
+    from pipeline.datasets.spark_engine import require_java
 
     try:
         require_java()
@@ -128,17 +131,15 @@ def _compared(
 ) -> list[str]:
     """Where the engines differ from each other, and DuckDB from the plain reading of one example in `every`."""
     built: dict[str, Dataset] = {}
+    moments = np.array([microseconds(cutoff) for cutoff in cutoffs])
+    request = BuildRequest(moments, question.spec(attributes), microseconds(until))
     for name in ("duckdb", "spark"):
-        backend = connect(Settings(root=store.folder, run=Run(engine=name)))
-        built[name] = build_dataset(store.as_of(backend, until), cutoffs, question, attributes, until)
-        backend.disconnect()
+        engine = open_engine(name, "local[*]", StateFolder(store.folder.parent / "var"))
+        built[name] = together(engine.shards(store.as_of(until), request), question.horizons)
     one, other = built["duckdb"], built["spark"]
     wrong = [f"the engines differ in {what}" for what in differences(one, other)]
-    assert one.labels is not None
-    assert other.labels is not None
-    for kind in ("churn", "purchases", "spend"):
-        if getattr(one.labels, kind).tobytes() != getattr(other.labels, kind).tobytes():
-            wrong.append(f"the engines differ in {kind}")
+    if bits(one) != bits(other):
+        wrong.append("the engines differ in a bit")
     try:
         step = every or max(len(one) // READ_BY_PANDAS, 1)
         hold_against_the_plain_reading(one, rows, cutoffs, until, question, attributes, step)

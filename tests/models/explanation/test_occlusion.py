@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.aggregates.definitions import definitions
 from features.dataset import Dataset, Labels, Sequences
+from features.question import Question
 from models.base import Model, Predictions
 from models.explanation import occlusion as module
 from models.explanation.feature_groups import group_of
@@ -110,9 +112,8 @@ def test_groups(column, group):
 
 
 def test_every_aggregate_belongs_to_a_theme_or_to_its_attribute():
-    from features.aggregates.definitions import definitions
-
-    found = {group_of(column) for column in definitions(["deli"], ["store"])}
+    spec = Question().spec({"deli": "numeric", "store": "categorical"})
+    found = {group_of(column) for column in definitions(spec)}
     assert found == {"last_event", "first_event", "events", "amount", "quantity", "deli", "store"}
 
 

@@ -37,7 +37,7 @@ def test_those_most_at_risk_and_the_review_are_shown(fresh_world: World, monkeyp
     with loaded_up_to(settings, FIRST):
         publish(settings, night(FIRST))
     with monkeypatch.context() as changed:
-        changed.setattr("pipeline.monitoring.realised._treated_by_the_source", lambda *_: set(customers[:40]))
+        changed.setattr("pipeline.steps.review.treated_by_the_source", lambda *_: set(customers[:40]))
         review(settings, night(LATER))
     console, file = recording_console()
     print_report(settings, console)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from duckdb import DuckDBPyConnection
 
+from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
 from pipeline.event_store import store as event_store
 from pipeline.event_store.night_events import NightEvents
@@ -50,6 +51,10 @@ def connection(settings: Settings) -> Iterator[DuckDBPyConnection]:
         yield opened
 
 
+def spec_of(settings: Settings) -> FeatureSpec:
+    return settings.question.spec(open_store(settings).attributes)
+
+
 def expected(revisions: pd.DataFrame, cutoff: datetime) -> pd.DataFrame:
     known = revisions[revisions["known_time"] <= cutoff].sort_values(["known_time", "deleted"], kind="stable")
     current = known.drop_duplicates("event_id", keep="last")
@@ -65,7 +70,7 @@ def test_current_events_are_those_of_a_plain_reading(
     settings: Settings, revisions: pd.DataFrame, connection: DuckDBPyConnection, days: int
 ) -> None:
     cutoff = START + timedelta(days=days)
-    events = NightEvents(open_store(settings), settings.question, cutoff, connection)
+    events = NightEvents(open_store(settings), spec_of(settings), cutoff, connection)
     plain = expected(revisions, cutoff)
     some = pa.array(["c0003", "c0001", "c0099"])
     theirs = plain[plain["customer_id"].isin(some.to_pylist())]
@@ -93,7 +98,8 @@ def test_values_that_the_question_excludes_are_left_out(
         & (plain["event_type"] != "visit")
         & (plain["customer_id"] != "c0000")
     ]
-    found = NightEvents(open_store(settings), question, cutoff, connection).between()
+    store = open_store(settings)
+    found = NightEvents(store, question.spec(store.attributes), cutoff, connection).between()
     assert found["customer_id"].to_pylist() == kept["customer_id"].tolist()
     np.testing.assert_array_equal(found["amount"].to_numpy(), kept["amount"].to_numpy(float))
 
@@ -110,7 +116,7 @@ def test_what_cannot_hold_a_customer_is_not_read(
     begin, size = held.dictionary_page_offset, held.total_compressed_size
     content[begin : begin + size] = bytes(size)
     file.write_bytes(content)
-    events = NightEvents(store, settings.question, START + timedelta(days=20), connection)
+    events = NightEvents(store, spec_of(settings), START + timedelta(days=20), connection)
     try:
         assert len(events.of_customers(pa.array(["c0003"]))) > 0
         with pytest.raises(duckdb.Error, match="Invalid data"):

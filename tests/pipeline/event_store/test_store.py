@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.event_store.store import EventStore, event_schema
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
+from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import day
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -50,9 +50,7 @@ def test_as_of_agrees_with_pandas(tmp_path_factory, rows, asked):
         within = [row for row in rows if 24 * (night - 1) < row[1] <= 24 * night]
         store.write(date(2020, 1, 1 + night), table(within))
     cutoff = START + timedelta(days=asked)
-    backend = connect()
-    found = store.as_of(backend, cutoff).order_by(["event_id", "known_time"]).execute()
-    backend.disconnect()
+    found = rows_of(store.as_of(cutoff))
     known = pd.DataFrame(rows, columns=["event_id", "hours", "amount"]).query("hours <= 24 * @asked")
     following = known.groupby("event_id").hours.shift(-1)
     assert found.event_id.tolist() == known.event_id.tolist()
@@ -64,11 +62,9 @@ def test_as_of_agrees_with_pandas(tmp_path_factory, rows, asked):
 def test_later_nights_change_nothing_of_what_was_known(tmp_path):
     store = EventStore(tmp_path, {})
     store.write(date(2020, 1, 2), table([("x", 24, 1.0)]))
-    backend = connect()
-    before = store.as_of(backend, day("2020-01-02")).execute()
+    before = rows_of(store.as_of(day("2020-01-02")))
     store.write(date(2020, 1, 3), table([("x", 48, 2.0), ("y", 48, 1.0)]), corrections=1)
-    pd.testing.assert_frame_equal(store.as_of(backend, day("2020-01-02")).execute(), before)
-    backend.disconnect()
+    pd.testing.assert_frame_equal(rows_of(store.as_of(day("2020-01-02"))), before)
 
 
 def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
@@ -77,13 +73,11 @@ def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
     later = table([("x", 72, 2.0), ("y", 72, 1.0)])
     moments = pa.array([START, START + timedelta(days=2)], later.schema.field("event_time").type)
     store.write(date(2020, 1, 4), later.set_column(2, later.schema.field("event_time"), moments), corrections=1)
-    backend = connect()
-    found = store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()
+    found = rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-02")))
     assert found.event_id.tolist() == ["y"]
     store.path(date(2020, 1, 2)).write_bytes(b"half a file")
-    assert len(store.as_of(backend, day("2020-01-04"), since=day("2020-01-02")).execute()) == 1
-    assert store.as_of(backend, day("2020-01-04"), since=day("2020-01-09")).execute().empty
-    backend.disconnect()
+    assert len(rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-02")))) == 1
+    assert rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-09"))).empty
 
 
 def test_the_same_rows_make_the_same_bytes_however_they_come(tmp_path):
@@ -114,10 +108,8 @@ def test_a_write_that_fails_leaves_the_object_as_it_was(tmp_path):
 
 def test_an_empty_store_and_a_damaged_object_are_named(tmp_path):
     store = EventStore(tmp_path, {})
-    backend = connect()
     with pytest.raises(RecurError, match="holds no night"):
-        store.as_of(backend, day("2020-01-02"))
+        store.as_of(day("2020-01-02"))
     store.path(date(2020, 1, 2)).write_bytes(b"half a file")
     with pytest.raises(RecurError, match=r"2020-01-02.parquet cannot be read"):
-        store.as_of(backend, day("2020-01-02"))
-    backend.disconnect()
+        store.as_of(day("2020-01-02"))

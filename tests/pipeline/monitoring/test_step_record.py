@@ -67,7 +67,7 @@ def test_the_main_job_is_a_step_of_its_own(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path)
     started = datetime(2026, 11, 1, 2, tzinfo=UTC)
     StepRun("run", started_at=started, clock=time.monotonic() - 12.5).write(predictions_of(settings), "done", None)
-    columns = "step, started_at, seconds >= 12.5, status, score_date"
+    columns = "step, started_at, seconds between 12.5 and 60, status, score_date"
     assert query(settings, f"select {columns} from pipeline_runs")[1] == [
         ("run", "2026-11-01 02:00:00.000+00:00", 1, "done", None)
     ]

@@ -12,7 +12,7 @@ from pipeline.event_store.store import corrections, night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.scoring.checkpoints import carried_folder
 from pipeline.scoring.inputs import ScoringInputs
-from pipeline.scoring.whole_histories import read_examples
+from pipeline.scoring.whole_histories import read_night
 from pipeline.serving.tables import prediction
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
@@ -61,7 +61,7 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
     work_through(own_world, NIGHT)
     night = night_ending_at(settings.events, NIGHT)
     inputs = ScoringInputs.open(settings)
-    features, scored = read_examples(inputs, NIGHT), settings.state.scored(night).read_bytes()
+    features, scored = read_night(inputs, NIGHT).data, settings.state.scored(night).read_bytes()
     seen = published(own_world, NIGHT)
 
     past = np.flatnonzero((source["event_time"] < NIGHT) & (source["event_time"] >= NIGHT - 20 * DAY))
@@ -73,10 +73,10 @@ def test_a_night_made_again_after_later_ones_is_the_same(own_world: World) -> No
         write_source(own_world, rows)
         work_through(own_world, cutoff)
     assert (corrections(settings.events / f"{AFTER[0].date()}.parquet") or 0) > 10
-    changed = read_examples(inputs, AFTER[1])
+    changed = read_night(inputs, AFTER[1]).data
     assert (changed.aggregates["amount_max"] == 999).any()
 
-    again = read_examples(inputs, NIGHT)
+    again = read_night(inputs, NIGHT).data
     assert again.customer_id.tolist() == features.customer_id.tolist()
     pd.testing.assert_frame_equal(again.aggregates, features.aggregates, check_exact=True)
     np.testing.assert_array_equal(again.sequences.event_time, features.sequences.event_time)

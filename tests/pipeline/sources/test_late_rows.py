@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import RecurError
+from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import configure, day, ingest, night_of, write_csv
 
 ROWS = ["a,2020-01-01 08:00,1", "b,2020-01-02 08:00,2", "c,2020-01-03 08:00,3", "z,2020-01-09,1"]
@@ -86,11 +86,9 @@ def test_a_changed_row_of_a_loaded_night_is_a_correction(tmp_path):
     ingest(settings, "2020-01-02")
     write_csv(tmp_path, [rows[0].replace(",1", ",5"), *rows[1:]], "id,who,when,eur")
     assert ingest(settings, "2020-01-03")["rows_accepted"] == 2
-    backend = connect(settings)
     for cutoff, amount in (("2020-01-02", 1), ("2020-01-03", 5)):
-        events = open_store(settings).as_of(backend, day(cutoff)).execute()
-        assert events[events.event_id.eq("0") & events.superseded_time.isna()].amount.tolist() == [amount]
-    backend.disconnect()
+        found = rows_of(open_store(settings).as_of(day(cutoff)))
+        assert found[found.event_id.eq("0") & found.superseded_time.isna()].amount.tolist() == [amount]
 
 
 def test_a_row_whose_arrival_was_seen_late_counts_as_known_when_it_was_seen(tmp_path):

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from pipeline.event_store.store import open_store
-from pipeline.runtime.engine import connect
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.steps.load import load
+from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import configure, day, ingest, night_of, write_csv
 
 VERSIONED = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur", "known_time": "seen"}
@@ -14,10 +14,7 @@ HEADER = "id,who,when,eur,seen"
 
 
 def as_of(settings, cutoff):
-    backend = connect(settings)
-    events = open_store(settings).as_of(backend, day(cutoff)).order_by(["event_id", "known_time"]).execute()
-    backend.disconnect()
-    return events
+    return rows_of(open_store(settings).as_of(day(cutoff)))
 
 
 def test_loading_a_night_twice_changes_no_byte(tmp_path):

@@ -80,7 +80,8 @@ def test_a_backfilled_night_is_never_reviewed(published: tuple[World, pd.DataFra
 
 def test_treated_customers_and_segments_are_shown_apart(published: tuple[World, pd.DataFrame]) -> None:
     world, frame = published
-    settings = world.settings.model_copy(update={"review": Review(segments=("shop",), treatments=("mailed",))})
+    question = world.settings.question.model_copy(update={"treatments": ("mailed",)})
+    settings = world.settings.model_copy(update={"review": Review(segments=("shop",)), "question": question})
     customers = frame["customer_id"].tolist()
     _add_treatments(settings, customers[:40], FIRST + 3 * DAY)
     review(settings, night(LATER))

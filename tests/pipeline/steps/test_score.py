@@ -11,7 +11,7 @@ from pipeline.runtime.nights import DAY, Night
 from pipeline.scoring.explain import explain
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.score_files import SCORED
-from pipeline.scoring.whole_histories import read_examples
+from pipeline.scoring.whole_histories import read_night
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.training.registry import open_registry
@@ -50,7 +50,7 @@ def test_a_score_is_the_champions_own_and_says_whose(own_world: World) -> None:
     rows = scores_of(settings, night(NEXT))
     champion = open_registry(settings).champion()
     assert champion is not None
-    said = open_registry(settings).load(champion).predict(read_examples(ScoringInputs.open(settings), NEXT))
+    said = open_registry(settings).load(champion).predict(read_night(ScoringInputs.open(settings), NEXT).data)
     np.testing.assert_array_equal(rows["churn_probability"], said.churn_probability.ravel())
     assert set(rows["model_version"]) == {str(champion.number)}
     assert set(rows["model_name"]) == {champion.name}

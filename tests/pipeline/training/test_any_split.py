@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime.engine import connect
+from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import day, ingest
 
 DAYS, SLOWEST = 4, 3
@@ -59,9 +59,7 @@ def loaded(folder: Path, split: dict, with_ids: bool) -> Settings:
 
 
 def current(settings: Settings) -> pd.DataFrame:
-    backend = connect(settings)
-    events = open_store(settings).as_of(backend, day(f"2020-01-{LAST:02d}")).execute()
-    backend.disconnect()
+    events = rows_of(open_store(settings).as_of(day(f"2020-01-{LAST:02d}")))
     assert (events.event_time < events.known_time).all()
     events = events[events.superseded_time.isna()].drop(columns=["known_time", "superseded_time"])
     return events.sort_values("event_id", ignore_index=True)

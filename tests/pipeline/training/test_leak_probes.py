@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
-from features.build import build_dataset
+from features.examples.shard import build_shard
 from pipeline.training import leak_probes as probes
+from tests.features.test_shard import QUESTION
 from tests.pipeline.conftest import World
-from tests.support.worlds.event_worlds import ATTRIBUTES, END, START, revisions, table
+from tests.support.worlds.event_worlds import START, build, revisions
 
 
 def test_a_sound_world_passes_every_probe(fresh_world: World) -> None:
@@ -28,11 +30,12 @@ def test_a_sound_world_passes_every_probe(fresh_world: World) -> None:
 
 
 def test_features_that_look_past_the_cutoff_are_named(fresh_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def looking_ahead(events, cutoffs, question, attributes, labelled_until=None):
-        data = build_dataset(events, cutoffs, question, attributes, labelled_until)
-        return replace(data, aggregates=data.aggregates.assign(amount_total=events.amount.sum().execute()))
+    def looking_ahead(events, request):
+        shard = build_shard(events, request)
+        total = np.full(len(shard.cutoff), pc.sum(events["amount"]).as_py())
+        return replace(shard, aggregates=shard.aggregates | {"amount_total": total})
 
-    monkeypatch.setattr(probes, "build_dataset", looking_ahead)
+    monkeypatch.setattr(probes, "build_shard", looking_ahead)
     wrong = [finding for finding in probes.probes(fresh_world.settings) if finding.state == "wrong"]
     assert [finding.what for finding in wrong] == ["events at or after the cutoff", "rows known only after the cutoff"]
     for finding in wrong:
@@ -50,11 +53,9 @@ def test_a_column_that_holds_the_label_is_named_and_others_are_not() -> None:
 
 def test_differences_name_the_columns_and_the_sequences() -> None:
     cutoff = START + timedelta(days=120)
-    from tests.features.test_build import QUESTION
-
-    one = build_dataset(table(revisions(3)), [cutoff], QUESTION, ATTRIBUTES, END)
+    one = build(revisions(3), [cutoff], QUESTION)
     changed = revisions(3).assign(amount=lambda rows: rows["amount"] + 1)
-    other = build_dataset(table(changed), [cutoff], QUESTION, ATTRIBUTES, END)
+    other = build(changed, [cutoff], QUESTION)
     assert probes.differences(one, one) == []
     found = probes.differences(one, other)
     assert "amount_total" in found

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from features.dataset import Dataset, Labels
+from features.time import microseconds
 from pipeline.config.settings import Settings
 from pipeline.monitoring.retraining import training_due
 from pipeline.runtime.errors import NothingToDo, RecurError
@@ -16,7 +17,7 @@ from pipeline.runtime.nights import DAY
 from pipeline.steps.snapshot import snapshot
 from pipeline.training.erasure import erase
 from pipeline.training.registry import open_registry
-from pipeline.training.snapshot import PARTS, digest, known_by, microseconds
+from pipeline.training.snapshot import PARTS, digest
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import (
     FIRST,
@@ -88,7 +89,7 @@ def test_labels_are_unknown_until_the_very_end_of_their_horizon(trained_world: W
     data = snapshot_of(trained_world.settings).data
     one = data.select(data.cutoff == data.cutoff.min())
     end = datetime.fromisoformat("1970-01-01T00:00:00+00:00") + timedelta(microseconds=int(one.cutoff[0])) + HORIZON
-    at, before = known_by(one, end).labels, known_by(one, end - timedelta(microseconds=1)).labels
+    at, before = one.known_at(microseconds(end), 0).labels, one.known_at(microseconds(end) - 1, 0).labels
     assert at is not None
     assert before is not None
     assert not np.isnan(at.churn[:, 0]).any()
@@ -127,7 +128,9 @@ def test_nothing_that_happens_at_or_after_the_cutoff_changes_the_snapshot(
     write_night(fresh_world.settings, changed, NEXT, LATER)
     snapshot(fresh_world.settings, FIRST)
     for name in ("examples.parquet", "aggregates.parquet", "steps/00000.parquet"):
-        ours, theirs = (world.settings.state.snapshot(FIRST) / name for world in (fresh_world, trained_world))
+        ours, theirs = (
+            world.settings.state.snapshot(FIRST) / "shards" / "00000" / name for world in (fresh_world, trained_world)
+        )
         assert ours.read_bytes() == theirs.read_bytes()
 
 

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.build import build_dataset
 from features.dataset import Dataset
+from features.examples.merging import together
+from features.examples.request import BuildRequest
+from features.time import microseconds
 from models.base import Model
 from models.spec import ModelSpec
 from pipeline.config.settings import Settings, load_settings
+from pipeline.datasets.duckdb_engine import DuckDB
 from pipeline.event_store.store import open_store
-from pipeline.runtime.engine import connect
 from pipeline.runtime.nights import DAY
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.state_updater import EVENTS_A_SHARD, StateUpdater
@@ -106,12 +108,10 @@ def version(settings: Settings, name: str, number: int = 1) -> Version:
 
 def recomputed(settings: Settings, cutoff: datetime, grid: list[datetime] | None = None) -> Dataset:
     """Everybody eligible at `cutoff`; with a `grid`, at each of its cutoffs, labelled as of `cutoff`."""
-    store, backend = open_store(settings), connect(settings)
-    try:
-        events = store.as_of(backend, cutoff)
-        return build_dataset(events, grid or [cutoff], settings.question, store.attributes, cutoff if grid else None)
-    finally:
-        backend.disconnect()
+    store, spec = open_store(settings), settings.question.spec(open_store(settings).attributes)
+    moments = np.array([microseconds(moment) for moment in grid or [cutoff]])
+    request = BuildRequest(moments, spec, microseconds(cutoff) if grid else None)
+    return together(DuckDB(settings.state).shards(store.as_of(cutoff), request), spec.horizons)
 
 
 def difference(updater: StateUpdater, cutoff: datetime, data: Dataset, model: Model) -> float:

@@ -1,27 +1,39 @@
 """Small random worlds of events with revisions, and the plain-pandas reading of them that tests hold against ours."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+
+from features.dataset import Dataset
+from features.examples.merging import together
+from features.examples.request import BuildRequest
+from features.examples.revisions import ORDER
+from features.examples.shard import build_shard
+from features.question import Question
+from features.time import microseconds
 
 ATTRIBUTES = {"items": "numeric", "store": "categorical"}
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=200)
-SCHEMA = {
-    "event_id": "string",
-    "customer_id": "string",
-    "event_time": "timestamp('UTC', 6)",
-    "known_time": "timestamp('UTC', 6)",
-    "event_type": "string",
-    "amount": "float64",
-    "quantity": "float64",
-    "deleted": "boolean",
-    "items": "float64",
-    "store": "string",
-    "superseded_time": "timestamp('UTC', 6)",
-}
+TIME = pa.timestamp("us", "UTC")
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("customer_id", pa.string()),
+        ("event_time", TIME),
+        ("known_time", TIME),
+        ("event_type", pa.string()),
+        ("amount", pa.float64()),
+        ("quantity", pa.float64()),
+        ("deleted", pa.bool_()),
+        ("items", pa.float64()),
+        ("store", pa.string()),
+        ("superseded_time", TIME),
+    ]
+)
 
 
 def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float = 0.2) -> pd.DataFrame:
@@ -53,7 +65,7 @@ def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float 
                 {
                     **row,
                     "known_time": later,
-                    "event_time": moved,
+                    "event_time": min(moved, later - timedelta(seconds=1)),  # nothing is known before it happened
                     "amount": 1.25,
                     "deleted": bool(random.random() < 0.5),
                 }
@@ -67,9 +79,25 @@ def as_of(rows: pd.DataFrame, moment: datetime) -> pd.DataFrame:
     return known.assign(superseded_time=known.groupby("event_id")["known_time"].shift(-1)).reset_index(drop=True)
 
 
-def table(rows: pd.DataFrame, moment: datetime = END) -> ibis.Table:
-    """`as_of` as the expressions read it, on a DuckDB of its own."""
-    return ibis.memtable(as_of(rows, moment).astype(object).where(lambda frame: frame.notna(), None), schema=SCHEMA)
+def table(rows: pd.DataFrame, moment: datetime = END) -> pa.Table:
+    """`as_of` in the order and with the columns in which an engine gives a shard."""
+    known = as_of(rows, moment).sort_values(list(ORDER))
+    return pa.Table.from_pandas(known[SCHEMA.names], SCHEMA, preserve_index=False)
+
+
+def build(
+    rows: pd.DataFrame, cutoffs: Sequence[datetime], question: Question, labelled: bool = True, moment: datetime = END
+) -> Dataset:
+    """The dataset of one shard of these revisions, as known at `moment`."""
+    shard = build_shard(table(rows, moment), request(cutoffs, question, moment if labelled else None))
+    return together([shard], question.horizons)
+
+
+def request(cutoffs: Sequence[datetime], question: Question, until: datetime | None = END) -> BuildRequest:
+    labelled_until = None if until is None else microseconds(until)
+    return BuildRequest(
+        np.array([microseconds(cutoff) for cutoff in cutoffs]), question.spec(ATTRIBUTES), labelled_until
+    )
 
 
 def seen_at(rows: pd.DataFrame, cutoff: datetime) -> pd.DataFrame:

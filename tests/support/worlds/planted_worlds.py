@@ -1,7 +1,7 @@
 """Worlds whose true probability of churn is known, and with it the best score that any model could reach.
 
 Every customer has a history before one common cutoff; who does not churn has one more event within the horizon. The
-datasets are built by `features.build`, so that conventional models get the full aggregates: what kind an event is (`a`,
+datasets are built by `build_shard`, so that conventional models get the full aggregates: what kind an event is (`a`,
 `b` or neither) stands in numeric attributes, which gives the aggregates the counts of each kind in two windows and the
 time since the last of each.
 """
@@ -10,14 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.build import build_dataset
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
+from features.examples.merging import together
+from features.examples.request import BuildRequest
+from features.examples.revisions import ORDER
+from features.examples.shard import build_shard
 from features.question import Question
+from features.time import microseconds
 from models.numerics import sigmoid
 
 CUTOFF = datetime(2024, 6, 3, tzinfo=UTC)
@@ -194,8 +198,9 @@ def planted(name: str, customers: int, seed: int) -> tuple[Dataset, Floats]:
         }
     )
     until = CUTOFF + timedelta(days=QUESTION.primary + 1)
-    table = ibis.memtable(pa.Table.from_pandas(events, preserve_index=False))
-    data = build_dataset(table, [CUTOFF], QUESTION, ATTRIBUTES, until)
+    table = pa.Table.from_pandas(events.sort_values(list(ORDER)), preserve_index=False)
+    request = BuildRequest(np.array([microseconds(CUTOFF)]), QUESTION.spec(ATTRIBUTES), microseconds(until))
+    data = together([build_shard(table, request)], QUESTION.horizons)
     return data, world.probability[[int(name[1:]) for name in data.customer_id]]
 
 

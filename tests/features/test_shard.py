@@ -3,25 +3,27 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import ibis
+import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.aggregates.definitions import definitions
-from features.aggregates.grid import Grid
-from features.aggregates.segment_sums import floats, integers
-from features.aggregates.segments import before, by_segment
-from features.aggregates.sums import money_units, sums_by_segment
-from features.build import build_dataset
+from features.aggregates.sums import money_units
 from features.dataset import Dataset
-from features.examples import MONEY
+from features.examples.merging import merged
+from features.examples.revisions import Revisions
+from features.examples.shard import build_shard
 from features.question import Question
-from features.sequences.histories import ORDER, starts_of_runs
+from features.time import microseconds
+from tests.support.ibis_oracle import examples_and_labels
 from tests.support.oracle import hold_against_the_plain_reading
-from tests.support.worlds.event_worlds import ATTRIBUTES, END, START, revisions, table
+from tests.support.worlds.event_worlds import ATTRIBUTES, END, START, request, revisions, table
+from tests.support.worlds.event_worlds import build as build_one
 
 QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
 QUESTIONS = {
@@ -46,7 +48,7 @@ CUTOFFS = [START + timedelta(days=days) for days in (60, 90, 120, 150, 180)]
 
 
 def build(rows: pd.DataFrame, cutoffs: list[datetime] = CUTOFFS, question: Question = QUESTION) -> Dataset:
-    return build_dataset(table(rows), cutoffs, question, ATTRIBUTES, END)
+    return build_one(rows, cutoffs, question)
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -126,9 +128,12 @@ def test_two_builds_give_the_same_bits() -> None:
 
 
 def test_shards_change_no_bit() -> None:
-    rows = table(revisions(5))
-    whole = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END)
-    parts = build_dataset(rows, CUTOFFS, QUESTION, ATTRIBUTES, END, events_a_shard=40)
+    rows, made = table(revisions(5)), request(CUTOFFS, QUESTION)
+    customers = sorted(set(rows["customer_id"].to_pylist()))
+    whole = build(revisions(5))
+    bounds = [customers[:3], customers[3:4], customers[4:9], customers[9:]]
+    shards = [build_shard(rows.filter(pc.is_in(rows["customer_id"], pa.array(ids))), made) for ids in bounds]
+    parts = merged([shard.size for shard in shards], shards, QUESTION.horizons)
     assert len(parts.sequences.offsets) == len(whole.sequences.offsets)
     assert bits(replace(parts, sequences=whole.sequences)) == bits(whole)
     assert [_visible_steps(parts, row) for row in range(len(parts))] == [
@@ -136,37 +141,88 @@ def test_shards_change_no_bit() -> None:
     ]
 
 
-def test_sums_in_arrays_equal_those_of_the_engine() -> None:
-    events, grid = table(revisions(8)), Grid.of(CUTOFFS, (7, 28), (14,))
-    columns = ["customer_id", "event_time", "amount", "quantity", "items"]
-    steps = before(events, grid.boundaries[-1]).order_by(list(ORDER)).select(columns).to_pyarrow()
-    found = sums_by_segment(steps, starts_of_runs(steps, ("customer_id",)), grid, ATTRIBUTES)
-    expected = by_segment(events, grid, ATTRIBUTES).to_pyarrow()
-    assert found.column_names == expected.column_names
-    assert found["customer_id"].to_pylist() == expected["customer_id"].to_pylist()
-    for name in found.column_names[1:]:
-        reading = integers if name.startswith("sum_") or name == "gap_squares" else floats
-        np.testing.assert_array_equal(reading(found[name]), reading(expected[name]), name)
+@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_examples_and_labels_equal_the_relational_reading(name: str, seed: int) -> None:
+    question, rows = QUESTIONS[name], revisions(seed)
+    if seed == 2:  # some are mailed
+        mailed = np.random.default_rng(seed).random(len(rows)) < 0.3
+        rows = rows.assign(event_type=rows["event_type"].mask(mailed, "campaign"))
+    data, read = build(rows, question=question), examples_and_labels(rows, CUTOFFS, question, END)
+    assert data.labels is not None
+    assert data.customer_id.tolist() == read["customer_id"].tolist()
+    assert data.cutoff.tolist() == [microseconds(cutoff) for cutoff in read["cutoff"]]
+    for kind in ("churn", "purchases", "spend"):
+        columns = read[[f"{kind}_{days}" for days in question.horizons]].to_numpy(float)
+        np.testing.assert_array_equal(getattr(data.labels, kind), columns)
+    if question.next_event:
+        np.testing.assert_array_equal(data.labels.next_event_days, read["next_event_days"].to_numpy(float))
+        types = read["next_event_type"].astype(object).where(read["next_event_type"].notna(), None)
+        assert data.labels.next_event_type.tolist() == types.tolist()
 
 
 @given(st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9).map(lambda units: units / 1e4 + 5e-5))
 @settings(max_examples=50, deadline=None)
 def test_money_is_rounded_as_the_engine_rounds_it(value: float) -> None:
-    column = ibis.memtable({"amount": [value]}).amount
-    engine = column.cast(MONEY).cast("float64").to_pyarrow()[0].as_py()
-    assert money_units(np.array([value])).tolist() == [round(engine * 10_000)]
+    [(rounded,)] = duckdb.execute("select (?::double::decimal(18, 4))::double", [value]).fetchall()
+    assert money_units(np.array([value])).tolist() == [round(rounded * 10_000)]
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_sums_over_segments_equal_sums_over_events_to_the_last_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_histories_give_what_an_example_of_its_own_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast way against the plain one: every example as if a late event had set it apart."""
-    question = QUESTIONS[name]
-    rows = table(revisions(6))
-    fast = build_dataset(rows, CUTOFFS, question, ATTRIBUTES, END)
-    everyone = table(revisions(6)).select("customer_id").distinct()
-    grid = ibis.memtable({"cutoff": CUTOFFS}, schema={"cutoff": "timestamp('UTC', 6)"})
-    monkeypatch.setattr("features.build.out_of_turn", lambda *_: everyone.cross_join(grid))
-    assert bits(build_dataset(rows, CUTOFFS, question, ATTRIBUTES, END)) == bits(fast)
+    question, rows = QUESTIONS[name], revisions(6)
+    fast = build(rows, question=question)
+
+    def everybody(self: Revisions, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = len(self.customers)
+        return np.tile(np.arange(count), len(moments)), np.repeat(np.arange(len(moments)), count)
+
+    monkeypatch.setattr(Revisions, "contradicted", everybody)
+    assert bits(build(rows, question=question)) == bits(fast)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_labels_have_one_clock(name: str, seed: int) -> None:
+    """Labels as known at an earlier moment are those of a build as of that moment."""
+    question, rows = QUESTIONS[name], revisions(seed)
+    moments = [START + timedelta(days=days) for days in (100, 130, 175)]
+    known_at = np.array([microseconds(moment) for moment in moments])
+    shard = build_shard(table(rows), replace(request(CUTOFFS, question), label_moments=known_at))
+    data = merged([shard.size], [shard], question.horizons)
+    changed = 0
+    for moment in moments:
+        then = data.known_at(microseconds(moment), question.gap)
+        cutoffs = [cutoff for cutoff in CUTOFFS if cutoff < moment]
+        alone = build_one(rows, cutoffs, question, moment=moment)
+        place = {pair: row for row, pair in enumerate(zip(alone.customer_id, alone.cutoff, strict=True))}
+        pairs = list(zip(data.customer_id, data.cutoff, strict=True))
+        shared = [row for row, pair in enumerate(pairs) if pair in place]
+        assert len(shared) == len(alone)
+        theirs = alone.labels.select(np.array([place[pairs[row]] for row in shared]))
+        assert not then.labels.select(np.array(shared)).differs(theirs).any()
+        late = data.labels.known_by(data.cutoff, question.gap, question.horizons, microseconds(moment))
+        changed += int(then.labels.differs(late).sum())
+    assert changed > 0
+
+
+def test_a_treatment_is_neither_activity_nor_coming_back() -> None:
+    rows = revisions(1, unusual=0.0).head(3)
+    cutoff = CUTOFFS[0]
+    times = [cutoff - timedelta(days=3), cutoff - timedelta(days=2), cutoff + timedelta(days=1)]
+    mailed = rows.assign(
+        event_time=[pd.Timestamp(time) for time in times],
+        known_time=[pd.Timestamp(time).ceil("D") for time in times],
+        event_type=["purchase", "campaign", "campaign"],
+        customer_id=["a", "b", "a"],
+    )
+    data = build(mailed, [cutoff])
+    assert data.customer_id.tolist() == ["a"]
+    assert data.labels.churn[0].tolist() == [1.0, 1.0]
+    counted = build(mailed, [cutoff], QUESTION.model_copy(update={"treatments": ()}))
+    assert counted.customer_id.tolist() == ["a", "b"]
+    assert counted.labels.churn.tolist() == [[0.0, 0.0], [1.0, 1.0]]
 
 
 def bits(data: Dataset) -> list[object]:
@@ -187,12 +243,12 @@ def bits(data: Dataset) -> list[object]:
 def test_where_nothing_was_known_nobody_is_asked(rows: pd.DataFrame) -> None:
     data = build(rows)
     assert len(data) == 0
-    assert list(data.aggregates.columns) == list(definitions(["items"], ["store"]))
+    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES)))
 
 
 def test_every_aggregate_has_a_definition_in_words() -> None:
     data = build(revisions(2))
-    assert list(data.aggregates.columns) == list(definitions(["items"], ["store"]))
+    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES)))
 
 
 def test_select_keeps_rows_aligned() -> None:

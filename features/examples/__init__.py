@@ -1,0 +1,1 @@
+"""From sorted revisions to examples with both views and labels, shard by shard."""

@@ -1,0 +1,1 @@
+"""Examples built from the event store: by an engine that cuts and sorts, and as files."""

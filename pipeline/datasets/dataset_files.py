@@ -1,0 +1,77 @@
+"""A dataset in a folder: its shards, each in a folder below `shards/` (an earlier dataset is one shard itself)."""
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.dataset import Dataset, EarlierLabels
+from features.examples.merging import merged
+from features.examples.shard import ShardExamples
+from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, read_shard, size_of, write_shard
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The folders of a dataset's shards, their customers ascending."""
+    return sorted((folder / "shards").glob("?????")) or [folder]
+
+
+def read_dataset(folder: Path, horizons: tuple[int, ...]) -> Dataset:
+    """All examples, in order of (cutoff, customer_id); no more than one shard is held beside them."""
+    shards = shards_of(folder)
+    return merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons)
+
+
+def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
+    """The aggregates of the examples at these cutoffs, shard by shard."""
+    tables = []
+    for shard in shards_of(folder):
+        cutoff = pq.read_table(shard / EXAMPLES, columns=["cutoff"])["cutoff"]
+        tables.append(pq.read_table(shard / AGGREGATES).filter(pc.is_in(cutoff, pa.array(cutoffs, cutoff.type))))
+    return pa.concat_tables(tables)
+
+
+def erase_customer(folder: Path, customer_id: str, horizons: tuple[int, ...]) -> int:
+    """Removes a customer's examples, and every history that no other example points to; gives how many examples went.
+    A shard is replaced whole.
+    """
+    removed = 0
+    for shard in shards_of(folder) if (shards_of(folder)[0] / MEANING).exists() else ():
+        examples = read_shard(shard)
+        others = np.asarray(pc.not_equal(examples.customer_id, customer_id))
+        if others.all():
+            continue
+        removed += int((~others).sum())
+        other = folder / ".erased"
+        shutil.rmtree(other, ignore_errors=True)
+        write_shard(other, _select(examples, others), horizons)
+        for old in [shard / "steps", *shard.glob("*.parquet"), shard / MEANING]:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        for new in other.iterdir():
+            new.rename(shard / new.name)
+        other.rmdir()
+    return removed
+
+
+def _select(shard: ShardExamples, rows: np.ndarray) -> ShardExamples:
+    """The examples of the mask `rows`, and their histories."""
+    sequences, pointed = shard.sequences, np.unique(shard.sequences.history[rows])
+    there = np.zeros(len(sequences.lengths), bool)
+    there[pointed] = True
+    kept = sequences.only(there, np.ones(len(sequences.event_time), bool))
+    earlier: EarlierLabels | None = shard.earlier and shard.earlier.select(rows, len(rows))
+    return ShardExamples(
+        customer_id=shard.customer_id.filter(pa.array(rows)),
+        cutoff=shard.cutoff[rows],
+        aggregates={name: values[rows] for name, values in shard.aggregates.items()},
+        sequences=kept.pointed((np.cumsum(there) - 1)[sequences.history[rows]], sequences.length[rows]),
+        labels=shard.labels and shard.labels.select(rows),
+        earlier=earlier,
+        customers=shard.customers,
+        last_event=shard.last_event,
+    )
