@@ -51,12 +51,12 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             set_aside = dict(connection.execute("select reason, count(*) from set_aside group by reason").fetchall())
             written = AcceptedEvents(connection, temporary, night)
             profile = profile_of(written, set_aside, rules, store, set(limits.expected_reasons))
-            counts = {name: int(profile.figures[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
+            counts = {name: int(profile[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
             figures.update(counts)
-            expected = night_rules(profile.figures, rules, limits, is_history=night.start is None)
-            if broken := expect(state.data_docs, night, profile.figures, expected):
+            expected = night_rules(profile, rules, limits, is_history=night.start is None)
+            if broken := expect(state.data_docs, night, profile, expected):
                 unexpected = [rule for rule in rules if rule.code not in limits.expected_reasons]
-                reason = refusal(night, broken[0], profile, unexpected)
+                reason = refusal(night, broken[0], profile, set_aside, unexpected)
                 raise RecurError(f"{reason}; all its figures and limits: {state.data_docs_page.as_uri()}")
         return counts
 

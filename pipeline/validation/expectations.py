@@ -41,10 +41,7 @@ def _expect(folder: Path, night: Night, figures: Mapping[str, float], rules: lis
     context = _context(folder)
     expectations = [
         ExpectColumnMaxToBeBetween(
-            column=rule.figure,
-            min_value=rule.minimum,
-            max_value=rule.maximum,
-            description=rule.with_limits,
+            column=rule.figure, min_value=rule.minimum, max_value=rule.maximum, description=rule.with_limits
         )
         for rule in rules
     ]

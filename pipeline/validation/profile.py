@@ -19,14 +19,6 @@ SAMPLED_IDS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Profile:
-    """A night's figures, and how many rows were set aside for each reason."""
-
-    figures: dict[str, float]
-    set_aside: dict[str, int]
-
-
-@dataclass(frozen=True)
 class AcceptedEvents:
     """The accepted events of a night, in a Parquet file. They are read back as they were written, so that the profile
     checks the split rather than repeats it.
@@ -43,10 +35,10 @@ class AcceptedEvents:
 
 def profile_of(
     accepted: AcceptedEvents, set_aside: dict[str, int], rules: list[RowRule], store: EventStore, expected: set[str]
-) -> Profile:
+) -> dict[str, float]:
     """The profile of a night whose rows were judged by `rules` and `set_aside`, by reason.
 
-    Its figures are `rows_read, rows_accepted, rows_quarantined`, `unexpected` (rows set aside for other than the
+    It has `rows_read, rows_accepted, rows_quarantined`, `unexpected` (rows set aside for other than the
     `expected` reasons), their share in all and by subject, what is wrong with the accepted events, how many repeat
     another, and how the night differs from its baseline.
     """
@@ -59,7 +51,7 @@ def profile_of(
         by_subject[f"{rule.subject}_share"] += unexpected.get(rule.code, 0) / max(read, 1)
     broken = _broken_promises(accepted)
     made_ids = all(rule.subject != "event_id" for rule in rules)
-    figures = {
+    return {
         "rows_read": read,
         "rows_accepted": accepted_rows,
         "rows_quarantined": quarantined,
@@ -71,7 +63,6 @@ def profile_of(
         "repeated_share": _repeated_share(accepted, broken["events_accepted"], made_ids),
         **_against(baseline_before(accepted.connection, store, accepted.night), accepted, nullable(store)),
     }
-    return Profile(figures, set_aside)
 
 
 def _broken_promises(accepted: AcceptedEvents) -> dict[str, float]:

@@ -47,10 +47,7 @@ ROW_RULES = [
     ),
     RowRule("event_time", "event_time_unreadable", "the event time cannot be read as a time", "event_time is null"),
     RowRule(
-        "event_time",
-        "event_time_before_1970",
-        "the event time lies before 1970",
-        "event_time < timestamp '1970-01-01'",
+        "event_time", "event_time_before_1970", "the event time lies before 1970", "event_time < timestamp '1970-01-01'"
     ),
     RowRule(
         "event_time",
