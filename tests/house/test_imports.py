@@ -89,7 +89,6 @@ def test_features_import_nothing_else_of_the_projects() -> None:
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-@pytest.mark.xfail(reason="engine and spark import the settings", strict=False)
 def test_rooms_import_one_way() -> None:
     wrong = []
     for each in all_imports():
@@ -109,7 +108,6 @@ def _room(module: str) -> str | None:
     return inner[0] if package == "pipeline" and inner else None
 
 
-@pytest.mark.xfail(reason="engine and spark import each other", strict=False)
 def test_there_are_no_circles() -> None:
     circles = [_as_text(circle) for circle in _circles()]
     assert not circles, f"{len(circles)} circles\n" + "\n".join(circles)

@@ -5,15 +5,15 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import SLOW, TESTS
 from tests.house.source_tree import PACKAGES, ROOT, Signature, parsed, python_files, signatures
 
 EVERYWHERE = (*PACKAGES, "tests", "benchmarks", "docs", "docker")
 FILES_IN_A_FOLDER, FILES_DIRECTLY_IN_PIPELINE, LINES_IN_A_FILE = 15, 4, 350
 PARAMETERS, FUNCTIONS_WITH_MORE, FUNCTIONS_WITH_SETTINGS = 5, 10, 60
-LONG_SIGNATURES: dict[str, str] = {}
+LONG_SIGNATURES = {
+    "features/aggregates/sums.py _by_type": "columns of the same events, which its only caller has worked out already",
+}
 """The functions that take more than five parameters, as `file name`, each with its reason."""
 
 
@@ -30,7 +30,6 @@ def test_no_file_is_long() -> None:
     assert not long, "\n" + "\n".join(long)
 
 
-@pytest.mark.xfail(reason="8 functions, all in features/", strict=False)
 def test_few_functions_take_many_parameters() -> None:
     every = [each for file in python_files() for each in signatures(file)]
     many = {f"{each.file} {each.name}": each for each in every if len(each.parameters) > PARAMETERS}
