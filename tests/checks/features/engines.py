@@ -48,7 +48,7 @@ REAL = {
 
 
 def main() -> bool:
-    if missing := _install():
+    if missing := install_spark():
         print(missing)
         print("disagreements: not looked for")
         return False
@@ -74,7 +74,7 @@ def main() -> bool:
     return not wrong
 
 
-def _install() -> str | None:
+def install_spark() -> str | None:
     """Brings what is missing where that is possible; what is still missing, in words."""
     if importlib.util.find_spec("pyspark") is None:
         print("installing pyspark", flush=True)
