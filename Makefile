@@ -20,7 +20,7 @@ quick: setup ## the tests that train nothing and start no service: within a minu
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
-	@$(BIN)/python -m pipeline.cli.services
+	@$(BIN)/recur up
 
 check: setup ## the long checks, or one of them: make check NAME=main_job
 	@$(BIN)/python -m tests.checks $(NAME)

@@ -6,9 +6,8 @@ Nothing heavy is imported here, so that `recur --help` answers at once.
 import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,17 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(quarantine_app, name="quarantine")
-
-
-class QueryFormat(StrEnum):
-    table = "table"
-    csv = "csv"
-    json = "json"
-
-
-class Format(StrEnum):
-    table = "table"
-    json = "json"
 
 
 Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="The last cutoff, as 2017-12-04.")]
@@ -117,7 +105,7 @@ def query(
     sql: Annotated[
         str | None, typer.Argument(metavar="SQL", help="One SELECT; without it, the views are listed.")
     ] = None,
-    form: Annotated[QueryFormat, typer.Option("--format", help="How to print the rows.")] = QueryFormat.table,
+    form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print the rows.")] = "table",
 ) -> None:
     """Ask the predictions in SQL.
 
@@ -136,9 +124,9 @@ def query(
         rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
     else:
         columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql)
-    if form is QueryFormat.csv:
+    if form == "csv":
         write_csv(sys.stdout, columns, rows)
-    elif form is QueryFormat.json:
+    elif form == "json":
         write_json(sys.stdout, columns, rows)
     elif sql is None:
         print_views(open_console(), VIEWS)
@@ -149,7 +137,7 @@ def query(
 @app.command()
 def compare(
     context: typer.Context,
-    form: Annotated[Format, typer.Option("--format", help="How to print the comparison.")] = Format.table,
+    form: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the comparison.")] = "table",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", metavar="FILE", help="Also write every test row to FILE, as Parquet."),
@@ -166,7 +154,7 @@ def compare(
     settings = settings_of(context)
     if predictions is not None:
         copy_to(last_predictions(settings.state), predictions)
-    if form is Format.json:
+    if form == "json":
         print(json.dumps(last_comparison(settings.state), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print_comparison(last_comparison(settings.state), open_console())

@@ -11,12 +11,10 @@ from rich.text import Text
 from sqlalchemy import delete
 
 from features.question import Question
-from models import MODELS
 from pipeline.config.sections import Run
 from pipeline.config.settings import Settings
 from pipeline.datasets.engine import open_engine
 from pipeline.event_store.store import loaded_nights, open_store
-from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions
@@ -25,6 +23,7 @@ from pipeline.sources.factory import first_night, open_source
 from pipeline.training.leak_probes import probes
 from pipeline.training.registry import Registry, open_registry
 from pipeline.training.tracking import without_password
+from pipeline.validation.leaks import CheckResult
 from pipeline.validation.leaks import leaks as look_for_leaks
 
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -40,9 +39,9 @@ def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
         "source": lambda: _source(settings.source.kind, open_source(settings)),
         "nights": lambda: _nights(open_source(settings).span(), settings.run, settings.question),
         "event store": lambda: _event_store(settings.events),
-        "engine": lambda: _engine(settings),
+        "engine": lambda: open_engine(settings.run.engine, settings.spark, settings.state).name,
         "predictions": lambda: _predictions(open_predictions(settings.predictions, settings.root)),
-        "models": lambda: _models(settings.models.names),
+        "models": lambda: ", ".join(settings.models.names),
         "mlflow": lambda: _mlflow(settings.mlflow, open_registry(settings)),
     }
     results = [_result(what, run) for what, run in checks.items()]
@@ -112,24 +111,12 @@ def _event_store(folder: Path) -> str:
     return f"{folder}: " + (f"{len(nights)} nights, the last {max(nights)}" if nights else "no night yet")
 
 
-def _engine(settings: Settings) -> str:
-    return open_engine(settings.run.engine, settings.spark, settings.state).name
-
-
 def _predictions(predictions: PredictionsStore) -> str:
     with predictions.writing() as connection:  # taking the lock and matching no row writes nothing
         connection.execute(delete(tables.quarantine).where(tables.quarantine.c.reason.is_(None)))
     nights = predictions.published_nights()
     published = f"{len(nights)} nights published, the last {nights[-1]}" if nights else "nothing published yet"
     return f"{predictions}: {published}"
-
-
-def _models(names: tuple[str, ...]) -> str:
-    if unknown := sorted(set(names) - set(MODELS)):
-        raise RecurError(
-            f"models.names has {', '.join(unknown)}, which recur does not know; it knows {', '.join(MODELS)}"
-        )
-    return ", ".join(names)
 
 
 def _mlflow(address: str, registry: Registry) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import text
 
-from pipeline.cli.console import formatted, open_console, print_table
+from pipeline.cli.console import formatted, print_table
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.serving.database import PredictionsStore, open_predictions
@@ -26,8 +26,6 @@ REVIEWED = {
     "calibration_error": "calibration error",
     "lift_at_10_percent": "lift at 10 %",
 }
-
-
 SEGMENTS = """
 select horizon_days, segment, member, customers,
        max(case when metric = 'mean_predicted' then value end), max(case when metric = 'base_rate' then value end),
@@ -38,11 +36,10 @@ group by horizon_days, segment, member, customers order by horizon_days, segment
 """
 
 
-def print_report(settings: Settings, console: Console | None = None) -> None:
+def print_report(settings: Settings, console: Console) -> None:
     """The comparison table, the verdict, the last review, the customers most at risk, and where to look next. What is
     not there yet is a line that says so.
     """
-    console = console or open_console()
     predictions = open_predictions(settings.predictions, settings.root)
     _print_heading(console, "Models on the same test set")
     report: Path | None = None
@@ -69,15 +66,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     console.print(f"test window {windows}; test set {comparison['test_digest']}", soft_wrap=True)
     wide = console.width >= WIDE
     grid = Table(box=None, padding=(0, 2 if console.width >= WIDEST else 1, 0, 0), pad_edge=False, header_style="bold")
-    numbers = [
-        "log loss",
-        "95 % int.",
-        "AUC",
-        *(["avg. prec.", "Brier"] if wide else []),
-        "calib.",
-        "lift",
-        "fit s",
-    ]
+    numbers = ["log loss", "95 % int.", "AUC", *(["avg. prec.", "Brier"] if wide else []), "calib.", "lift", "fit s"]
     for name in ("model", "family"):
         grid.add_column(name, no_wrap=True)
     for name in numbers:

@@ -41,17 +41,14 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     else:
         grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
         for number, column in enumerate(columns):
-            justify: Literal["left", "right"] = "right" if any(_numeric(row[number]) for row in rows) else "left"
+            numeric = any(isinstance(row[number], (int, float, Decimal)) for row in rows)
+            justify: Literal["left", "right"] = "right" if numeric else "left"
             grid.add_column(Text(column), justify=justify, no_wrap=number != widest, overflow="fold")
         for row in texts:
             grid.add_row(*map(Text, row))
         console.print(grid)
     if len(rows) > MOST_ROWS:
         console.print(f"... and {len(rows) - MOST_ROWS:,} rows more: --format csv shows them all", style="dim")
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, (int, float, Decimal))
 
 
 def _print_records(console: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:

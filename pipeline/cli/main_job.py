@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.closing_report import print_report
+from pipeline.cli.console import open_console
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.cli.progress import Progress
 from pipeline.config.settings import Settings
@@ -51,7 +52,7 @@ def run(settings: Settings, until: date | None = None) -> None:
             job.write(predictions, "failed", str(error) or type(error).__name__)
         raise
     job.write(predictions, "done", None)
-    print_report(settings)
+    print_report(settings, open_console())
 
 
 def pending_nights(settings: Settings, until: date | None = None) -> list[datetime]:
@@ -80,7 +81,7 @@ def _days(first: datetime, last: datetime) -> list[datetime]:
 def _work_through(settings: Settings, nights: list[datetime]) -> None:
     log = settings.state.logs / "run.log"
     with redirect_output(log) as file, Progress(file, len(nights)) as progress:
-        progress.print(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
+        progress.write(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
         progress.show("starting Airflow")
         os.environ.update(environment(settings.state, settings.file))
         prepare()
@@ -91,7 +92,7 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
                 _work_through_one(settings, cutoff, runner)
                 progress.night_done(cutoff)
         except KeyboardInterrupt:
-            progress.print("stopped; what was finished is kept, and the next run goes on from there")
+            progress.write("stopped; what was finished is kept, and the next run goes on from there")
             raise
         finally:
             for number, handler in before.items():

@@ -1,6 +1,5 @@
 """`make up`: Airflow (really scheduling), the MLflow UI and the analysts' page, on loopback, stopped together."""
 
-import argparse
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from pipeline.config.settings import Settings, load_settings
+from pipeline.config.settings import Settings
 from pipeline.runtime.airflow import environment
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.paths import StateFolder
@@ -43,15 +42,15 @@ class Service:
     address: str | None = None
 
 
-def up(settings: Settings, ports: dict[str, int | None] | None = None) -> None:
+def up(settings: Settings, ports: dict[str, int | None]) -> None:
     """Run everything until Ctrl-C or SIGTERM, then stop it all, grandchildren included.
 
-    `ports` names ports for services of `PORTS`. A named port must be free; a default one that is not free is replaced.
+    `ports` names ports for the services of `PORTS`, None for the default. A named port must be free; a default one that
+    is not free is replaced.
     Raises RecurError, which names the log, where a service ends by itself or does not answer.
     """
     console = Console(highlight=False)
-    named = ports or {}
-    chosen = {name: _port(name, default, named.get(name)) for name, default in PORTS.items()}
+    chosen = {name: _port(name, default, ports[name]) for name, default in PORTS.items()}
     logs = settings.state.logs
     logs.mkdir(parents=True, exist_ok=True)
     running: dict[str, subprocess.Popen[bytes]] = {}
@@ -100,10 +99,7 @@ def _print_addresses(console: Console, mlflow: str, passwords: Path, services: l
     addresses = {service.name: service.address for service in services if service.address}
     password = json.loads(passwords.read_text("utf-8")).get("admin", "")
     console.print(f"Airflow      {addresses['airflow']}   sign in as admin, password {password}", soft_wrap=True)
-    console.print(
-        f"MLflow       {addresses.get('mlflow', mlflow)}   Model training, experiment recur",
-        soft_wrap=True,
-    )
+    console.print(f"MLflow       {addresses.get('mlflow', mlflow)}   Model training, experiment recur", soft_wrap=True)
     if "datasette" in addresses:
         how = f"sign in with {sign_in.VARIABLE}" if sign_in.password() else "no sign-in"
         console.print(f"predictions  {addresses['datasette']}   read-only, {how}", soft_wrap=True)
@@ -200,22 +196,3 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     for stop in STOPS:
         signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m pipeline.cli.services`, which `make up` calls; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="make up", description=__doc__)
-    parser.add_argument("--config", help="the configuration (default: recur.toml)")
-    for name, port in PORTS.items():
-        parser.add_argument(f"--{name}-port", type=int, help=f"default {port}, or any free one")
-    options = vars(parser.parse_args(arguments))
-    try:
-        up(load_settings(options["config"]), {name: options[f"{name}_port"] for name in PORTS})
-    except RecurError as error:
-        print(f"up: {error}", file=sys.stderr)
-        return error.status
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
+from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
@@ -57,7 +58,10 @@ class PredictionsStore:
         """One engine an address and process, with every table and view in place."""
         key = self.address.render_as_string(hide_password=False)
         if key not in _engines:
-            made = _postgresql(self.address) if self.on_postgresql else _sqlite(self.address)
+            if self.on_postgresql:
+                made = create_engine(self.address, poolclass=NullPool, connect_args={"connect_timeout": 10})
+            else:
+                made = _sqlite(self.address)
             with self._in_words(made):
                 _make_schema(made)
             _engines[key] = made
@@ -208,10 +212,6 @@ def _sqlite(address: URL) -> Engine:
     return made
 
 
-def _postgresql(address: URL) -> Engine:
-    return create_engine(address, poolclass=NullPool, connect_args={"connect_timeout": 10})
-
-
 def _make_schema(engine: Engine) -> None:
     """Every table and view, and on PostgreSQL their comments, unless the store holds just these already."""
     current = digest()
@@ -262,5 +262,4 @@ def _count_bands_of_an_earlier_recur(connection: Connection) -> None:
 
 
 def _comment(connection: Connection, of: str, words: str) -> None:
-    literal = "'" + words.replace("'", "''").replace("%", "%%") + "'"
-    connection.exec_driver_sql(f"comment on {of} is {literal}")
+    connection.exec_driver_sql(f"comment on {of} is {literal(words).replace('%', '%%')}")

@@ -32,27 +32,20 @@ SETTINGS = {
 HOST = "127.0.0.1"
 LOOPBACK = (HOST, "::1", "localhost")
 PAGES = Path(__file__).parent / "pages"
-_FIRST_ORDER = {  # the order in which a view opens
+_FIRST_ORDER = {  # in which a view opens; the others begin with the latest night
     "churn_predictions": {"sort_desc": "risk_percentile"},
-    "prediction_history": {"sort_desc": "score_date"},
-    "survival_curve": {"sort_desc": "score_date"},
     "model_comparison": {"sort": "metric"},
-    "outcome_review": {"sort_desc": "score_date"},
     "what_moves_risk": {"sort_desc": "weight"},
     "risk_by_silence": {"sort": "from_days"},
-    "segment_review": {"sort_desc": "score_date"},
-    "monitoring": {"sort_desc": "score_date"},
-    "review_decisions": {"sort_desc": "score_date"},
     "pipeline_runs": {"sort_desc": "started_at"},
-    "quarantine_summary": {"sort_desc": "score_date"},
-    "risk_bands": {"sort_desc": "score_date"},
 }
 
 
 def metadata(database_name: str) -> dict[str, Any]:
     """What Datasette shows of the database: titles, descriptions, columns in words, and the queries at hand."""
     shown = {
-        name: {"title": view.title, "description": view.description, "columns": view.columns, **_FIRST_ORDER[name]}
+        name: {"title": view.title, "description": view.description, "columns": view.columns}
+        | _FIRST_ORDER.get(name, {"sort_desc": "score_date"})
         for name, view in VIEWS.items()
     }
     hidden = {name: {"hidden": True, "allow": False} for name in tables.tables}

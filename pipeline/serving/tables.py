@@ -62,11 +62,7 @@ class Day(TypeDecorator[date]):
 
 metadata = MetaData()
 
-schema_version = Table(
-    "schema_version",
-    metadata,
-    Column("digest", String, primary_key=True),
-)
+schema_version = Table("schema_version", metadata, Column("digest", String, primary_key=True))
 
 night = Table(
     "night",

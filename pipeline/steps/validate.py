@@ -16,10 +16,9 @@ from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
 from pipeline.validation.expectations import expect
-from pipeline.validation.night_rules import night_rules
+from pipeline.validation.night_rules import night_rules, refusal
 from pipeline.validation.parsing import StagedNight, events, judged, source_row
 from pipeline.validation.profile import AcceptedEvents, profile_of
-from pipeline.validation.refusal import refusal
 from pipeline.validation.rules import CONFLICT, RowRule, row_rules
 
 

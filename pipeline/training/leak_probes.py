@@ -25,10 +25,10 @@ from pipeline.config.settings import Settings
 from pipeline.datasets.cut import COLUMNS
 from pipeline.datasets.duckdb_engine import DuckDB
 from pipeline.event_store.store import AsOf, open_store
-from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import quoted, session
 from pipeline.runtime.nights import DAY, midnight
 from pipeline.runtime.paths import StateFolder
+from pipeline.validation.leaks import CheckResult
 
 MOST_CUSTOMERS = 2_000  # whose features are built again for each other future
 MOST_EXAMPLES = 20_000  # that a probe's model learns from

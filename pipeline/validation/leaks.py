@@ -4,10 +4,10 @@ What is certain is `wrong`; what only looks like the future is `doubtful`, and a
 """
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pipeline.event_store.store import EventStore
-from pipeline.runtime.check_result import CheckResult
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.paths import StateFolder
 
@@ -17,6 +17,15 @@ FUTURE_WORDS = frozenset(
 )
 CONSTANT_SHARE = 0.99
 FEWEST_CUSTOMERS = 20
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of one check of `recur check`: `wrong` stops the pipeline, `doubtful` is for a person to judge."""
+
+    state: Literal["right", "doubtful", "wrong"]
+    what: str
+    words: str
 
 
 def leaks(store: EventStore, state: StateFolder) -> list[CheckResult]:

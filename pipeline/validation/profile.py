@@ -1,8 +1,12 @@
-"""The profile of a night: figures about it that name no customer."""
+"""The profile of a night: figures about it that name no customer, some of them against the weeks before it."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from math import sqrt
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import duckdb
@@ -11,9 +15,12 @@ from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import DAY, Night
 from pipeline.sources.expressions import FIRST_TIME, sql_instant
-from pipeline.validation.baseline import Baseline, baseline_before, nullable
 from pipeline.validation.rules import FUTURE, RowRule
 
+BASELINE_DAYS = 28
+"""How many days before a night make its baseline."""
+DAYS_NEEDED = 7
+"""How many of them must have events."""
 SAMPLED_IDS = 1_000_000
 """Repeats are counted among about so many event ids; each is looked at with all its rows or not at all."""
 
@@ -31,6 +38,19 @@ class AcceptedEvents:
     def query(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
         """The rows of `select COLUMNS from the events REST`."""
         return self.connection.execute(f"select {columns} from read_parquet({literal(self.file)}) {rest}").fetchall()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Figures of the last `BASELINE_DAYS` before a night: the median number of events on the days that had any, each
+    type's share, each column's share of nulls, and the last event's time in seconds since 1970. All is 0 or empty where
+    fewer than `DAYS_NEEDED` days had events.
+    """
+
+    a_day: float = 0.0
+    types: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, float] = field(default_factory=dict)
+    last_event: float = 0.0
 
 
 def profile_of(
@@ -61,7 +81,7 @@ def profile_of(
         **by_subject,
         **broken,
         "repeated_share": _repeated_share(accepted, broken["events_accepted"], made_ids),
-        **_against(baseline_before(accepted.connection, store, accepted.night), accepted, nullable(store)),
+        **_against_baseline(accepted, store),
     }
 
 
@@ -90,12 +110,13 @@ def _repeated_share(accepted: AcceptedEvents, events: float, made_ids: bool) -> 
     return 1 - different / rows if rows else 0.0
 
 
-def _against(baseline: Baseline, accepted: AcceptedEvents, names: list[str]) -> dict[str, float]:
+def _against_baseline(accepted: AcceptedEvents, store: EventStore) -> dict[str, float]:
     """The night against its baseline: `volume_share` of a day's events; `silent_days` since the last event;
     `mix_drift`, half the sum of the distances between each type's share then and now, and `mix_noise`, about what
-    chance alone makes of it; and `<column>_absent_rise`, by how much the share of nulls rose, for the columns `names`.
+    chance alone makes of it; and `<column>_absent_rise`, by how much the share of nulls rose.
     """
-    night = accepted.night
+    night, names = accepted.night, ["amount", "quantity", *store.attributes]
+    baseline = _baseline(accepted.connection, store, night, names)
     nulls = ", ".join(f"count(*) - count({quoted(name)})" for name in names)
     [(events, last, *absent)] = accepted.query(f"count(*), epoch(max(event_time))::double, {nulls}")
     counts = dict(accepted.query("event_type, count(*)", "group by 1 order by 1"))
@@ -113,3 +134,32 @@ def _against(baseline: Baseline, accepted: AcceptedEvents, names: list[str]) -> 
             for name, count in zip(names, absent, strict=True)
         },
     }
+
+
+def _baseline(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, names: Sequence[str]) -> Baseline:
+    """The baseline of `night`, of events known before it; `names` are the columns that may be null."""
+    files = [store.path(loaded) for loaded in store.nights() if loaded < night.score_date]
+    if night.start is None or not files:
+        return Baseline()
+    since = night.start - timedelta(days=BASELINE_DAYS)
+    # An object bears its end as its name: those that end by `since` hold nothing known after it.
+    recent = ", ".join(literal(file) for file in files if file.stem > since.date().isoformat())
+    counts = ", ".join(["count(*)", "epoch(max(event_time))::double", *(f"count({quoted(name)})" for name in names)])
+    rows = connection.execute(f"""
+        select (event_time at time zone 'UTC')::date as day, event_type, {counts} from read_parquet([{recent}])
+        where known_time > {sql_instant(since)} group by day, event_type
+    """).fetchall()
+    days, types = Counter[object](), Counter[str]()
+    for day, event_type, events, *_ in rows:
+        days[day] += events
+        types[event_type] += events
+    if len(days) < DAYS_NEEDED:
+        return Baseline()
+    total = types.total()
+    present = {name: sum(row[4 + place] for row in rows) for place, name in enumerate(names)}
+    return Baseline(
+        float(median(days.values())),
+        {event_type: count / total for event_type, count in types.items()},
+        {name: 1 - count / total for name, count in present.items()},
+        max(row[3] for row in rows),
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.config.settings import load_settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime.check_result import CheckResult
+from pipeline.validation.leaks import CheckResult
 from tests.checks.nights.online_retail import DATA, EXAMPLE
 from tests.support.plain_reading import recur
 

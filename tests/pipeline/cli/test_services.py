@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from pipeline.cli import services as up
+from pipeline.cli.app import main
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 
@@ -43,7 +44,8 @@ def test_a_named_port_must_be_free(taken_port: int) -> None:
 
 
 def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert up.main(["--mlflow-port", "70000"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["up", "--mlflow-port", "70000"])
     assert "port 70000 for mlflow" in capsys.readouterr().err
 
 

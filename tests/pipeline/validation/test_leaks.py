@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime.check_result import CheckResult
-from pipeline.validation.leaks import leaks
+from pipeline.validation.leaks import CheckResult, leaks
 from tests.pipeline.conftest import World
 from tests.support.worlds.csv_nights import COLUMNS, configure, ingest
 from tests.support.worlds.trained_world import FIRST
