@@ -52,13 +52,13 @@ class Sequences:
 
     def slice(self, first: int, last: int) -> Self:
         """The histories `[first, last)` without a copy of their steps, and without examples."""
-        return self._with_steps(slice(self.offsets[first], self.offsets[last]), np.diff(self.offsets[first : last + 1]))
+        return self.with_steps(slice(self.offsets[first], self.offsets[last]), np.diff(self.offsets[first : last + 1]))
 
     def take(self, histories: Integers) -> Self:
         """These histories in this order, without examples."""
         lengths = self.lengths[histories]
         steps = np.repeat(self.offsets[histories] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return self._with_steps(steps, lengths)
+        return self.with_steps(steps, lengths)
 
     def only(self, histories: Mask, steps: Mask) -> Self:
         """These histories [histories] with none but these steps [steps], without examples; values that no step has any
@@ -68,7 +68,7 @@ class Sequences:
         kept = steps & histories[history]
         if kept.all() and histories.all():
             return self
-        rest = self._with_steps(kept, np.bincount(history[kept], minlength=len(histories))[histories])
+        rest = self.with_steps(kept, np.bincount(history[kept], minlength=len(histories))[histories])
         return replace(rest, categorical={name: occurring(coded) for name, coded in rest.categorical.items()})
 
     @classmethod
@@ -86,7 +86,8 @@ class Sequences:
             length=np.concatenate([part.length for part in parts]),
         )
 
-    def _with_steps(self, steps: Any, lengths: Integers) -> Self:
+    def with_steps(self, steps: Any, lengths: Integers) -> Self:
+        """Histories of these steps, `lengths` [histories] of them each, without examples."""
         return replace(
             self,
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

@@ -1,4 +1,7 @@
-"""The models by name. Adding one is one file and one line here."""
+"""The models by name. Adding one is one file and one line here.
+
+A module of these packages that imports Keras or TensorFlow at its top is itself imported only where a network is built.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

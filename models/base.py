@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -176,7 +176,7 @@ class Model(ABC):
             "seed": self.random_state,
             "parameters": self.parameters,
             "curves": self.curves,
-            "calibration": self.calibration.to_json() if self.calibration else None,
+            "calibration": asdict(self.calibration) if self.calibration else None,
             **self._save(folder),
         }
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
@@ -187,7 +187,7 @@ class Model(ABC):
         content = json.loads((folder / "model.json").read_text("utf-8"))
         model = cls(tuple(content["horizons"]), content["seed"], **content["parameters"])
         model.curves = content["curves"]
-        model.calibration = Calibration.from_json(content["calibration"]) if content.get("calibration") else None
+        model.calibration = Calibration(**content["calibration"]) if content.get("calibration") else None
         model._load(folder, content)
         return model
 

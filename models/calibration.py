@@ -12,17 +12,16 @@ none, is then fitted on the calibration examples.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.dataset import Floats
 from models.numerics import beyond_doubt, log_losses, logit, sigmoid
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
-Floats = NDArray[np.float64]
 PRIOR = 2.0  # precision of each parameter around the value at which it changes nothing
 PRIOR_EXAMPLES = 100  # of the mean expectation, that shrink the factor of a value towards 1
 PRECISE = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
@@ -87,13 +86,6 @@ class Calibration:
     def value(self, name: str, expected: Floats) -> Floats:
         return np.asarray(expected * np.asarray(self.factors.get(name, 1.0)))
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        return cls(**content)
-
 
 def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
     if kind == "none":
@@ -123,9 +115,8 @@ def _columns(kind: Kind, logits: Floats) -> tuple[Floats, Floats]:
     """The columns to weigh, [examples, columns], and the weights that change nothing; the intercept comes first."""
     ones = np.ones_like(logits)
     if kind == "beta":
-        return np.column_stack([ones, np.log(sigmoid(logits) + 1e-300), -np.log(sigmoid(-logits) + 1e-300)]), np.array(
-            [0.0, 1.0, 1.0]
-        )
+        columns = [ones, np.log(sigmoid(logits) + 1e-300), -np.log(sigmoid(-logits) + 1e-300)]
+        return np.column_stack(columns), np.array([0.0, 1.0, 1.0])
     return np.column_stack([ones, logits]), np.array([0.0, 1.0])
 
 

@@ -1,6 +1,8 @@
 """Logistic regression on the aggregates, with the curves that a straight line cannot follow."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,12 +29,7 @@ class LogisticRegression(Model):
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
-    defaults: ClassVar[dict[str, Any]] = {
-        "strength": 0.03,
-        "knots": list(KNOTS),
-        "products": True,
-        "bent": list(BENT),
-    }
+    defaults: ClassVar[dict[str, Any]] = {"strength": 0.03, "knots": list(KNOTS), "products": True, "bent": list(BENT)}
     found_by_fit: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"products": [True, False]}
     seeded: ClassVar[bool] = False
@@ -44,17 +41,20 @@ class LogisticRegression(Model):
         chosen = (self.parameters[name] for name in ("bent", "knots", "products"))
         self.basis = HingeBasis.fit(prepared, self.preparation.names, *chosen)
         rows = self._rows(train)
+
+        def churn_weights(strength: float) -> list[list[float]]:
+            return _by_horizon(partial(_churn_weights, strength=strength), rows, labels.churn)
+
         if valid is not None:
             churn = held_out_labels(valid.labels).churn
             trials = {}
             for strength in STRENGTHS:
-                self.weights = {"churn": self._churn_weights(rows, labels.churn, strength)}
+                self.weights = {"churn": churn_weights(strength)}
                 trials[strength] = log_loss(churn, sigmoid(self._linear("churn", self._rows(valid))))
             self.parameters["strength"] = min(trials, key=trials.__getitem__)
             self.curves = {"valid_log_loss_by_strength": list(trials.values())}
-        self.weights = {"churn": self._churn_weights(rows, labels.churn, self.parameters["strength"])}
-        for name in VALUES:
-            self.weights[name] = self._value_weights(rows, getattr(labels, name))
+        values = {name: _by_horizon(_value_weights, rows, getattr(labels, name)) for name in VALUES}
+        self.weights = {"churn": churn_weights(self.parameters["strength"])} | values
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = self._rows(data)
@@ -88,43 +88,38 @@ class LogisticRegression(Model):
         weights = np.array(self.weights[name])
         return np.asarray(rows @ weights[:, 1:].T + weights[:, 0])
 
-    def _churn_weights(self, rows: Floats, churn: Floats, strength: float) -> list[list[float]]:
-        """[horizons, 1 + columns], the intercept first."""
-        from sklearn.linear_model import LogisticRegression as Regression
-
-        weights = []
-        for column in range(len(self.horizons)):
-            observed = np.isfinite(churn[:, column])
-            label = churn[observed, column]
-            if label.min() == label.max():
-                # One outcome only: nothing to regress on; a constant with half a case of the other added.
-                rate = (label.sum() + 0.5) / (len(label) + 1)
-                weights.append([float(np.log(rate / (1 - rate))), *[0.0] * rows.shape[1]])
-                continue
-            fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows[observed], label)
-            weights.append([float(fitted.intercept_[0]), *fitted.coef_[0].tolist()])
-        return weights
-
-    def _value_weights(self, rows: Floats, values: Floats) -> list[list[float]]:
-        from sklearn.linear_model import PoissonRegressor
-
-        weights = []
-        for column in range(len(self.horizons)):
-            observed = np.isfinite(values[:, column])
-            value = np.maximum(values[observed, column], 0)
-            if not value.any():
-                weights.append([-30.0, *[0.0] * rows.shape[1]])
-                continue
-            unit = value.mean()  # so that the penalty weighs the same for counts as for money
-            fitted = PoissonRegressor(alpha=0.01, solver="newton-cholesky", max_iter=50).fit(
-                rows[observed], value / unit
-            )
-            weights.append([float(fitted.intercept_ + np.log(unit)), *fitted.coef_.tolist()])
-        return weights
-
     def _save(self, folder: Path) -> dict[str, Any]:
         return {"preparation": self.preparation.to_json(), "bends": asdict(self.basis), "weights": self.weights}
 
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         self.preparation = Preparation.from_json(content["preparation"])
         self.basis, self.weights = HingeBasis(**content["bends"]), content["weights"]
+
+
+def _by_horizon(fit: Callable[[Floats, Floats], list[float]], rows: Floats, labels: Floats) -> list[list[float]]:
+    """[horizons, 1 + columns], the intercept first: what `fit` makes of the rows whose label was observed."""
+    return [
+        fit(rows[observed], label[observed]) for label, observed in zip(labels.T, np.isfinite(labels).T, strict=True)
+    ]
+
+
+def _churn_weights(rows: Floats, label: Floats, strength: float) -> list[float]:
+    from sklearn.linear_model import LogisticRegression as Regression
+
+    if label.min() == label.max():
+        # One outcome only: nothing to regress on; a constant with half a case of the other added.
+        rate = (label.sum() + 0.5) / (len(label) + 1)
+        return [float(np.log(rate / (1 - rate))), *[0.0] * rows.shape[1]]
+    fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows, label)
+    return [float(fitted.intercept_[0]), *fitted.coef_[0].tolist()]
+
+
+def _value_weights(rows: Floats, value: Floats) -> list[float]:
+    from sklearn.linear_model import PoissonRegressor
+
+    value = np.maximum(value, 0)
+    if not value.any():
+        return [-30.0, *[0.0] * rows.shape[1]]
+    unit = value.mean()  # so that the penalty weighs the same for counts as for money
+    fitted = PoissonRegressor(alpha=0.01, solver="newton-cholesky", max_iter=50).fit(rows, value / unit)
+    return [float(fitted.intercept_ + np.log(unit)), *fitted.coef_.tolist()]

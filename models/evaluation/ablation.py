@@ -36,13 +36,9 @@ def ablations(data: Dataset, random_state: int) -> Iterator[tuple[str, Sequences
 
 def _steps(sequences: Sequences, last: Integers) -> Sequences:
     """Of each example's visible steps the `last` ones, as a history of its own."""
-    offsets = np.concatenate([[0], np.cumsum(last)]).astype(np.int64)
-    first = sequences.last_step + 1 - last
-    return _with_steps(
-        replace(sequences, offsets=offsets, history=np.arange(len(last), dtype=np.int64), length=last),
-        sequences,
-        np.repeat(first - offsets[:-1], last) + np.arange(offsets[-1]),
-    )
+    before = np.cumsum(last) - last
+    steps = np.repeat(sequences.last_step + 1 - last - before, last) + np.arange(last.sum())
+    return sequences.with_steps(steps, last).whole()
 
 
 def _shuffled(sequences: Sequences, random: np.random.Generator) -> Sequences:
@@ -57,7 +53,7 @@ def _shuffled(sequences: Sequences, random: np.random.Generator) -> Sequences:
     inter_event[first] = 0
     run = np.cumsum(inter_event)
     time = np.repeat(sequences.event_time[first] - run[first], sequences.length) + run
-    return replace(_with_steps(sequences, sequences, order), event_time=time)
+    return replace(sequences.with_steps(order, sequences.length).whole(), event_time=time)
 
 
 def _even(sequences: Sequences) -> Sequences:
@@ -67,13 +63,3 @@ def _even(sequences: Sequences) -> Sequences:
     share = rank / np.repeat(np.maximum(sequences.length - 1, 1), sequences.length)
     moved = (np.repeat(span, sequences.length) * share).astype(np.int64)
     return replace(sequences, event_time=np.repeat(sequences.event_time[first], sequences.length) + moved)
-
-
-def _with_steps(like: Sequences, source: Sequences, steps: Integers) -> Sequences:
-    """`like` with these steps of `source`."""
-    return replace(
-        like,
-        event_time=source.event_time[steps],
-        numeric={name: values[steps] for name, values in source.numeric.items()},
-        categorical={name: (codes[steps], values) for name, (codes, values) in source.categorical.items()},
-    )

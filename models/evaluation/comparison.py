@@ -1,7 +1,7 @@
 """The comparison: every model scored by the same function on the same examples, and the verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class Comparison:
             "test_digest": self.test.digest,
             "windows": self.test.windows_json(),
             "models": [model.to_json() for model in self.models],
-            "verdict": self.verdict.to_json(),
+            "verdict": asdict(self.verdict),
             "budget": self.budget,
         }
 
@@ -122,4 +122,4 @@ def _values(
 
 
 def _json(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: interval.to_json() for name, interval in intervals.items()}
+    return {name: asdict(interval) for name, interval in intervals.items()}

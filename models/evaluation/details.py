@@ -5,7 +5,7 @@ acting on them. All follow from a model's examples in ten bins and in order of t
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.intervals import CustomerWeights, Interval, interval_of
+from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
 from models.evaluation.metrics import BINS, Floats, calibration_bins, checked
 
 DEPTHS = (0.05, 0.1, 0.2)
@@ -42,15 +42,10 @@ def details(
 
     def values(counts: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.column_stack([*_of_totals(counts @ totals), *ranked.lifts(counts)])
+            *brier, profit = _of_totals(counts @ totals)
+            return np.column_stack([*brier, *ranked.lifts(counts), profit])
 
-    point = values(np.ones((1, weights.customers)))[0]
-    draws = np.concatenate([values(counts) for counts in weights.chunks()] or [np.zeros((0, len(point)))])
-    names = [*[name for name in DETAILS if name.startswith("brier")], "expected_profit"]
-    names += [name for name in DETAILS if name.startswith("lift")]
-    names += [name for name in DETAILS if name.startswith("gain")]
-    intervals = {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(names)}
-    return {name: intervals[name] for name in DETAILS}
+    return dict(zip(DETAILS, intervals_of(values, weights), strict=True))
 
 
 def _totals(truth: Floats, probability: Floats, weights: CustomerWeights, contact_cost: float) -> Floats:

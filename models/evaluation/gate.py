@@ -35,7 +35,6 @@ class Gate:
 
     constant: float
     margin: float
-    max_calibration_error: float = MAX_CALIBRATION_ERROR
     subgroups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     may_change: bool = True
 
@@ -55,7 +54,7 @@ def decide(
 
     It must beat the constant prediction on log loss (95 % limits of the paired difference above 0), in no subgroup be
     clearly worse than it, rank better than chance (lower limit of the ROC AUC above 0.5), and not be clearly
-    miscalibrated (lower limit of the calibration error no more than `max_calibration_error`). Against a champion of the
+    miscalibrated (lower limit of the calibration error no more than `MAX_CALIBRATION_ERROR`). Against a champion of the
     same recipe it must not be worse by more than `margin`; against one of another recipe the whole interval of the
     difference must be in its favour, and the recipe must not have changed within the last horizon. A check that cannot
     be decided (one class only, too few customers) is not passed. Raises ValueError for what cannot be scored.
@@ -77,8 +76,8 @@ def decide(
             f"{name} against no skill: ROC AUC {_figures(auc)}, must be above {NO_SKILL_AUC}",
         ),
         (
-            calibration.low is not None and calibration.low <= gate.max_calibration_error,
-            f"{name}'s calibration error: {_figures(calibration)}, at most {gate.max_calibration_error:g}",
+            calibration.low is not None and calibration.low <= MAX_CALIBRATION_ERROR,
+            f"{name}'s calibration error: {_figures(calibration)}, at most {MAX_CALIBRATION_ERROR:g}",
         ),
     ]
     if gate.subgroups:

@@ -4,8 +4,8 @@ Rows of one customer are not independent, so whole customers are drawn, with all
 draws, so that differences are paired.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,6 @@ class Interval:
     value: float | None
     low: float | None
     high: float | None
-
-    def to_json(self) -> dict[str, float | None]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +56,6 @@ class CustomerWeights:
         """Draws among the customers of the masked examples, for these."""
         customers, unit = np.unique(self.unit[mask], return_inverse=True)
         return CustomerWeights(unit, len(customers), self.replicates, self.random_state)
-
-    def matrix(self) -> Floats:
-        """All at once, by example: `[replicates, examples]`."""
-        return np.concatenate([chunk[:, self.unit] for chunk in self.chunks()] or [np.zeros((self.replicates, 0))])
 
 
 def customer_weights(customer_id: ArrayLike, replicates: int = 1000, random_state: int = 0) -> CustomerWeights:
@@ -111,6 +104,14 @@ def mean(values: ArrayLike, weights: CustomerWeights) -> Interval:
     totals = np.column_stack([sums, np.bincount(weights.unit, minlength=weights.customers)])
     draws = np.concatenate([counts @ totals for counts in weights.chunks()] or [np.zeros((0, 2))])
     return interval_of(float(numbers.mean()), draws[:, 0] / draws[:, 1], weights)
+
+
+def intervals_of(values: Callable[[Floats], Floats], weights: CustomerWeights) -> list[Interval]:
+    """For each column of `values(counts)`, [weightings, columns], its interval; what is not finite is undefined."""
+    point = values(np.ones((1, weights.customers)))
+    draws = np.concatenate([point[:0], *(values(counts) for counts in weights.chunks())])
+    point, draws = (np.where(np.isfinite(figures), figures, np.nan) for figures in (point, draws))
+    return [interval_of(float(value), column, weights) for value, column in zip(point[0], draws.T, strict=True)]
 
 
 def interval_of(value: float, draws: Floats, weights: CustomerWeights) -> Interval:

@@ -66,17 +66,16 @@ class Scorer:
     """The metrics of one model on one set of examples.
 
     Called with `counts [weightings, units]`, it gives each metric as `[weightings]`: example `i` weighs
-    `counts[:, unit[i]]`, and a unit is a customer, or an example where no units are given. A metric that a weighting
+    `counts[:, unit[i]]`, and a unit is a customer. A metric that a weighting
     leaves undefined is NaN: all of them without examples, `roc_auc` where one class is missing, `average_precision` and
     `lift_at_10_percent` where nobody churned. Calibration bins are those of the unweighted examples throughout.
     """
 
-    def __init__(self, labels: ArrayLike, probabilities: ArrayLike, unit: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, labels: ArrayLike, probabilities: ArrayLike, unit: NDArray[np.int64]) -> None:
         truth, probability = checked(labels, probabilities)
         self.examples = len(truth)
         if not self.examples:
             return
-        unit = np.arange(self.examples) if unit is None else unit
         self._totals = _unit_totals(truth, probability, unit)
         order = np.argsort(-probability, kind="stable")
         descending = probability[order]
@@ -133,13 +132,6 @@ class Scorer:
             "average_precision": _row_sums(churners_here, precision) / churners[:, 0],
             "lift_at_10_percent": _row_sums(churners_here, included) / (LIFT_SHARE * churners[:, 0]),
         }
-
-
-def point_values(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float | None]:
-    """Each of `METRICS`, every example weighing the same; None where it is undefined."""
-    scorer = Scorer(labels, probabilities)
-    values = scorer(np.ones((1, scorer.examples)))
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
 
 
 def _unit_totals(truth: Floats, probability: Floats, unit: NDArray[np.int64]) -> Floats:

@@ -51,11 +51,7 @@ def subgroup_differences(
     difference = example_log_loss(truth, conventional) - example_log_loss(truth, recurrent)
     return tuple(
         Subgroup(
-            dimension,
-            name,
-            int(mask.sum()),
-            float(truth[mask].mean()),
-            mean(difference[mask], weights.within(mask)),
+            dimension, name, int(mask.sum()), float(truth[mask].mean()), mean(difference[mask], weights.within(mask))
         )
         for dimension, named in masks.items()
         for name, mask in named.items()

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.evaluation.intervals import CustomerWeights, Interval, interval_of
+from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
 from models.evaluation.metrics import Floats
 
 VALUE_METRICS: dict[str, str] = {
@@ -40,11 +40,7 @@ def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeight
             gini = by_guess(counts) / by_truth(counts)
             return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
 
-    point = values(np.ones((1, weights.customers)))[0]
-    point[~np.isfinite(point)] = np.nan
-    draws = np.concatenate([values(counts) for counts in weights.chunks()] or [np.zeros((0, len(point)))])
-    draws[~np.isfinite(draws)] = np.nan
-    return {name: interval_of(float(point[at]), draws[:, at], weights) for at, name in enumerate(VALUE_METRICS)}
+    return dict(zip(VALUE_METRICS, intervals_of(values, weights), strict=True))
 
 
 class _Concentration:

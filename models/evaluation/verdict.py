@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
@@ -32,9 +32,6 @@ class Verdict:
     high: float | None
     margin: float
     decision: DecisionWord
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def best_of(results: Iterable[Result], families: Sequence[Family]) -> Result | None:

@@ -11,8 +11,6 @@ length of its own; it is credited to the events.
 
 A survival head reads the recency by intervals, at whose ends the gradient jumps, so recency moves last and at once: it
 is credited with the difference that it makes when all else is the customer's own.
-
-TensorFlow is imported at the top, so this module is imported only where a network is built.
 """
 
 import os

@@ -12,7 +12,7 @@ import pandas as pd
 from features.dataset import Dataset, Sequences
 from models.base import Model
 from models.evaluation.ablation import with_own_histories
-from models.evaluation.metrics import Floats, clip_probabilities
+from models.evaluation.metrics import clip_probabilities
 from models.explanation.feature_groups import EVENTS, LAST_EVENT, group_of
 
 ROWS_AT_ONCE = 50_000
@@ -103,29 +103,10 @@ def _evenly_paced(sequences: Sequences, pace: int) -> Sequences:
 def _stacked(variants: list[Dataset]) -> Dataset:
     """The examples of all variants of one dataset, one variant after the other."""
     first = variants[0]
-    parts = [variant.sequences for variant in variants]
-    steps, examples = int(first.sequences.offsets[-1]), len(first)
-    number = np.arange(len(variants))
-
-    def joined(arrays: list[Floats]) -> Floats:
-        return np.concatenate(arrays)
-
-    starts = (first.sequences.offsets[:-1] + steps * number[:, None]).ravel()
-    sequences = Sequences(
-        offsets=np.concatenate([starts, [steps * len(variants)]]),
-        event_time=np.concatenate([part.event_time for part in parts]),
-        numeric={name: joined([part.numeric[name] for part in parts]) for name in first.sequences.numeric},
-        categorical={
-            name: (np.concatenate([part.categorical[name][0] for part in parts]), values)
-            for name, (_, values) in first.sequences.categorical.items()
-        },
-        history=(first.sequences.history + examples * number[:, None]).ravel(),
-        length=np.tile(first.sequences.length, len(variants)),
-    )
     return replace(
         first,
         customer_id=np.tile(first.customer_id, len(variants)),
         cutoff=np.concatenate([variant.cutoff for variant in variants]),
         aggregates=pd.concat([variant.aggregates for variant in variants], ignore_index=True),
-        sequences=sequences,
+        sequences=Sequences.concat(variant.sequences for variant in variants),
     )

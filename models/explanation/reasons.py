@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from features.dataset import Dataset
+from features.dataset import MICROSECONDS_A_DAY, Dataset
 from models.explanation.feature_groups import AMOUNT, EVENTS, FIRST_EVENT, LAST_EVENT
 
 LEAST = 0.05
@@ -17,7 +17,6 @@ RHYTHM, INTER_EVENT_TIMES = 21, 6
 earlier."""
 GROWN = 1.5
 """The mean inter-event time must have grown by this factor to be a reason."""
-MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:
@@ -83,7 +82,7 @@ def _slower(figure: Mapping[str, float]) -> str | None:
     before, lately = figure.get("gap_before"), figure.get("gap_lately")
     if before is None or lately is None or lately < 1 or lately < GROWN * before:
         return None
-    return f"gaps between events grew from {_number(before)} to {_days_of(lately)}"
+    return f"gaps between events grew from {_number(before)} to {_count(_number(lately), 'day')}"
 
 
 def _absence(group: str, figure: Mapping[str, float]) -> str | None:
@@ -105,7 +104,7 @@ def _fall(group: str, figure: Mapping[str, float]) -> str | None:
         return f"{what} fell from {_number(both - now)} to {_number(now)} in four weeks"
     if now <= 0:
         return None
-    return f"spend of {_number(now)} in four weeks" if group == AMOUNT else f"{_count(now)} in four weeks"
+    return f"{f'spend of {_number(now)}' if group == AMOUNT else _count(_number(now), 'event')} in four weeks"
 
 
 def _below_average(group: str, figure: Mapping[str, float]) -> str | None:
@@ -125,10 +124,6 @@ def _variety(group: str, different: float) -> str | None:
     return f"{_label(group)}: {_number(different)} different in 13 weeks"
 
 
-def _count(events: float) -> str:
-    return "1 event" if events == 1 else f"{_number(events)} events"
-
-
 def _label(group: str) -> str:
     return group.removeprefix("event_type=").removeprefix("spend_").replace("_", " ")
 
@@ -138,13 +133,11 @@ def _length(days: float) -> str:
 
 
 def _days(days: float) -> str:
-    whole = math.floor(days)
-    return "1 day" if whole == 1 else f"{whole} days"
+    return _count(f"{math.floor(days)}", "day")
 
 
-def _days_of(days: float) -> str:
-    """A mean number of days."""
-    return "1 day" if _number(days) == "1" else f"{_number(days)} days"
+def _count(figure: str, unit: str) -> str:
+    return f"{figure} {unit}" if figure == "1" else f"{figure} {unit}s"
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,6 @@
 """A network as functions of its weights: its outputs, and the gradient of its loss.
 
-With the signatures written down, each function is traced once for all networks of an architecture. TensorFlow is
-imported at the top, so this module is imported only where a network is built.
+With the signatures written down, each function is traced once for all networks of an architecture.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The heads that every network ends in. Keras is imported at the top: imported only where a network is built."""
+"""The heads that every network ends in."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What networks minimise. TensorFlow is imported at the top: imported only where a network is built."""
+"""What networks minimise."""
 
 from collections.abc import Callable
 

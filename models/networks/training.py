@@ -1,8 +1,7 @@
 """Training a network: one explicit loop.
 
 A loop of our own rather than `keras.Model.fit` over a `PyDataset`: Keras takes an axis as fixed when the first two
-batches agree in it, and batches here differ in every axis. TensorFlow is imported at the top, so this module is
-imported only where a network is built.
+batches agree in it, and batches here differ in every axis.
 """
 
 import math

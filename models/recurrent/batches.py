@@ -35,9 +35,6 @@ class Chunks:
     length: Integers  # [chunks], steps to read: as far as the last example sees
     position: Integers  # [examples], in the dataset's order: steps between `start` and the example's last step
 
-    def __len__(self) -> int:
-        return len(self.start)
-
 
 def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Integers | None = None) -> Chunks:
     """One chunk a history, from its first step. With `max_steps`, as when training, a longer history is read in chunks
@@ -64,29 +61,24 @@ def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Int
         beyond = readable[history[heads]] - skipped[heads]
         beyond[:-1][np.diff(history[heads]) == 0] = 0
         read = np.maximum(read, beyond if max_steps is None else np.minimum(beyond, max_steps))
-    return Chunks(
-        order=order,
-        first=first,
-        start=sequences.offsets[history[heads]] + skipped[heads],
-        length=read,
-        position=position,
-    )
+    start = sequences.offsets[history[heads]] + skipped[heads]
+    return Chunks(order, first, start, length=read, position=position)
 
 
 def cut_batches(
-    chunks: Chunks, batch_size: int, max_padded: int, random: np.random.Generator | None = None
+    length: Integers, batch_size: int, max_padded: int, random: np.random.Generator | None = None
 ) -> list[Integers]:
-    """Batches of chunks of like length: at most `batch_size` chunks and `max_padded` padded steps each (a single longer
-    chunk is a batch of its own). With `random`, as when training, lengths are mixed and batches shuffled; and where
-    `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes, as long as there are
-    `LEAST_BATCHES`.
+    """Batches of chunks of like `length` [chunks]: at most `batch_size` chunks and `max_padded` padded steps each (a
+    single longer chunk is a batch of its own). With `random`, as when training, lengths are mixed and batches shuffled;
+    and where `batch_size` chunks hold less than `LEAST_STEPS` steps, a batch is of as many more as it takes, as long as
+    there are `LEAST_BATCHES`.
     """
     if random is None:
-        queue = np.argsort(chunks.length, kind="stable")
+        queue = np.argsort(length, kind="stable")
     else:
-        longer = chunks.length + random.uniform(0, MIXED_STEPS, len(chunks))
-        queue = np.argsort(longer * random.uniform(1 - MIXED, 1 + MIXED, len(chunks)), kind="stable")
-    lengths, batches, begin = chunks.length[queue], [], 0
+        longer = length + random.uniform(0, MIXED_STEPS, len(length))
+        queue = np.argsort(longer * random.uniform(1 - MIXED, 1 + MIXED, len(length)), kind="stable")
+    lengths, batches, begin = length[queue], [], 0
     steps = np.append(0, np.cumsum(lengths))
     least = min(LEAST_STEPS, steps[-1] // LEAST_BATCHES)
     while begin < len(queue):
@@ -147,7 +139,7 @@ class HistoryReader:
         return arrays, example
 
     def cut(self, batch_size: int, max_padded: int, random: np.random.Generator | None = None) -> list[Integers]:
-        return cut_batches(self.chunks, batch_size, max_padded, random)
+        return cut_batches(self.chunks.length, batch_size, max_padded, random)
 
     @property
     def examples(self) -> int:

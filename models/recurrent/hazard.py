@@ -5,8 +5,6 @@ With rates `r_j` over intervals `[e_j, e_j + 1)`, the cumulative hazard from a t
 exposure of [a, b) to interval j. Who has had no event for s has none for h more with probability `exp(-H(s, s + h))`,
 exactly and for every horizon; an inter-event time of d has the log likelihood `log r(d) - H(0, d)`, and one that has
 lasted d so far `-H(0, d)`.
-
-Keras is imported at the top, so this module is imported only where a network is built.
 """
 
 from collections.abc import Sequence

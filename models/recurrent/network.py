@@ -1,26 +1,23 @@
-"""The network: a recurrent layer reads each history once, causally; small heads read its state at every cutoff.
-
-Keras is imported at the top, so this module is imported only where a network is built.
-"""
+"""The network: a recurrent layer reads each history once, causally; small heads read its state at every cutoff."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, initializers, layers, ops, regularizers
 
 from models.networks.heads import HeadConfig, StartAt, heads
 from models.networks.hinge_basis import HingeBasis
 from models.recurrent.cells.cell import Cell
-from models.recurrent.chrono import Chrono
 from models.recurrent.hazard import Hazard
 from models.recurrent.intervals import Intervals
 from models.recurrent.packed import packed_layer
 from models.recurrent.truncated import truncated
-from models.recurrent.wide_head import WideHead
 
 EMBEDDING = 8  # numbers that stand for one category
+L2 = 0.02  # times the sum of the squared slopes is added to the wide head's loss: the columns are much alike
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,53 @@ class RealSteps(layers.Layer):
 
     def call(self, states: Any, length: Any) -> Any:
         return tf.boolean_mask(states, tf.sequence_mask(length, tf.shape(states)[1]))
+
+
+class Chrono(initializers.Initializer):
+    """The bias of a cell whose gates remember from the start (Tallec and Ollivier, 2018).
+
+    A gate that keeps with probability k forgets over about 1 / (1 - k) steps. Drawing `log u` for the bias of what
+    keeps, with u uniform in [1, longest - 1], gives each of the `units` a memory of its own, up to `longest` steps.
+    """
+
+    def __init__(self, cell: Cell, units: int, longest: int, random_state: int) -> None:
+        if cell.remember is None:
+            raise ValueError(f"{cell.name} has no gate that keeps, so chrono means nothing to it")
+        self.remember, self.units, self.longest, self.random_state = cell.remember, units, longest, random_state
+
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        random = np.random.default_rng(self.random_state)
+        bias = np.zeros(shape)
+        self.remember(bias, np.log(random.uniform(1, max(self.longest - 1, 2), self.units)))
+        return ops.convert_to_tensor(bias, dtype)
+
+
+class WideHead(layers.Layer):
+    """A linear model on the hinge basis of a hybrid's aggregates: from the context [..., channels], whose channels from
+    `first` on are the prepared aggregates, to churn logits [..., horizons], which start at `churn_bias`.
+    """
+
+    def __init__(self, basis: HingeBasis, first: int, churn_bias: list[float], **options: Any) -> None:
+        super().__init__(**options)
+        self.basis, self.first = basis, first
+        self.line = layers.Dense(
+            len(churn_bias),
+            kernel_initializer="zeros",
+            bias_initializer=StartAt(churn_bias),
+            kernel_regularizer=regularizers.L2(L2),
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.line.build((*input_shape[:-1], self._expand(ops.zeros((1, input_shape[-1]))).shape[-1]))
+
+    def call(self, context: Any) -> Any:
+        return self.line(self._expand(context))
+
+    def _expand(self, context: Any) -> Any:
+        return self.basis.expand(context[..., self.first :], ops)
+
+
+WideHead.__name__ = "Direct"  # Keras stores weights under the name of the class: artefacts rely on it
 
 
 def build_network(config: NetworkConfig) -> keras.Model:

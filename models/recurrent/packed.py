@@ -7,7 +7,7 @@ steps are worked on: a batch is *packed*, the longest history first, so that the
 first rows of all. On an accelerator Keras's own layers run, on cuDNN.
 
 A packed array [real steps, ...] holds step 0 of every history, then step 1 of those that have one, and so on; `sizes`
-[steps] says of how many. TensorFlow is imported at the top, so this module is imported only where a network is built.
+[steps] says of how many.
 """
 
 from collections.abc import Callable
@@ -43,12 +43,7 @@ class _Packed:
     return_state: bool
 
     def call(
-        self,
-        sequences: Any,
-        initial_state: Any = None,
-        mask: Any = None,
-        training: bool = False,
-        length: Any = None,
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False, length: Any = None
     ) -> Any:
         """`sequences` [batch, steps, channels] to the states [batch, steps, units], and the last with `return_state`.
         With `length` [batch], each 1 or more and in place of a mask, the states past a history's end have no meaning.

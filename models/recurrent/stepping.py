@@ -1,8 +1,7 @@
 """A trained sequence model, one step after another: from the state after the last event read to the state after the
 next ones, and from the state to predictions.
 
-Its predictions are those of `predict` on whole histories, to the last digits of single precision. TensorFlow is
-imported at the top, so this module is imported only where a network is built.
+Its predictions are those of `predict` on whole histories, to the last digits of single precision.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from features.dataset import Floats, Integers, Sequences
 from features.sequences.encoding import EncodedSteps, StateAtCutoff
 from models.base import Predictions
 from models.labels import HEADS
-from models.recurrent.batches import cut_batches, cut_chunks
+from models.recurrent.batches import cut_batches
 from models.recurrent.cells.cell import Cell, Floats32
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class NetworkStepper:
         steps, lengths = self._model.encoder.encode(sequences, previous), np.diff(sequences.offsets)
         after, active = states.copy(), np.flatnonzero(lengths)
         for network, columns in zip(self._networks, self._columns, strict=True):
-            for batch in _batches(lengths[active]):
+            for batch in cut_batches(lengths[active], CUSTOMERS_AT_ONCE, STEPS_AT_ONCE):
                 rows = active[batch]
                 after[rows, columns] = network.advance(
                     states[rows, columns], steps, sequences.offsets[rows], lengths[rows]
@@ -156,16 +155,3 @@ class _InputGates:
         for column, added in enumerate(self._codes):
             gates += added[categorical[:, column]]
         return gates
-
-
-def _batches(lengths: Integers) -> list[Integers]:
-    """Customers that step together: of like length."""
-    sequences = Sequences(
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        event_time=np.zeros(0, np.int64),
-        numeric={},
-        categorical={},
-        history=np.arange(len(lengths)),
-        length=lengths,
-    )
-    return cut_batches(cut_chunks(sequences), CUSTOMERS_AT_ONCE, STEPS_AT_ONCE)

@@ -14,9 +14,4 @@ class SurvivalGRU(GRU):
     survives: ClassVar[bool] = True
     # Churn labels teach the season that they were taken in; inter-event times alone did better on later cutoffs of two
     # real sets. One network's loss differs from the next one's by more than most models do: three are averaged.
-    defaults: ClassVar[dict[str, Any]] = {
-        **GRU.defaults,
-        "churn_weight": 0.0,
-        "gap_weight": 1.0,
-        "seeds": 3,
-    }
+    defaults: ClassVar[dict[str, Any]] = {**GRU.defaults, "churn_weight": 0.0, "gap_weight": 1.0, "seeds": 3}

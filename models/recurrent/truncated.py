@@ -1,7 +1,4 @@
-"""Truncated backpropagation through time (Williams and Peng, 1990): the state goes on, the gradient does not.
-
-TensorFlow is imported at the top, so this module is imported only where a network is built.
-"""
+"""Truncated backpropagation through time (Williams and Peng, 1990): the state goes on, the gradient does not."""
 
 from functools import cache
 from typing import Any
@@ -24,12 +21,7 @@ class _Truncated:
     units: int
 
     def call(
-        self,
-        sequences: Any,
-        initial_state: Any = None,
-        mask: Any = None,
-        training: bool = False,
-        length: Any = None,
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False, length: Any = None
     ) -> Any:
         """`sequences` [batch, steps, channels] to states [batch, steps, units]."""
         if not training:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
             fits = fit_windows(spec, snapshot, settings.evidence, settings.run.seed, _on_epoch(name))
             model, loss = fits.model, fits.valid_log_loss
             spent = budget(settings.models, settings.evidence, len(snapshot.windows))
-            calibration = model.calibration.to_json() if model.calibration else None
+            calibration = asdict(model.calibration) if model.calibration else None
             measures = {
                 "fit_seconds": fits.fit_seconds,
                 "predict_customers_per_second": _customers_per_second(model, fits.test),

@@ -1,6 +1,7 @@
 """Is it time? By how much a model's log loss changes when its histories are altered, or its state is taken away."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,6 @@ def changes(evidence: Evidence, random_state: int) -> dict[str, dict[str, Interv
 def with_changes(comparison: dict[str, Any], evidence: Evidence, random_state: int) -> dict[str, Any]:
     """The comparison's JSON with `log_loss_change` for every model that reads sequences."""
     by_model = changes(evidence, random_state)
-    as_json = {
-        model: {name: change.to_json() for name, change in by_name.items()} for model, by_name in by_model.items()
-    }
+    as_json = {model: {name: asdict(change) for name, change in by_name.items()} for model, by_name in by_model.items()}
     models = [model | {"log_loss_change": as_json.get(model["name"], {})} for model in comparison["models"]]
     return comparison | {"models": models}

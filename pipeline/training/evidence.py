@@ -88,7 +88,7 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
             raise RecurError(f"{name} was tested on other examples than {results[0].name}: run `recur train` again")
         calibration = content.pop("calibration")
         spec = ModelSpec(name, content.pop("parameters"))
-        fitted[name] = Fitted(spec, Calibration.from_json(calibration) if calibration else None)
+        fitted[name] = Fitted(spec, Calibration(**calibration) if calibration else None)
         curves[name] = content.pop("curves")
         ablations[name] = pq.read_table(folder / "altered" / f"{name}.parquet")
         observed, predicted[name] = mean_churn(table)

@@ -1,6 +1,7 @@
 """Calibration: it mends what is off, keeps the order, does no harm to a small slice, and comes back from its file."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_values_are_brought_near_the_total_that_came():
 def test_it_comes_back_from_json(kind):
     labels, said = sample(400, slope=2.0)
     fitted = Calibration.fit(kind, labels, said, {"spend": (labels, said)})
-    again = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+    again = Calibration(**json.loads(json.dumps(asdict(fitted))))
     assert again == fitted
     assert np.array_equal(again.churn(said), fitted.churn(said))
 

@@ -12,6 +12,15 @@ def names(codes):
     return np.array([f"customer-{code:05d}" for code in codes], dtype=object)
 
 
+def matrix_of(weights):
+    """All draws at once, by example: `[replicates, examples]`."""
+    return np.concatenate([chunk[:, weights.unit] for chunk in weights.chunks()])
+
+
+def scorer(labels, probabilities):
+    return Scorer(labels, probabilities, np.arange(len(labels)))
+
+
 def panel(seed, customers=150, rows=4):
     """Examples of customers who differ, several a customer: rows of one customer are alike."""
     generator = np.random.default_rng(seed)
@@ -26,7 +35,7 @@ def panel(seed, customers=150, rows=4):
 
 def test_whole_customers_are_drawn_as_many_as_there_are():
     customer_id = names([3, 1, 3, 2, 1, 3])
-    matrix = customer_weights(customer_id, 500, random_state=1).matrix()
+    matrix = matrix_of(customer_weights(customer_id, 500, random_state=1))
     assert matrix.shape == (500, 6)
     assert (matrix[:, 0] == matrix[:, 2]).all()
     assert (matrix[:, 0] == matrix[:, 5]).all()
@@ -36,19 +45,19 @@ def test_whole_customers_are_drawn_as_many_as_there_are():
 
 def test_draws_depend_on_the_seed_and_on_nothing_else(monkeypatch):
     customer_id = names([3, 1, 3, 2, 1, 3])
-    matrix = customer_weights(customer_id, 40, random_state=1).matrix()
-    turned = customer_weights(customer_id[::-1], 40, random_state=1).matrix()
+    matrix = matrix_of(customer_weights(customer_id, 40, random_state=1))
+    turned = matrix_of(customer_weights(customer_id[::-1], 40, random_state=1))
     assert (matrix == turned[:, ::-1]).all()
-    assert (matrix != customer_weights(customer_id, 40, random_state=2).matrix()).any()
+    assert (matrix != matrix_of(customer_weights(customer_id, 40, random_state=2))).any()
     monkeypatch.setattr(intervals, "CHUNK", 7)
-    assert (matrix == customer_weights(customer_id, 40, random_state=1).matrix()).all()
+    assert (matrix == matrix_of(customer_weights(customer_id, 40, random_state=1))).all()
 
 
 def test_limits_are_percentiles_of_the_replicates(monkeypatch):
     labels, probabilities, customer_id = panel(1)
     weights = customer_weights(customer_id, 300, random_state=3)
-    draws = Scorer(labels, probabilities)(weights.matrix())
-    points = Scorer(labels, probabilities)(np.ones((1, len(labels))))
+    draws = scorer(labels, probabilities)(matrix_of(weights))
+    points = scorer(labels, probabilities)(np.ones((1, len(labels))))
     monkeypatch.setattr(intervals, "CHUNK", 10_000)
     scored = score(labels, probabilities, weights)
     assert list(scored) == list(METRICS)
@@ -65,7 +74,7 @@ def test_limits_are_percentiles_of_the_replicates(monkeypatch):
 def test_limits_of_a_mean_are_percentiles_of_the_replicates():
     values, customer_id = np.arange(8.0) ** 2, names([1, 1, 1, 2, 3, 3, 4, 5])
     weights = customer_weights(customer_id, 400, random_state=4)
-    matrix = weights.matrix()
+    matrix = matrix_of(weights)
     draws = matrix @ values / matrix.sum(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     interval = mean(values, weights)
@@ -130,8 +139,8 @@ def test_paired_draws_make_a_difference_narrower_than_its_parts():
     labels, probabilities, customer_id = panel(2)
     weights = customer_weights(customer_id, 300, random_state=5)
     nearly = np.clip(probabilities * 1.02, 0, 1)
-    one, other = Scorer(labels, probabilities), Scorer(labels, nearly)
-    matrix = weights.matrix()
+    one, other = scorer(labels, probabilities), scorer(labels, nearly)
+    matrix = matrix_of(weights)
     difference = one(matrix)["log_loss"] - other(matrix)["log_loss"]
     assert difference.std() < 0.1 * one(matrix)["log_loss"].std()
 

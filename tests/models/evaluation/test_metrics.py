@@ -16,7 +16,6 @@ from models.evaluation.metrics import (
     calibration_bins,
     clip_probabilities,
     example_log_loss,
-    point_values,
 )
 
 
@@ -27,6 +26,13 @@ def of_scikit_learn(labels, probabilities, weight=None):
         "log_loss": log_loss(labels, probabilities, sample_weight=weight, labels=[0, 1]),
         "brier": brier_score_loss(labels, probabilities, sample_weight=weight),
     }
+
+
+def point_values(labels, probabilities):
+    """Each metric, every example weighing the same; None where it is undefined."""
+    examples = len(labels)
+    values = Scorer(labels, probabilities, np.arange(examples))(np.ones((1, examples)))
+    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
 
 
 def sample(seed, examples=700, distinct=None):
@@ -63,7 +69,7 @@ def test_weighted_values_are_those_of_scikit_learn(distinct):
 def test_a_weight_of_two_is_the_example_twice():
     labels, probabilities = sample(7, examples=60, distinct=10)
     count = np.random.default_rng(8).integers(0, 3, 60)
-    values = Scorer(labels, probabilities)(count[None].astype(float))
+    values = Scorer(labels, probabilities, np.arange(len(labels)))(count[None].astype(float))
     repeated = point_values(np.repeat(labels, count), np.repeat(probabilities, count))
     for name in set(METRICS) - {"calibration_error"}:  # whose bins stay those of the sample
         assert values[name][0] == pytest.approx(repeated[name], abs=1e-12), name

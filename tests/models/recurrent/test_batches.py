@@ -25,7 +25,7 @@ def test_every_example_is_asked_once_at_its_last_step(lengths, seed):
     sequences = pointers(lengths, seed)
     chunks = cut_chunks(sequences)
     assert sorted(chunks.order) == list(range(len(sequences.history)))
-    for chunk in range(len(chunks)):
+    for chunk in range(len(chunks.start)):
         for example in chunks.order[chunks.first[chunk] : chunks.first[chunk + 1]]:
             assert chunks.start[chunk] == sequences.offsets[sequences.history[example]]
             assert chunks.start[chunk] + chunks.position[example] == sequences.last_step[example]
@@ -38,7 +38,7 @@ def test_training_chunks_are_short_and_leave_each_example_half_of_their_length(l
     sequences = pointers(lengths, seed)
     chunks = cut_chunks(sequences, max_steps)
     assert chunks.length.max() <= max_steps
-    for chunk in range(len(chunks)):
+    for chunk in range(len(chunks.start)):
         for example in chunks.order[chunks.first[chunk] : chunks.first[chunk + 1]]:
             assert chunks.start[chunk] + chunks.position[example] == sequences.last_step[example]
             seen = chunks.position[example] + 1
@@ -50,8 +50,8 @@ def test_training_chunks_are_short_and_leave_each_example_half_of_their_length(l
 def test_batches_hold_every_chunk_once_and_keep_their_limits(lengths, batch_size, max_cells):
     chunks = cut_chunks(pointers(lengths, 0))
     for random in (None, np.random.default_rng(1)):
-        batches = cut_batches(chunks, batch_size, max_cells, random)
-        assert sorted(np.concatenate(batches)) == list(range(len(chunks)))
+        batches = cut_batches(chunks.length, batch_size, max_cells, random)
+        assert sorted(np.concatenate(batches)) == list(range(len(chunks.start)))
         for batch in batches:
             enough = random is not None and chunks.length[batch[:-1]].sum() < LEAST_STEPS
             assert len(batch) <= batch_size or enough
@@ -60,10 +60,10 @@ def test_batches_hold_every_chunk_once_and_keep_their_limits(lengths, batch_size
 
 def test_training_batches_of_short_histories_hold_enough_steps_and_lengths_of_every_kind():
     chunks = cut_chunks(pointers([1] * 9_000 + [9] * 2_000, 0))
-    batches = cut_batches(chunks, 32, 100_000, np.random.default_rng(1))
+    batches = cut_batches(chunks.length, 32, 100_000, np.random.default_rng(1))
     steps = [chunks.length[batch].sum() for batch in batches]
     assert min(sorted(steps)[1:]) >= LEAST_STEPS
-    few = cut_batches(cut_chunks(pointers([1] * 900, 0)), 4, 100_000, np.random.default_rng(1))
+    few = cut_batches(cut_chunks(pointers([1] * 900, 0)).length, 4, 100_000, np.random.default_rng(1))
     assert len(few) >= LEAST_BATCHES
     mixed = [len(np.unique(chunks.length[batch])) > 1 for batch in batches]
     assert np.mean(mixed) > 0.5
@@ -73,7 +73,7 @@ def test_the_order_of_batches_is_decided_by_the_seed_and_the_epoch():
     chunks = cut_chunks(pointers(list(range(1, 200)), 0))
 
     def order(*seed: int) -> list[int]:
-        return np.concatenate(cut_batches(chunks, 8, 10_000, np.random.default_rng(seed))).tolist()
+        return np.concatenate(cut_batches(chunks.length, 8, 10_000, np.random.default_rng(seed))).tolist()
 
     assert order(1, 1) == order(1, 1)
     assert order(1, 1) != order(1, 2)
@@ -100,7 +100,7 @@ def test_a_batch_holds_the_steps_before_the_padding_and_the_labels_of_those_aske
 
 def test_short_histories_do_not_share_a_batch_with_long_ones_when_asking():
     chunks = cut_chunks(pointers([50] * 20 + [1] * 20, 0))
-    batches = cut_batches(chunks, 20, 10_000)
+    batches = cut_batches(chunks.length, 20, 10_000)
     real = sum(chunks.length[batch].sum() for batch in batches)
     padded = sum(len(batch) * chunks.length[batch].max() for batch in batches)
     assert real / padded > 0.6
