@@ -17,8 +17,7 @@ import pipeline.training.erasure
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime.paths import atomically
-from pipeline.runtime.stale_files import sweep_below
+from pipeline.runtime.paths import atomically, sweep_below
 from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
 
@@ -41,11 +40,11 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
     """Every place that holds something of a customer, in the way of the data, with the function that erases a customer
     from it and returns how many rows went. A new place that keeps something of customers is a line here.
     """
-
     store = open_store(settings)
 
-    def files(folder: str) -> Callable[[str], int]:
-        return partial(_erase_from_files, settings.var / folder)
+    def files(folder: str | Path, pattern: str = "**/*.parquet") -> Callable[[str], int]:
+        folder = settings.var / folder
+        return lambda customer_id: sum(_erase_from(file, customer_id) for file in sorted(folder.glob(pattern)))
 
     return {
         "source": files("source"),
@@ -58,12 +57,8 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
         "carried": partial(pipeline.scoring.erasure.erase, store, settings.state),  # once the events are gone
         "snapshots": partial(pipeline.training.erasure.erase, settings.state),
         "predictions": open_predictions(settings.predictions, settings.root).erase,
-        "published": partial(exports.erase, settings.published) if settings.published else lambda _: 0,
+        "published": files(settings.published, f"score_date=*/{exports.FILE}") if settings.published else lambda _: 0,
     }
-
-
-def _erase_from_files(folder: Path, customer_id: str) -> int:
-    return sum(_erase_from(file, customer_id) for file in sorted(folder.glob("**/*.parquet")))
 
 
 def _erase_from(path: Path, customer_id: str) -> int:

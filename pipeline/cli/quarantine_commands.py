@@ -25,9 +25,9 @@ def quarantine_list(
 ) -> None:
     """List what was set aside, by night, source and reason."""
     from pipeline.cli.console import open_console, print_table
-    from pipeline.validation.quarantine import open_quarantine
+    from pipeline.validation.quarantine import quarantined
 
-    summaries = open_quarantine(settings_of(context)).summary(reason, night, examples)
+    summaries = quarantined(settings_of(context), reason, night, examples)
     rows = [(s.night, s.source, s.reason, s.rows, "\n".join(s.examples)) for s in summaries]
     if rows:
         print_table(open_console(), ["night", "source", "reason", "rows", "examples"], rows)

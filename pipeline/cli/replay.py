@@ -14,7 +14,7 @@ from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
 from pipeline.training.registry import open_registry
-from pipeline.validation.quarantine import open_quarantine
+from pipeline.validation.quarantine import quarantined
 
 
 class Change(NamedTuple):
@@ -43,7 +43,7 @@ def replay(settings: Settings) -> Replayed:
     """
     loaded = {night.isoformat(): night for night in loaded_nights(settings.events)}
     rows: dict[str, int] = {}
-    for group in open_quarantine(settings).summary():
+    for group in quarantined(settings):
         rows[group.night] = rows.get(group.night, 0) + group.rows
     due = sorted(rows.keys() & loaded.keys())
     if not due:

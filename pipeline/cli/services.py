@@ -22,10 +22,9 @@ from pipeline.runtime.airflow import environment
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
-from pipeline.serving.datasette import command
+from pipeline.serving.datasette import HOST, command
 from pipeline.serving.pages import sign_in
 
-HOST = "127.0.0.1"
 STOPS = (signal.SIGINT, signal.SIGTERM)
 READY_SECONDS, STOP_SECONDS = 180, 15
 MLFLOW_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -90,7 +89,7 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
         services.append(Service("mlflow", served, mlflow, f"http://{HOST}:{ports['mlflow']}"))
     if settings.predictions.startswith("sqlite"):
         predictions = open_predictions(settings.predictions, settings.root)
-        pages = command(predictions, settings.state, ports["datasette"], HOST)
+        pages = command(predictions, settings.state, ports["datasette"])
         services.append(Service("datasette", pages, dict(os.environ), f"http://{HOST}:{ports['datasette']}"))
     return services
 

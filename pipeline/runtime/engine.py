@@ -9,8 +9,7 @@ from typing import Any
 
 import duckdb
 
-from pipeline.runtime.paths import StateFolder
-from pipeline.runtime.stale_files import owner, sweep
+from pipeline.runtime.paths import StateFolder, owner, sweep
 
 MINIMUM_MEMORY = 1 << 30
 NIGHT_MEMORY = 2 << 30
@@ -27,8 +26,14 @@ def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Ite
     """A connection that takes at most `memory` bytes, and no more than this machine's share; closed at the end of the
     block.
     """
-    limit = f"{min(memory_limit(), memory) >> 20}MiB"
-    connection = duckdb.connect(config=_configuration(state) | {"memory_limit": limit})
+    configuration: dict[str, Any] = {
+        "threads": os.cpu_count() or 1,
+        "memory_limit": f"{min(memory_limit(), memory) >> 20}MiB",
+        "temp_directory": str(spill_folder(state)),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    connection = duckdb.connect(config=configuration)
     try:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
@@ -60,13 +65,3 @@ def memory_limit() -> int:
     """Bytes that an engine may take of this machine: a quarter, and no less than it needs."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(MINIMUM_MEMORY, physical // 4)
-
-
-def _configuration(state: StateFolder | None) -> dict[str, Any]:
-    return {
-        "threads": os.cpu_count() or 1,
-        "memory_limit": f"{memory_limit() >> 20}MiB",
-        "temp_directory": str(spill_folder(state)),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }

@@ -1,16 +1,22 @@
-"""Where local state lies: one name for each file, used by the steps that write it and read it."""
+"""Where local state lies: one name for each file, used by the steps that write it and read it.
+
+Temporary files bear the name of the process that owns them, so that those of a killed process can be removed.
+"""
 
 import fcntl
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from pipeline.runtime.nights import Night
-from pipeline.runtime.stale_files import owner, sweep
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,32 @@ def folder_atomically(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def owner() -> str:
+    """This process, for the names of its temporary files: the machine's name and the process's number."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def sweep(folder: Path, prefix: str = "", suffix: str = "") -> None:
+    """Removes the files and folders `<prefix><owner><suffix>` of `folder` whose owner was a process of this machine
+    and has ended. Files of other machines are left to them.
+    """
+    _remove_of_ended(folder.glob("*"), re.escape(prefix), re.escape(suffix))
+
+
+def sweep_below(folder: Path) -> None:
+    """Removes every temporary file and folder below `folder` whose owner was a process of this machine and has ended,
+    and every spilled file of such a process.
+    """
+    _remove_of_ended(sorted(folder.rglob("*")), r"(?:\..*\.|)", r"(?:\.tmp|)")
+
+
+def _remove_of_ended(paths: Iterable[Path], prefix: str, suffix: str) -> None:
+    owned = re.compile(rf"{prefix}{re.escape(socket.gethostname())}-(\d+){suffix}")
+    for path in paths:
+        if (match := owned.fullmatch(path.name)) and not psutil.pid_exists(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 
@@ -53,19 +52,6 @@ def remove(folder: Path, days: list[date]) -> None:
     """Removes these nights."""
     for day in days:
         shutil.rmtree(_folder(folder, day), ignore_errors=True)
-
-
-def erase(folder: Path, customer_id: str) -> int:
-    """Removes every row of `customer_id`; returns how many there were."""
-    removed = 0
-    for file in sorted(folder.glob(f"score_date=*/{FILE}")):
-        table = pq.read_table(file, partitioning=None)
-        rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
-        if rest.num_rows < table.num_rows:
-            removed += table.num_rows - rest.num_rows
-            with atomically(file) as temporary:
-                pq.write_table(rest, temporary, compression="zstd")
-    return removed
 
 
 def _write(folder: Path, day: date, table: Any) -> None:

@@ -1,13 +1,11 @@
 """The quarantine: the rows that validation set aside, each with its reason."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
-from pipeline.config.source import Source
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.paths import StateFolder
 from pipeline.sources.index import CONTENTS, Contents
@@ -25,60 +23,49 @@ class SetAside(NamedTuple):
     examples: list[str]
 
 
-@dataclass(frozen=True)
-class Quarantine:
-    """The quarantined rows of every night under `state`. `source` and `root`, the project's folder, tell which file or
-    table a row came from.
+def quarantined(
+    settings: Settings, reason: str | None = None, night: str | None = None, examples: int = 1
+) -> list[SetAside]:
+    """What was set aside by night, source and reason, refused nights included; only of `reason` or `night` where they
+    are given. At most `examples` rows of each are shown.
     """
-
-    state: StateFolder
-    source: Source
-    root: Path
-
-    def summary(self, reason: str | None = None, night: str | None = None, examples: int = 1) -> list[SetAside]:
-        """What was set aside by night, source and reason, refused nights included; only of `reason` or `night` where
-        they are given. At most `examples` rows of each are shown.
+    state, source = settings.state, settings.source
+    folder = state.path / "quarantine"
+    if not any(folder.glob("*.parquet")):
+        return []
+    files = f"read_parquet({literal(folder / '*.parquet')}, union_by_name = true)"
+    of_files = [] if source.kind == "sql" else _row_ranges(state, settings.root)
+    no_file = (0, -1, "")
+    ranges = [f"({first}, {last}, {literal(file)})" for first, last, file in [no_file, *of_files]]
+    filters = {"reason": reason, "night": night}
+    conditions = [f"{name} = ${name}" for name, value in filters.items() if value]
+    name = source.table or source.path or source.kind
+    with session(state) as connection:
+        columns = {column for column, *_ in connection.execute(f"describe from {files}").fetchall()}
+        row_number = "source_row" if "source_row" in columns else "null::bigint"  # an earlier recur kept none
+        query = f"""
+            select night, coalesce(address, {literal(name)}), reason, count(*),
+                list(row order by source_row, row)[:$examples]
+            from (select night, reason, row, {row_number} as source_row from {files})
+            left join (values {", ".join(ranges)}) as ranges(first, last, address)
+                on source_row between first and last
+            where {" and ".join([*conditions, "true"])} group by all order by all
         """
-        folder = self.state.path / "quarantine"
-        if not any(folder.glob("*.parquet")):
-            return []
-        files = f"read_parquet({literal(folder / '*.parquet')}, union_by_name = true)"
-        no_file = (0, -1, "")
-        ranges = [f"({first}, {last}, {literal(file)})" for first, last, file in [no_file, *self._row_ranges()]]
-        filters = {"reason": reason, "night": night}
-        conditions = [f"{name} = ${name}" for name, value in filters.items() if value]
-        name = self.source.table or self.source.path or self.source.kind
-        with session(self.state) as connection:
-            columns = {column for column, *_ in connection.execute(f"describe from {files}").fetchall()}
-            row_number = "source_row" if "source_row" in columns else "null::bigint"  # an earlier recur kept none
-            query = f"""
-                select night, coalesce(address, {literal(name)}), reason, count(*),
-                    list(row order by source_row, row)[:$examples]
-                from (select night, reason, row, {row_number} as source_row from {files})
-                left join (values {", ".join(ranges)}) as ranges(first, last, address)
-                    on source_row between first and last
-                where {" and ".join([*conditions, "true"])} group by all order by all
-            """
-            values = {name: value for name, value in filters.items() if value} | {"examples": examples}
-            return [SetAside(*row) for row in connection.execute(query, values).fetchall()]
-
-    def _row_ranges(self) -> list[tuple[int, int, str]]:
-        """The first and last row number of each of the source's files, and its address."""
-        if self.source.kind == "sql":
-            return []
-        ranges = []
-        for file in sorted((self.state.path / "source").glob(f"*/{CONTENTS}")):
-            for chunk in Contents.model_validate_json(file.read_text("utf-8")).chunks:
-                metadata = pq.read_metadata(file.parent / chunk.name)
-                column = metadata.schema.names.index("row")
-                groups = map(metadata.row_group, range(metadata.num_row_groups))
-                statistics = [group.column(column).statistics for group in groups]
-                ends = [(each.min, each.max) for each in statistics if each is not None and each.has_min_max]
-                if ends:
-                    address = chunk.address if "://" in chunk.address else str(self.root / chunk.address)
-                    ranges.append((min(low for low, _ in ends), max(high for _, high in ends), address))
-        return ranges
+        values = {name: value for name, value in filters.items() if value} | {"examples": examples}
+        return [SetAside(*row) for row in connection.execute(query, values).fetchall()]
 
 
-def open_quarantine(settings: Settings) -> Quarantine:
-    return Quarantine(settings.state, settings.source, settings.root)
+def _row_ranges(state: StateFolder, root: Path) -> list[tuple[int, int, str]]:
+    """The first and last row number of each of the source's files, and its address."""
+    ranges = []
+    for file in sorted((state.path / "source").glob(f"*/{CONTENTS}")):
+        for chunk in Contents.model_validate_json(file.read_text("utf-8")).chunks:
+            metadata = pq.read_metadata(file.parent / chunk.name)
+            column = metadata.schema.names.index("row")
+            groups = map(metadata.row_group, range(metadata.num_row_groups))
+            statistics = [group.column(column).statistics for group in groups]
+            ends = [(each.min, each.max) for each in statistics if each is not None and each.has_min_max]
+            if ends:
+                address = chunk.address if "://" in chunk.address else str(root / chunk.address)
+                ranges.append((min(low for low, _ in ends), max(high for _, high in ends), address))
+    return ranges

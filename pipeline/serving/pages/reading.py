@@ -27,8 +27,8 @@ def dashboard(connection: sqlite3.Connection) -> Row:
         return {
             "night": night,
             "bands": _bands(connection, night) if night else [],
-            "most_at_risk": _rows(connection, *_shortened("most_at_risk")),
-            "risen": _rows(connection, *_shortened("risen_since_yesterday")),
+            "most_at_risk": _rows(connection, _shortened("most_at_risk")),
+            "risen": _rows(connection, _shortened("risen_since_yesterday")),
             "reviews": _rows(connection, QUERIES["how_good_past_scores_were"][2])[:NIGHTS_SHOWN],
             "segments": [
                 row
@@ -38,8 +38,7 @@ def dashboard(connection: sqlite3.Connection) -> Row:
             "inputs": _rows(connection, QUERIES["what_moves_risk"][2])[:INPUTS_SHOWN],
             "recency": _rows(connection, QUERIES["risk_by_silence"][2]),
             "retraining": _first(
-                connection,
-                "select score_date, decision, why from review_decisions order by score_date desc limit 1",
+                connection, "select score_date, decision, why from review_decisions order by score_date desc limit 1"
             ),
             "models": _rows(connection, QUERIES["models_compared"][2]),
             "compared": _first(connection, "select cutoff, decision, verdict from comparison order by cutoff desc"),
@@ -110,8 +109,8 @@ def _unresolved_failures(connection: sqlite3.Connection) -> list[Row]:
     )
 
 
-def _shortened(name: str) -> tuple[str, tuple[()]]:
-    return QUERIES[name][2].replace("limit 100", f"limit {CUSTOMERS_SHOWN}"), ()
+def _shortened(name: str) -> str:
+    return QUERIES[name][2].replace("limit 100", f"limit {CUSTOMERS_SHOWN}")
 
 
 @contextmanager

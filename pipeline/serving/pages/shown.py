@@ -40,7 +40,7 @@ def customer(customer_id: str, read: Row) -> Row:
     history, curve = read["history"], read["curve"]
     latest = history[0] if history else None
     last_night = read["last_night"]["score_date"]
-    course = [(float(_day(row["score_date"])), row["churn_probability"]) for row in reversed(history)]
+    course = _course(history[::-1], "churn_probability")
     days = [(0.0, 1.0), *((float(row["day"]), row["probability"]) for row in curve)]
     return {
         "customer_id": customer_id,
@@ -50,11 +50,9 @@ def customer(customer_id: str, read: Row) -> Row:
         "reasons": latest["reasons"].split("; ") if latest and latest["reasons"] else [],
         "history": history,
         "curve": curve,
-        "history_chart": charts.lines(
+        "history_chart": _by_night(
             f"The churn probability of customer {customer_id} on each of the last {len(course)} nights",
             [Line("churn probability", "high", course)],
-            _date_ticks([row["score_date"] for row in reversed(history)]),
-            lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
         ),
         "curve_chart": charts.lines(
             f"How likely customer {customer_id} is to stay away for as many days",
@@ -77,19 +75,10 @@ def points(change: float | None) -> str:
 
 
 def _bands_chart(bands: list[Row]) -> str:
-    drawn = [
-        Line(
-            name,
-            name,
-            [(float(_day(row["score_date"])), row["mean_probability"]) for row in bands if row["risk_band"] == name],
-        )
-        for name in BANDS
-    ]
-    return charts.lines(
+    courses = {name: _course([row for row in bands if row["risk_band"] == name], "mean_probability") for name in BANDS}
+    return _by_night(
         "The mean churn probability of the high, medium and low risk bands, night by night",
-        [line for line in drawn if line.points],
-        _date_ticks(sorted({row["score_date"] for row in bands})),
-        lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
+        [Line(name, name, course) for name, course in courses.items() if course],
     )
 
 
@@ -110,14 +99,12 @@ def _review_chart(reviews: list[Row]) -> str:
     rows = [row for row in rows if row["horizon_days"] == horizon]
     if len(rows) < 2:
         return ""
-    return charts.lines(
+    return _by_night(
         "The mean churn probability that was predicted, and the share of customers who then churned, by night",
         [
-            Line("predicted", "medium", [(float(_day(row["score_date"])), row["mean_predicted"]) for row in rows]),
-            Line("happened", "high", [(float(_day(row["score_date"])), row["churned"]) for row in rows]),
+            Line("predicted", "medium", _course(rows, "mean_predicted")),
+            Line("happened", "high", _course(rows, "churned")),
         ],
-        _date_ticks([row["score_date"] for row in rows]),
-        lambda x, y: f"{date.fromordinal(int(x))}, {percent(y, 1)}",
     )
 
 
@@ -175,14 +162,18 @@ def _of_model(row: Row, span: tuple[float, float]) -> Any:
     return charts.interval(row["low"], row["log_loss"], row["high"], span, words)
 
 
-def _date_ticks(days: list[str]) -> list[tuple[float, str]]:
-    return [(float(_day(day)), day) for day in _thinned(days)]
+def _course(rows: list[Row], figure: str) -> list[tuple[float, float]]:
+    """The points of a line by night: the ordinal of each row's score date, and its `figure`."""
+    return [(float(date.fromisoformat(row["score_date"]).toordinal()), row[figure]) for row in rows]
+
+
+def _by_night(what: str, drawn: list[Line]) -> str:
+    """A chart over nights of lines that `_course` makes."""
+    nights = {x: date.fromordinal(int(x)) for x in sorted({x for line in drawn for x, _ in line.points})}
+    ticks = [(x, str(nights[x])) for x in _thinned(list(nights))]
+    return charts.lines(what, drawn, ticks, lambda x, y: f"{nights[x]}, {percent(y, 1)}")
 
 
 def _thinned(values: list[Any]) -> list[Any]:
     """The first and the last, and the one between them."""
     return values if len(values) < 4 else [values[0], values[len(values) // 2], values[-1]]
-
-
-def _day(day: str) -> int:
-    return date.fromisoformat(day).toordinal()

@@ -9,13 +9,13 @@ from pipeline.cli.app import main
 from pipeline.cli.forget import forget
 from pipeline.event_store.store import corrections, night_ending_at
 from pipeline.runtime.nights import DAY
-from pipeline.runtime.stale_files import owner
+from pipeline.runtime.paths import owner
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.steps.validate import validate
-from pipeline.validation.quarantine import open_quarantine
+from pipeline.validation.quarantine import quarantined
 from tests.pipeline.conftest import World
 from tests.support.published import query
 from tests.support.worlds.csv_nights import configure, ingest, night_of
@@ -51,7 +51,7 @@ def test_nothing_of_a_forgotten_customer_stays(tmp_path):
     assert (removed["events"], removed["accepted"], removed["staged"], removed["quarantine"]) == (1, 1, 3, 2)
     assert places(settings.var, "Wilhelmina") == set()
     assert pd.read_parquet(settings.events / "2020-01-02.parquet").customer_id.tolist() == ["b"]
-    assert open_quarantine(settings).summary() == []
+    assert quarantined(settings) == []
 
 
 def test_forgetting_twice_or_nobody_changes_no_byte(tmp_path):

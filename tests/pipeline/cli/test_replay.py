@@ -6,7 +6,7 @@ from pipeline.runtime.nights import DAY
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
-from pipeline.validation.quarantine import open_quarantine
+from pipeline.validation.quarantine import quarantined
 from tests.pipeline.conftest import World
 from tests.support.worlds.csv_nights import configure, ingest, write_csv
 from tests.support.worlds.trained_world import LATER
@@ -25,7 +25,7 @@ def test_what_a_fix_mends_comes_back(tmp_path):
     assert replay(settings) == Replayed({"2020-01-02": 0}, None)
     write_csv(tmp_path, [row.replace("much", "12") for row in ROWS])
     assert replay(settings) == Replayed({"2020-01-02": 1}, None)
-    assert [one.reason for one in open_quarantine(settings).summary()] == ["customer_id_missing"]
+    assert [one.reason for one in quarantined(settings)] == ["customer_id_missing"]
     assert len(loaded_nights(settings.events)) == 2
 
 

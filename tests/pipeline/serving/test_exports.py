@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import insert
 
+from pipeline.cli.forget import forget
 from pipeline.config.sections import Serving
 from pipeline.config.settings import Settings
 from pipeline.serving import database, exports
@@ -60,8 +61,8 @@ def test_the_same_night_gives_the_same_bytes(settings: Settings) -> None:
 
 def test_a_forgotten_customer_leaves_the_files(settings: Settings) -> None:
     published(settings, 0, 1)
-    assert exports.erase(settings.published, "c0000007") == 4
-    assert exports.erase(settings.published, "c0000007") == 0
+    assert forget(settings, "c0000007")["published"] == 4
+    assert forget(settings, "c0000007")["published"] == 0
     assert "c0000007" not in set(in_files(settings)["customer_id"])
     assert len(in_files(settings)) == 2 * 2 * 29
 

@@ -12,7 +12,7 @@ from pipeline.runtime.nights import Night
 from pipeline.sources import bundled, cdnow
 from pipeline.sources.bundled import package_folder
 from pipeline.sources.factory import first_night, open_source
-from pipeline.validation.quarantine import open_quarantine
+from pipeline.validation.quarantine import quarantined
 from tests.support.worlds.csv_nights import day, ingest
 
 HEADER = " customer_id  date number_of_cds  dollar_value"
@@ -54,7 +54,7 @@ def test_purchases_alike_are_two_events_and_a_broken_line_is_kept(tmp_path):
     settings = configure(tmp_path, lines)
     outcome = ingest(settings, "1997-01-03")
     assert outcome == {"rows_read": 4, "rows_accepted": 2, "rows_quarantined": 2, "rows_already_known": 0}
-    assert [one.reason for one in open_quarantine(settings).summary()] == ["event_time_unreadable", "unreadable"]
+    assert [one.reason for one in quarantined(settings)] == ["event_time_unreadable", "unreadable"]
     stored = pd.read_parquet(settings.events / "1997-01-03.parquet")
     assert stored.event_id.tolist() == ["00001-19970101-1", "00001-19970101-2"]
     assert ingest(settings, "1997-01-06")["rows_accepted"] == 1

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.validation.quarantine import open_quarantine
+from pipeline.validation.quarantine import quarantined
 from tests.support.worlds.csv_nights import day, ingest, last_closed
 
 TOML = """
@@ -81,7 +81,7 @@ def test_a_bad_line_is_set_aside_and_the_others_make_the_event(tmp_path):
     settings = configure(tmp_path, {"events.csv": rows})
     outcome = ingest(settings, "2020-01-02")
     assert outcome == {"rows_read": 3, "rows_accepted": 1, "rows_quarantined": 2, "rows_already_known": 0}
-    assert [one.reason for one in open_quarantine(settings).summary()] == ["amount_absurd", "unit_price_unreadable"]
+    assert [one.reason for one in quarantined(settings)] == ["amount_absurd", "unit_price_unreadable"]
     assert stored(settings, "2020-01-02").loc["1"].amount == 2
 
 
@@ -89,7 +89,7 @@ def test_lines_of_one_bill_must_agree_on_the_customer(tmp_path):
     rows = [HEADER, "1,a,2020-01-01,1,2,x", "1,b,2020-01-01,1,3,x", "2,b,2020-01-01,1,4,x", END]
     settings = configure(tmp_path, {"events.csv": rows})
     assert ingest(settings, "2020-01-02")["rows_quarantined"] == 2
-    assert [one.reason for one in open_quarantine(settings).summary()] == ["event_id_conflict"]
+    assert [one.reason for one in quarantined(settings)] == ["event_id_conflict"]
 
 
 def test_expected_reasons_do_not_refuse_a_night(tmp_path):

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.paths import atomically, folder_atomically
-from pipeline.runtime.stale_files import owner, sweep
+from pipeline.runtime.paths import atomically, folder_atomically, owner, sweep
 
 
 @pytest.fixture
 def dead() -> str:
     """The owner's name of a process that has ended."""
-    program = "from pipeline.runtime.stale_files import owner; print(owner())"
+    program = "from pipeline.runtime.paths import owner; print(owner())"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
