@@ -147,12 +147,10 @@ def _factor(actual: Floats, expected: Floats) -> float:
 def factor_helps(before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> bool:
     """Whether the factors fitted `before` bring the expected totals nearer the actual ones `after`."""
     improvements = []
-    for old, new in zip(
-        zip(*map(np.transpose, before), strict=True), zip(*map(np.transpose, after), strict=True), strict=True
-    ):
-        observed = np.isfinite(new[0])
-        actual, expected = np.maximum(new[0][observed], 0).sum(), new[1][observed].sum()
+    for *earlier, came, forecast in zip(before[0].T, before[1].T, after[0].T, after[1].T, strict=True):
+        observed = np.isfinite(came)
+        actual, expected = np.maximum(came[observed], 0).sum(), forecast[observed].sum()
         if actual > 0 and expected > 0:
             miss = float(np.log(expected / actual))
-            improvements.append(abs(miss) - abs(miss + np.log(max(_factor(*old), 1e-9))))
+            improvements.append(abs(miss) - abs(miss + np.log(max(_factor(*earlier), 1e-9))))
     return bool(sum(improvements) > 0)

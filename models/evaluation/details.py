@@ -3,10 +3,10 @@ acting on them. All follow from a model's examples in ten bins and in order of t
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
-from models.evaluation.metrics import BINS, Floats, calibration_bins, checked
+from models.evaluation.metrics import BINS, Floats, Ties, calibration_bins, checked
 
 DEPTHS = (0.05, 0.1, 0.2)
 DETAILS: dict[str, str] = {
@@ -37,13 +37,12 @@ def details(
     if not len(truth):
         return dict.fromkeys(DETAILS, Interval(None, None, None))
     totals = _totals(truth, probability, weights, contact_cost)
-    order = np.argsort(-probability, kind="stable")
-    ranked = _Ranked(truth[order], probability[order], weights.unit[order])
+    ranked = Ties(-probability, truth, weights.unit)
 
     def values(counts: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             *brier, profit = _of_totals(counts @ totals)
-            return np.column_stack([*brier, *ranked.lifts(counts), profit])
+            return np.column_stack([*brier, *_lifts(*ranked(counts)), profit])
 
     return dict(zip(DETAILS, intervals_of(values, weights), strict=True))
 
@@ -68,22 +67,14 @@ def _of_totals(totals: Floats) -> list[Floats]:
     return [reliability, resolution, rate * (1 - rate), profit / every]
 
 
-class _Ranked:
-    """Examples from the most at risk down. Ties that the boundary of a depth cuts count in proportion."""
-
-    def __init__(self, truth: Floats, probability: Floats, unit: NDArray[np.int64]) -> None:
-        self.truth, self.unit = truth, unit
-        self.starts = np.flatnonzero(np.r_[True, probability[1:] != probability[:-1]])
-
-    def lifts(self, counts: Floats) -> list[Floats]:
-        """The lift at each depth, then the gain at each: `[weightings, 1]` each."""
-        weight = counts[:, self.unit]
-        churn = np.add.reduceat(weight * self.truth, self.starts, axis=1)
-        weight = np.add.reduceat(weight, self.starts, axis=1)
-        above = np.cumsum(weight, axis=1) - weight
-        every, churners = weight.sum(axis=1, keepdims=True), churn.sum(axis=1, keepdims=True)
-        gains = []
-        for depth in DEPTHS:
-            included = np.where(weight > 0, np.clip((depth * every - above) / weight, 0, 1), 0)
-            gains.append((churn * included).sum(axis=1, keepdims=True) / churners)
-        return [*(gain / depth for gain, depth in zip(gains, DEPTHS, strict=True)), *gains]
+def _lifts(weight: Floats, churn: Floats) -> list[Floats]:
+    """The lift at each depth, then the gain at each: `[weightings, 1]` each. From the most at risk down, `weight` and
+    `churn` [weightings, ties] are of those who tie; where the boundary of a depth cuts them, they count in proportion.
+    """
+    above = np.cumsum(weight, axis=1) - weight
+    every, churners = weight.sum(axis=1, keepdims=True), churn.sum(axis=1, keepdims=True)
+    gains = []
+    for depth in DEPTHS:
+        included = np.where(weight > 0, np.clip((depth * every - above) / weight, 0, 1), 0)
+        gains.append((churn * included).sum(axis=1, keepdims=True) / churners)
+    return [*(gain / depth for gain, depth in zip(gains, DEPTHS, strict=True)), *gains]

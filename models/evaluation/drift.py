@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike
 from models.evaluation.metrics import LIFT_SHARE, Floats, clip_probabilities
 
 BINS = 10
-LEAST_SHARE = 1e-3
-"""A bin's share is at least this, so that an empty one counts much but not without limit."""
+LEAST_SHARE = 1e-3  # of a bin, so that an empty one counts much but not without limit
 
 
 def stability_index(reference: ArrayLike, current: ArrayLike) -> float:

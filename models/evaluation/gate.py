@@ -12,8 +12,7 @@ from models.evaluation.metrics import example_log_loss
 NO_SKILL_AUC = 0.5
 FEWEST_CUSTOMERS = 50  # of a subgroup that can fail a challenger
 SUBGROUP_REPLICATES = 500
-MAX_CALIBRATION_ERROR = 0.1
-"""Off by ten points on average, for certain: such probabilities mislead whoever reads them as probabilities."""
+MAX_CALIBRATION_ERROR = 0.1  # off by ten points for certain, probabilities mislead whoever reads them as such
 
 
 @dataclass(frozen=True, eq=False)

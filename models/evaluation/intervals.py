@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.evaluation.metrics import METRICS, Floats, Scorer
 
 LEVEL = 0.95
-CHUNK = 2**18
-"""Weights in memory at once: replicates go through in chunks, so that memory does not grow with their number."""
+CHUNK = 2**18  # weights in memory at once, so that memory does not grow with the number of replicates
 
 
 @dataclass(frozen=True)

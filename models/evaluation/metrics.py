@@ -62,6 +62,21 @@ def calibration_bins(probabilities: Floats) -> NDArray[np.int64]:
     return np.searchsorted(edges[1:-1], probabilities)
 
 
+class Ties:
+    """Examples in order of `by`, from the least up, those with the same taken together."""
+
+    def __init__(self, by: Floats, values: Floats, unit: NDArray[np.int64]) -> None:
+        order = np.argsort(by, kind="stable")
+        self.values, self.unit, ordered = values[order], unit[order], by[order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
+        """Weights and weighted sums of the values, both [weightings, ties], of `counts` [weightings, units]."""
+        weight = counts[:, self.unit]
+        sums = np.add.reduceat(weight * self.values, self.starts, axis=1)
+        return np.add.reduceat(weight, self.starts, axis=1), sums
+
+
 class Scorer:
     """The metrics of one model on one set of examples.
 

@@ -140,9 +140,7 @@ def ablations(document: Mapping[str, Any]) -> Figure:
         for name, change in model["log_loss_change"].items():
             y = names.index(name) + 0.8 * (number + 0.5) / len(models) - 0.4
             label = model["name"] if name == names[0] else None
-            axes.plot(change["value"], y, "o", color=_colour(number), label=label)
-            if change["low"] is not None:
-                axes.plot([change["low"], change["high"]], [y, y], color=_colour(number))
+            _with_limits(axes, change, y, color=_colour(number), label=label)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     if not models:
@@ -162,10 +160,7 @@ def comparison(document: Mapping[str, Any]) -> Figure:
         names = [name for name in figures if figures[name]["value"] is not None]
         names.sort(key=lambda name: (figures[name]["value"], name), reverse=metric in HIGHER_IS_BETTER)
         for y, name in enumerate(names):
-            value, low, high = (figures[name][key] for key in ("value", "low", "high"))
-            axes.plot(value, y, "o", color=colours[name])
-            if low is not None and high is not None:
-                axes.plot([low, high], [y, y], color=colours[name])
+            _with_limits(axes, figures[name], y, color=colours[name])
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_title(f"{metric} ({'higher' if metric in HIGHER_IS_BETTER else 'lower'} is better)", fontsize="medium")
@@ -211,6 +206,12 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return figure, axes
+
+
+def _with_limits(axes: Axes, interval: Mapping[str, Any], y: float, color: Any, label: str | None = None) -> None:
+    axes.plot(interval["value"], y, "o", color=color, label=label)
+    if interval["low"] is not None:
+        axes.plot([interval["low"], interval["high"]], [y, y], color=color)
 
 
 def _write(axes: Axes, words: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
-from models.evaluation.metrics import Floats
+from models.evaluation.metrics import Floats, Ties
 
 VALUE_METRICS: dict[str, str] = {
     "mae": "mean absolute difference between what was expected and what came",
@@ -31,32 +31,22 @@ def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeight
     error = guess - truth
     sums = [np.ones_like(truth), np.abs(error), error**2, guess, truth]
     totals = np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in sums])
-    by_guess, by_truth = _Concentration(truth, guess, weights), _Concentration(truth, truth, weights)
+    by_guess, by_truth = Ties(guess, truth, weights.unit), Ties(truth, truth, weights.unit)
 
     def values(counts: Floats) -> Floats:
         total = counts @ totals
         with np.errstate(divide="ignore", invalid="ignore"):
             means = total[:, 1:3] / total[:, :1]
-            gini = by_guess(counts) / by_truth(counts)
+            gini = _concentration(*by_guess(counts)) / _concentration(*by_truth(counts))
             return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
 
     return dict(zip(VALUE_METRICS, intervals_of(values, weights), strict=True))
 
 
-class _Concentration:
-    """Gini's coefficient of `values` when examples are ordered by `by`, from the least up: twice the area between the
-    line of equal shares and the share of the total that the lowest have. Ties share theirs equally.
+def _concentration(weight: Floats, value: Floats) -> Floats:
+    """Gini's coefficient [weightings] of values in order, from the least up: twice the area between the line of equal
+    shares and the share of the total that the lowest have. Ties [weightings, ties] share theirs equally.
     """
-
-    def __init__(self, values: Floats, by: Floats, weights: CustomerWeights) -> None:
-        order = np.argsort(by, kind="stable")
-        self.values, self.unit = values[order], weights.unit[order]
-        self.starts = np.flatnonzero(np.r_[True, by[order][1:] != by[order][:-1]])
-
-    def __call__(self, counts: Floats) -> Floats:
-        weight = counts[:, self.unit]
-        value = np.add.reduceat(weight * self.values, self.starts, axis=1)
-        weight = np.add.reduceat(weight, self.starts, axis=1)
-        total = np.cumsum(value, axis=1)
-        area = (weight * (2 * total - value)).sum(axis=1) / (weight.sum(axis=1) * total[:, -1])
-        return np.asarray(1 - area)
+    total = np.cumsum(value, axis=1)
+    area = (weight * (2 * total - value)).sum(axis=1) / (weight.sum(axis=1) * total[:, -1])
+    return np.asarray(1 - area)

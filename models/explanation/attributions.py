@@ -14,8 +14,7 @@ from models.evaluation.ablation import with_own_histories
 from models.explanation.feature_groups import group_of
 from models.explanation.occlusion import occlusion
 
-BASELINE = 1_000
-"""At most this many customers, evenly spread over a population, are the baseline."""
+BASELINE = 1_000  # customers at the most, evenly spread over a population, are the baseline
 
 
 def attributions(

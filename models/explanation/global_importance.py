@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from features.dataset import Floats
 from models.explanation.feature_groups import in_words
 
-RECENCY = (0, 1, 3, 7, 14, 28, 56, 91)
-"""Days since the last event at which the bins of `by_recency` begin; a bin is `[from, next)`."""
+RECENCY = (0, 1, 3, 7, 14, 28, 56, 91)  # days since the last event at which bins `[from, next)` begin
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,8 @@ def _visible(sequences: Sequences) -> np.ndarray:
     """`[steps]`: whether any example sees the step."""
     reach = np.zeros(len(sequences.offsets) - 1, np.int64)
     np.maximum.at(reach, sequences.history, sequences.length)
-    sizes = np.diff(sequences.offsets)
-    rank = np.arange(sequences.offsets[-1]) - np.repeat(sequences.offsets[:-1], sizes)
-    visible: np.ndarray = rank < np.repeat(reach, sizes)
+    rank = np.arange(sequences.offsets[-1]) - np.repeat(sequences.offsets[:-1], sequences.lengths)
+    visible: np.ndarray = rank < np.repeat(reach, sequences.lengths)
     return visible
 
 
@@ -95,8 +94,8 @@ def _mean_inter_event_time(sequences: Sequences) -> int:
 
 def _evenly_paced(sequences: Sequences, pace: int) -> Sequences:
     """The last event of every history stays where it is; those before follow one another every `pace` microseconds."""
-    from_end = np.repeat(sequences.offsets[1:], np.diff(sequences.offsets)) - 1 - np.arange(sequences.offsets[-1])
-    last = np.repeat(sequences.event_time[sequences.offsets[1:] - 1], np.diff(sequences.offsets))
+    from_end = np.repeat(sequences.offsets[1:], sequences.lengths) - 1 - np.arange(sequences.offsets[-1])
+    last = np.repeat(sequences.event_time[sequences.offsets[1:] - 1], sequences.lengths)
     return replace(sequences, event_time=last - pace * from_end)
 
 

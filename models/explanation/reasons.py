@@ -9,14 +9,11 @@ import pandas as pd
 from features.dataset import MICROSECONDS_A_DAY, Dataset
 from models.explanation.feature_groups import AMOUNT, EVENTS, FIRST_EVENT, LAST_EVENT
 
-LEAST = 0.05
-"""Logits. A group that moves the odds by less than five per cent is no reason."""
+LEAST = 0.05  # logits: a group that moves the odds by less than five per cent is no reason
 WEEKS_FROM = 21
-RHYTHM, INTER_EVENT_TIMES = 21, 6
-"""A customer's rhythm is that of the last 21 events; from six inter-event times, the later half is compared with the
-earlier."""
-GROWN = 1.5
-"""The mean inter-event time must have grown by this factor to be a reason."""
+RHYTHM = 21  # last events that make a customer's rhythm
+INTER_EVENT_TIMES = 6  # of them at the least, for their later half to be compared with the earlier
+GROWN = 1.5  # the factor by which the mean inter-event time must have grown to be a reason
 
 
 def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:

@@ -142,6 +142,5 @@ class Compiled:
 
     def parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
         """Each of the network's trainable weights."""
-        shapes = [weight.shape for weight in self.network.trainable_variables]
-        parts = tf.split(weights, self.sizes)
-        return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+        shaped = zip(tf.split(weights, self.sizes), self.network.trainable_variables, strict=True)
+        return [tf.reshape(part, weight.shape) for part, weight in shaped]

@@ -75,7 +75,9 @@ class NetworkModel(Model):
         if valid is not None:
             churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
             valid_loss = partial(_loss, self.compiled, reader, churn)
-        self._train(self._reader(train, self._scaled(labels), training=True), valid_loss, on_epoch)
+        purchases, spend = (self.values[name].to_scale(getattr(labels, name)) for name in VALUES)
+        scaled = Labels(labels.churn, purchases, spend)
+        self._train(self._reader(train, scaled, training=True), valid_loss, on_epoch)
         raw = self.forward(self._reader(train, None, training=False))
         self.values = {name: self.values[name].calibrated(getattr(labels, name), raw[name]) for name in VALUES}
 
@@ -200,10 +202,6 @@ class NetworkModel(Model):
 
     def _random_state_of(self, network: int) -> int:
         return (self.random_state + 7_919 * network) % 2**32
-
-    def _scaled(self, labels: Labels) -> Labels:
-        purchases, spend = (self.values[name].to_scale(getattr(labels, name)) for name in VALUES)
-        return Labels(labels.churn, purchases, spend)
 
     def _planned_epochs(self, validated: bool) -> list[int]:
         """For each network how long it trains at the most: with validation `max_epochs`, else as found."""
