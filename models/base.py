@@ -96,9 +96,7 @@ class Model(ABC):
         return None
 
     def without_state(self) -> "Model | None":
-        """The same recipe, not fitted, with the recurrent state taken away; None for a model that is nothing without
-        it or has none.
-        """
+        """The same recipe, not fitted, without recurrent state; None for a model with none or nothing without it."""
         return None
 
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:

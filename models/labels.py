@@ -9,9 +9,7 @@ HEADS = ("churn", *VALUES)
 
 
 def base_rates(churn: Floats) -> Floats:
-    """[horizons]: the share that churned among the observed, with half a churn and half a return added, so that no rate
-    is 0 or 1.
-    """
+    """[horizons]: the share that churned among the observed and half a churn and half a return, so never 0 or 1."""
     observed = np.isfinite(churn)
     return np.asarray((np.where(observed, churn, 0).sum(0) + 0.5) / (observed.sum(0) + 1.0))
 

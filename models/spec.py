@@ -1,6 +1,5 @@
 """How a model is made: its name and its parameters, before anything is fitted."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,10 +27,6 @@ class ModelSpec:
     def identity(self) -> str:
         """The recipe as text: two specs with the same identity are fitted alike."""
         return f"{self.name} {json.dumps(self.recipe.parameters, sort_keys=True)}"
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
 
     def build(self, horizons: tuple[int, ...], random_state: int) -> Model:
         """The unfitted model. Raises ValueError for an unknown name or parameter."""

@@ -87,9 +87,7 @@ class Forest:
 
 
 class RandomForest(Model):
-    """One forest a horizon, grown for churn. Its leaves also hold the mean purchases and spend of the training examples
-    that fall into them.
-    """
+    """One forest a horizon, grown for churn. Leaves also hold mean purchases and spend of training examples."""
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)

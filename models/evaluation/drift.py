@@ -29,8 +29,7 @@ def expected_performance(probabilities: ArrayLike) -> dict[str, float]:
     """What `mean_predicted`, `roc_auc`, `log_loss`, `brier` and `lift_at_10_percent` would be on average, were these
     probabilities right: each customer churns with their own, so the log loss is the mean entropy, the Brier score the
     mean of `p (1 - p)`, and the AUC the share of pairs in their order among those of a churner and another, weighed by
-    how likely they are to be such (Garg and others, 2022, and NannyML's CBPE estimate so). A metric that is not defined
-    is NaN.
+    how likely they are to be such (Garg and others, 2022, and NannyML's CBPE estimate so). An undefined metric is NaN.
     """
     p = clip_probabilities(probabilities)
     if not len(p):

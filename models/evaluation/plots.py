@@ -149,9 +149,7 @@ def ablations(document: Mapping[str, Any]) -> Figure:
 
 
 def comparison(document: Mapping[str, Any]) -> Figure:
-    """Every metric of every model with its 95 % interval, best first, and the verdict beneath. `document` is
-    `Comparison.to_json()`.
-    """
+    """Every metric of every model with its 95 % interval, best first, and the verdict, of `Comparison.to_json()`."""
     models = list(document["models"])
     figure = Figure(figsize=(13.0, 3.0 + 0.5 * len(models)), layout="constrained")
     colours = {model["name"]: _colour(number) for number, model in enumerate(models)}
@@ -172,9 +170,7 @@ def comparison(document: Mapping[str, Any]) -> Figure:
 
 @dataclass(frozen=True)
 class _Curve:
-    """One model's counts from 0, at every distinct probability from the highest down: customers chosen, and churners
-    found among them.
-    """
+    """One model's counts from 0, at every distinct probability from the highest down: chosen, and churners found."""
 
     number: int
     name: str

@@ -17,13 +17,11 @@ from models.explanation.occlusion import occlusion
 BASELINE = 1_000  # customers at the most, evenly spread over a population, are the baseline
 
 
-def attributions(
-    model: Model, data: Dataset, horizon_index: int = 0, population: Dataset | None = None
-) -> pd.DataFrame:
+def attributions(model: Model, data: Dataset, horizon_index: int, population: Dataset) -> pd.DataFrame:
     """`[examples, groups]`: by how much each feature group (`feature_groups.group_of`) moves the churn logit of each
-    example, at the horizon of that index, from that of a typical customer of `population` (default `data`).
+    example, at the horizon of that index, from that of a typical customer of `population`.
     """
-    baseline = sample(population if population is not None else data, BASELINE)
+    baseline = sample(population, BASELINE)
     columns = None
     if len(data):
         columns = model.contributions(with_own_histories(data), with_own_histories(baseline), horizon_index)

@@ -19,9 +19,7 @@ ATTRIBUTE = re.compile(r"days_since_(?P<since>.+)|distinct_(?P<distinct>\w+)_\d+
 
 
 def group_of(column: str) -> str:
-    """The group of an aggregates column, or of a channel that a network reads: one of `PATTERNS`, or else the attribute
-    that it describes.
-    """
+    """The group of an aggregates column or of a network's channel: one of `PATTERNS`, or the attribute it describes."""
     column = column.removesuffix("_is_null")
     for pattern, group in PATTERNS:
         if pattern.fullmatch(column):

@@ -24,8 +24,7 @@ def occlusion(model: Model, data: Dataset, horizon_index: int = 0, population: D
 
     Aggregates are put at the population's median. Of the sequence, the last event is moved to the median distance from
     the cutoff, the earlier ones to an even pace at the population's mean inter-event time (`events`), an amount or
-    numeric attribute is put at its mean over the population's steps, and a categorical one at null. Labels are not
-    read.
+    numeric attribute is put at its mean over the population's steps, and a categorical one at null. No label is read.
     """
     baseline = population if population is not None else data
     groups = _groups(model, data)

@@ -16,8 +16,7 @@ LIMIT = 6.0  # standardised values are clipped to ±LIMIT
 @dataclass(frozen=True)
 class Preparation:
     """Each column becomes `(sign(x) log(1 + |x|) - centre) / scale`, with the training median where it is undefined,
-    and beside it a null indicator, where training saw both cases. Columns that do not vary in training are left
-    out.
+    and beside it a null indicator, where training saw both cases. Columns that do not vary in training are left out.
     """
 
     columns: list[str]

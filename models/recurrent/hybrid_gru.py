@@ -22,8 +22,6 @@ class HybridGRU(SurvivalGRU):
     defaults: ClassVar[dict[str, Any]] = {**SurvivalGRU.defaults, "with_state": True}
 
     def without_state(self) -> Self:
-        """One network, however many the model averages: what is left is close to a straight line, and its networks
-        agree.
-        """
+        """One network, however many the model averages: what is left is nearly a straight line, and networks agree."""
         parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1}
         return type(self)(self.horizons, self.random_state, **parameters)

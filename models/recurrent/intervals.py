@@ -14,9 +14,7 @@ FOREVER = 1e5  # days
 
 @dataclass(frozen=True)
 class Intervals:
-    """`begins` [intervals] in days; `log_rate` [intervals] is the logarithm of everybody's rate in each, where training
-    starts.
-    """
+    """`begins` [intervals] in days; `log_rate` [intervals]: logarithm of everybody's rate, where training starts."""
 
     begins: list[float]
     log_rate: list[float]

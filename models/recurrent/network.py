@@ -74,8 +74,7 @@ class InitialState(layers.Layer):
 
 class AtPosition(layers.Layer):
     """`states` [batch, steps, channels] and `position` [batch, queries] to the states there, [batch, queries,
-    channels]: row by row, where `ops.take_along_axis` looks up every number apart, backwards too, in ten times the
-    time.
+    channels]: row by row, where `ops.take_along_axis` looks up every number apart, in ten times the time.
     """
 
     def call(self, states: Any, position: Any) -> Any:

@@ -57,7 +57,7 @@ def test_it_predicts_better_than_the_base_rate(fitted, world):
 def test_what_it_says_of_its_inputs_adds_up_to_what_it_predicts(fitted, world):
     name, model = fitted
     asked = world[1].select(np.arange(0, len(world[1]), 7))
-    found = attributions(model, asked, horizon_index=1)  # the shorter horizon, which nothing holds down
+    found = attributions(model, asked, 1, asked)  # the shorter horizon, which nothing holds down
     if name == "recency":  # which has nothing but the last event, and occlusion to tell it
         assert set(found.columns[(found != 0).any()]) == {"last_event"}
         return
