@@ -98,7 +98,7 @@ def _airflow(settings: Settings) -> Iterator[None]:
     """Airflow's API server, scheduler and DAG processor, as `make up` starts them."""
     logs = settings.var / "logs"
     logs.mkdir(parents=True)
-    up._prepare(settings, logs)
+    up._prepare_airflow(settings.state, settings.file)
     ports = {name: up._port(name, 0, None) for name in up.PORTS}
     services = [one for one in up._services(settings, ports) if one.name in ("airflow", "scheduler", "dag-processor")]
     running: dict[str, subprocess.Popen[bytes]] = {}
