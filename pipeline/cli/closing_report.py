@@ -57,9 +57,7 @@ def print_report(settings: Settings, console: Console) -> None:
 
 
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """A comparison as `recur compare --format json` prints it, as a table with the best log loss first, and its
-    verdict.
-    """
+    """A comparison as `recur compare --format json` prints it, as a table, best log loss first, and its verdict."""
     windows = "; ".join(
         f"{w['start'][:10]} to {w['end'][:10]}, {w['examples']:,} examples" for w in comparison["windows"]
     )

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.cli.closing_report import print_report
 from pipeline.cli.console import open_console
 from pipeline.cli.log_redirect import redirect_output
-from pipeline.cli.progress import Progress
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import loaded_nights
 from pipeline.monitoring.retraining import training_due
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 NIGHTLY, TRAINING = "nightly_predictions", "train_and_compare"
+SLOW_TASK = 2.0  # seconds from which a task has a line of its own
 
 
 def run(settings: Settings, until: date | None = None) -> None:
@@ -80,7 +83,7 @@ def _days(first: datetime, last: datetime) -> list[datetime]:
 
 def _work_through(settings: Settings, nights: list[datetime]) -> None:
     log = settings.state.logs / "run.log"
-    with redirect_output(log) as file, Progress(file, len(nights)) as progress:
+    with redirect_output(log) as file, NightsBar(file, len(nights)) as progress:
         progress.write(f"{len(nights)} nights, {nights[0].date()} to {nights[-1].date()}; details go to {log}")
         progress.show("starting Airflow")
         os.environ.update(environment(settings.state, settings.file))
@@ -111,13 +114,45 @@ def _work_through_one(settings: Settings, cutoff: datetime, runner: "_Runner") -
         runner.run(NIGHTLY, cutoff)
 
 
+class NightsBar(Progress):
+    """The task at work, those that took long, and the nights done: a bar on a terminal, plain lines on a pipe."""
+
+    def __init__(self, file: TextIO, nights: int) -> None:
+        console = Console(file=file, highlight=False)
+        super().__init__(
+            TextColumn("nights"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.nights = self.add_task("", total=nights)
+
+    def write(self, line: str) -> None:
+        self.print(line, soft_wrap=True, markup=False)
+
+    def show(self, what: str) -> None:
+        self.update(self.nights, description=what)
+
+    def task_done(self, name: str, seconds: float, outcome: str) -> None:
+        if outcome or seconds >= SLOW_TASK:
+            self.write(f"  {name}: {outcome or f'{seconds:.0f} s'}")
+
+    def night_done(self, cutoff: datetime) -> None:
+        self.advance(self.nights)
+        self.write(f"{cutoff.date()} done")
+
+
 @dataclass
 class _Runner:
     """Runs DAGs in process, shows their tasks, and turns a failed task into one line."""
 
     dags: "Mapping[str, DAG]"
     log: Path
-    progress: Progress
+    progress: NightsBar
     failed: list[tuple[str, BaseException]] = field(default_factory=list)
     began: dict[str, float] = field(default_factory=dict)
     stopped: bool = False

@@ -63,9 +63,7 @@ def replay(settings: Settings) -> Replayed:
 
 
 def _scores(settings: Settings) -> dict[str, float] | None:
-    """Each eligible customer's churn probability at the primary horizon, as of the last loaded night; None where no
-    champion may score it.
-    """
+    """By customer, the last loaded night's primary churn probability; None where no champion may score it."""
     cutoff, question = midnight(loaded_nights(settings.events)[-1]), settings.question
     registry = open_registry(settings)
     try:

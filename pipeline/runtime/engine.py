@@ -23,9 +23,7 @@ numbers, which cost a third of the writing.
 
 @contextmanager
 def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that takes at most `memory` bytes, and no more than this machine's share; closed at the end of the
-    block.
-    """
+    """A connection for the block, which takes at most `memory` bytes, and no more than this machine's share."""
     configuration: dict[str, Any] = {
         "threads": os.cpu_count() or 1,
         "memory_limit": f"{min(memory_limit(), memory) >> 20}MiB",

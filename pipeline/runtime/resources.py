@@ -17,9 +17,7 @@ LITTLE = 1 << 20
 
 @contextmanager
 def disk_in_words(state: StateFolder, what: str) -> Iterator[None]:
-    """Raises RecurError, which says that `what` stopped and why, where the block fails because the disk is full or
-    read-only; other errors pass.
-    """
+    """Raises RecurError, which says that `what` stopped, where the disk is full or read-only; other errors pass."""
     try:
         yield
     except NothingToDo:

@@ -101,19 +101,14 @@ class PredictionsStore:
                 connection.execute(insert(tables.quarantine), rows)
 
     def write_comparison(self, cutoff: datetime, comparison: Mapping[str, Any]) -> None:
-        """The comparison made at `cutoff`, as `recur compare --format json` prints it, in the place of an earlier one
-        of that cutoff.
-        """
+        """The comparison made at `cutoff`, as `recur compare --format json` prints it, in place of an earlier one."""
         day = cutoff.date()
         rows = [
             {
                 "cutoff": day,
                 "model_name": model["name"],
-                "family": model["family"],
-                "run_id": model["run_id"],
-                "fit_seconds": model["fit_seconds"],
-                "predict_customers_per_second": model["predict_customers_per_second"],
                 "metric": metric,
+                **{key: model[key] for key in ("family", "run_id", "fit_seconds", "predict_customers_per_second")},
                 **{end: interval[end] for end in ("value", "low", "high")},
             }
             for model in comparison["models"]

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "predictions.parquet"
-OF_A_CUSTOMER = (
-    ("customer_id", pa.string()),
-    ("horizon_days", pa.int64()),
-    ("churn_probability", pa.float64()),
-    ("risk_percentile", pa.float64()),
-    ("risk_band", pa.string()),
-    ("risk_change", pa.float64()),
-    ("expected_purchases", pa.float64()),
-    ("expected_spend", pa.float64()),
-    ("reasons", pa.string()),
-    ("days_since_last_event", pa.float64()),
+SCHEMA = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("horizon_days", pa.int64()),
+        ("churn_probability", pa.float64()),
+        ("risk_percentile", pa.float64()),
+        ("risk_band", pa.string()),
+        ("risk_change", pa.float64()),
+        ("expected_purchases", pa.float64()),
+        ("expected_spend", pa.float64()),
+        ("reasons", pa.string()),
+        ("days_since_last_event", pa.float64()),
+        *((name, pa.string()) for name in ("model_name", "model_version", "run_id", "question_digest")),
+    ]
 )
-OF_THE_NIGHT = ("model_name", "model_version", "run_id", "question_digest")
-SCHEMA = pa.schema([*OF_A_CUSTOMER, *((name, pa.string()) for name in OF_THE_NIGHT)])
 
 
 def export(folder: Path, day: date, scores: "pd.DataFrame") -> None:

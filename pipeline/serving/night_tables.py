@@ -15,9 +15,7 @@ def neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
 
 
 def unreviewed(connection: Connection) -> list[tuple[date, int]]:
-    """The score dates and horizons that were published and never reviewed, in order. Backfilled nights are left out:
-    they are never reviewed.
-    """
+    """The score dates and horizons that wait for a review, in order. Backfilled nights are never reviewed."""
     not_backfilled = night.c.known_until.is_(None) | (night.c.known_until <= night.c.score_date)
     # Risk bands are a few rows a night; predictions are read only of the nights that they name.
     published = select(band.c.score_date, band.c.horizon_days).join_from(band, night).where(not_backfilled).distinct()

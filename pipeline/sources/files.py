@@ -13,7 +13,7 @@ from pipeline.runtime.paths import StateFolder
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.index import Contents, Index
 from pipeline.sources.inputs import Input
-from pipeline.sources.night_rows import reread, rows_of_night, staging_query
+from pipeline.sources.night_rows import rows_of_night, staging_query
 
 
 class Files:
@@ -39,12 +39,9 @@ class Files:
 
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         contents, by_known_time = self._contents(), "known_time" in self._source.names
-        if again:
-            rows = reread(contents, night, by_known_time)
-        else:
+        if not again:
             contents = self._index.note(night.name)
-            rows = rows_of_night(contents, night, by_known_time)
-        query = staging_query(self._index, contents, rows)
+        query = staging_query(self._index, contents, rows_of_night(contents, night, by_known_time, again))
         with session(self._state) as connection:
             [(written,)] = connection.execute(f"copy ({query}) to {literal(path)} ({PARQUET})").fetchall()
         return int(written)

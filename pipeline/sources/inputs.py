@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -56,7 +56,8 @@ def inputs_of(source: Source, files: list[SourceFile], root: Path) -> list[Input
     zone = ZoneInfo(source.timezone)
     inputs = []
     for file in files:
-        since, before = (_midnight(day, zone) for day in (file.since, file.before))
+        days = (file.since, file.before)
+        since, before = (None if day is None else datetime.combine(day, time(), zone) for day in days)
         for address, stamp in _listed(file.path):
             name = name_within(root, address)
             inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before))
@@ -127,8 +128,3 @@ def _unreachable(address: str, error: Exception) -> RecurError:
 
 def _is_remote(path: str) -> bool:
     return "://" in path
-
-
-def _midnight(day: date | None, zone: ZoneInfo) -> datetime | None:
-    """The instant at which `day` begins in the source's time zone."""
-    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=zone)

@@ -28,9 +28,7 @@ class NightRows:
 
     @property
     def inside(self) -> str:
-        """An SQL predicate: whether the moment lies in the night, `[start, end)` by event time, `(start, end]` by known
-        time.
-        """
+        """Whether the moment lies in the night, in SQL: `[start, end)` by event time, `(start, end]` by known time."""
         upper = f"moment {'<=' if self.by_known_time else '<'} {sql_moment(self.night.end)}"
         if self.night.start is None:
             return upper
@@ -65,26 +63,20 @@ class NightRows:
         return start is None or chunk.last >= start or (self.before is not None and chunk.sync > self.before)
 
 
-def rows_of_night(contents: Contents, night: Night, by_known_time: bool) -> NightRows:
-    """The night's rows in the current index."""
-    return NightRows(night, contents.sync, _sync_before(contents, night), by_known_time)
-
-
-def reread(contents: Contents, night: Night, by_known_time: bool) -> NightRows:
-    """The rows that a loaded night took. Raises RecurError where that is no longer known."""
-    sync = contents.nights.get(night.name)
+def rows_of_night(contents: Contents, night: Night, by_known_time: bool, again: bool) -> NightRows:
+    """The night's rows in the current index or, `again`, those that it took when it was loaded. Raises RecurError where
+    that is no longer known.
+    """
+    sync = contents.nights.get(night.name) if again else contents.sync
     if sync is not None:
-        return NightRows(night, sync, _sync_before(contents, night), by_known_time)
+        before = None if night.start is None else contents.nights.get(night.start.date().isoformat())
+        return NightRows(night, sync, before, by_known_time)
     if by_known_time:
         return NightRows(night, contents.sync, None, by_known_time)
     raise RecurError(
         f"the night {night.name} cannot be read again: its staged rows are past run.keep_staged days and removed, and "
         "without columns.known_time the source cannot say what it knew then; the event store keeps the night as it is"
     )
-
-
-def _sync_before(contents: Contents, night: Night) -> int | None:
-    return None if night.start is None else contents.nights.get(night.start.date().isoformat())
 
 
 def staging_query(index: Index, contents: Contents, rows: NightRows) -> str:

@@ -105,9 +105,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
 
 
 def _raw_lines(path: Path) -> str:
-    """The lines of a text file as a relation of one column, `line`, null for empty lines. The delimiter is a character
-    that JSON always escapes.
-    """
+    """A text file as a relation of one column, `line`, null for empty lines. JSON always escapes the delimiter."""
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = false, delim = '\x1f', quote = '', escape = '', "
         "columns = {'line': 'VARCHAR'}, ignore_errors = true, store_rejects = true)"

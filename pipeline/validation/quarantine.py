@@ -12,9 +12,7 @@ from pipeline.sources.index import CONTENTS, Contents
 
 
 class SetAside(NamedTuple):
-    """Rows of one night and one file or table of the source, set aside for one reason, and some of them as the source
-    gave them (JSON).
-    """
+    """Rows of one night and one file or table of the source, set aside for one reason, and some of them as JSON."""
 
     night: str
     source: str

@@ -18,9 +18,7 @@ def password() -> str | None:
 
 
 def guarded(app: Application) -> Application:
-    """`app`, whose every page but `OPEN` answers 401 without the password; `app` itself where none is set. The
-    user's name may be any.
-    """
+    """`app`, whose pages but `OPEN` answer 401 without the password (any user name); `app` itself where none is set."""
     if (expected := password()) is None:
         return app
 
