@@ -67,13 +67,11 @@ class LightGBM(Model):
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = data.aggregates[self.columns].to_numpy(np.float64)
-        outcomes = [
-            np.column_stack(
-                [np.asarray(self.boosters[f"{outcome}_{horizon}"].predict(rows)) for horizon in self.horizons]
-            )
+        churn, purchases, spend = (
+            np.column_stack([self.boosters[f"{outcome}_{horizon}"].predict(rows) for horizon in self.horizons])
             for outcome in OBJECTIVES
-        ]
-        return Predictions(ordered_by_horizon(outcomes[0], self.horizons), outcomes[1], outcomes[2])
+        )
+        return Predictions(ordered_by_horizon(churn, self.horizons), purchases, spend)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples;

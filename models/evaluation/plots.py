@@ -19,6 +19,8 @@ from models.evaluation.metrics import BINS, HIGHER_IS_BETTER, METRICS, Floats, c
 Probabilities = Mapping[str, ArrayLike]
 SIZE = (7.0, 6.0)
 PANELS_A_ROW = 3
+ONE_CLASS = "undefined: these examples hold one class only"
+NOBODY_CHURNED = "undefined: nobody churned in these examples"
 REFERENCE: dict[str, Any] = {"color": "0.6", "linestyle": "--", "linewidth": 1}
 
 
@@ -26,13 +28,12 @@ def roc(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     """Share of churners found against share of stayers ranked as high."""
     figure, axes = _figure("ROC", "stayers ranked as high (false positive rate)", "churners found (true positive rate)")
     axes.plot([0, 1], [0, 1], label="no skill", **REFERENCE)
-    for curve in _curves(labels, probabilities):
-        churners = curve.labels.sum()
-        stayers = len(curve.labels) - churners
-        if not churners or not stayers:
-            _write(axes, "undefined: these examples hold one class only")
+    for curve in _curves(axes, labels, probabilities, ONE_CLASS):
+        stayers = len(curve.labels) - curve.churners[-1]
+        if not stayers:
+            _write(axes, ONE_CLASS)
             continue
-        x, y = (curve.chosen - curve.churners) / stayers, curve.churners / churners
+        x, y = (curve.chosen - curve.churners) / stayers, curve.churners / curve.churners[-1]
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -40,14 +41,10 @@ def roc(labels: ArrayLike, probabilities: Probabilities) -> Figure:
 def precision_recall(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     """Share of churners among those chosen against share of churners found."""
     figure, axes = _figure("Precision and recall", "churners found (recall)", "churners among those chosen (precision)")
-    for curve in _curves(labels, probabilities):
-        churners = curve.labels.sum()
-        if not churners:
-            _write(axes, "undefined: nobody churned in these examples")
-            continue
+    for curve in _curves(axes, labels, probabilities):
         if curve.number == 0:
             axes.axhline(curve.labels.mean(), label="no skill", **REFERENCE)
-        x, y = curve.churners / churners, np.r_[1.0, curve.churners[1:] / curve.chosen[1:]]
+        x, y = curve.churners / curve.churners[-1], np.r_[1.0, curve.churners[1:] / curve.chosen[1:]]
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -74,14 +71,10 @@ def gain(labels: ArrayLike, probabilities: Probabilities) -> Figure:
     """Share of churners found against share of customers approached, most at risk first."""
     figure, axes = _figure("Gain", "customers approached, most at risk first", "churners found")
     axes.plot([0, 1], [0, 1], label="at random", **REFERENCE)
-    for curve in _curves(labels, probabilities):
-        churners = curve.labels.sum()
-        if not churners:
-            _write(axes, "undefined: nobody churned in these examples")
-            continue
+    for curve in _curves(axes, labels, probabilities):
         if curve.number == 0:
             axes.plot([0, curve.labels.mean(), 1], [0, 1, 1], label="perfect", color="0.6", linestyle=":", linewidth=1)
-        x, y = curve.chosen / len(curve.labels), curve.churners / churners
+        x, y = curve.chosen / len(curve.labels), curve.churners / curve.churners[-1]
         axes.plot(x, y, label=curve.name, color=_colour(curve.number))
     return _finished(figure, axes)
 
@@ -179,11 +172,17 @@ class _Curve:
     labels: Floats
 
 
-def _curves(labels: ArrayLike, probabilities: Probabilities) -> Iterator[_Curve]:
+def _curves(
+    axes: Axes, labels: ArrayLike, probabilities: Probabilities, undefined: str = NOBODY_CHURNED
+) -> Iterator[_Curve]:
+    """Of each model; without a churner none, and the axes say that they are `undefined`."""
     for number, (name, values) in enumerate(probabilities.items()):
         truth, probability = checked(labels, values)
+        if not truth.any():
+            _write(axes, undefined)
+            continue
         order = np.argsort(-probability, kind="stable")
-        ends = np.flatnonzero(np.r_[np.diff(probability[order]) != 0, np.ones(min(len(order), 1), bool)])
+        ends = np.flatnonzero(np.r_[np.diff(probability[order]) != 0, True])
         yield _Curve(number, name, np.r_[0.0, ends + 1], np.r_[0.0, np.cumsum(truth[order])[ends]], truth)
 
 

@@ -55,15 +55,11 @@ class Explained:
     horizon_index: int
 
 
-def integrated_gradients(explained: Explained, reader: Reader, baseline: Reader) -> pd.DataFrame | None:
-    """[examples, channels]: see above. Each chunk of the readers holds one example. None where a network reads
-    categories otherwise than `recurrent.network` does.
-    """
+def integrated_gradients(explained: Explained, reader: Reader, baseline: Reader) -> pd.DataFrame:
+    """[examples, channels]: see above. Each chunk of the readers holds one example."""
     network, channels = explained.compiled.network, explained.channels
     inputs = [name for name in network.input if name not in POSITIONS]
     embeds = "categorical" in inputs and bool(channels["categorical"])
-    if not set(inputs) <= set(channels) or (embeds and JOINED not in {layer.name for layer in network.layers}):
-        return None
     first_step = tuple(name == FIRST_STEP for name in channels.get("numeric", []))
     path = _path(explained.compiled, embeds, first_step, explained.horizon_index)
     start = _Start(_medians(baseline, [name for name in inputs if name not in HISTORY]), explained.weights)
@@ -117,7 +113,7 @@ class _Path:
         self.join: keras.Model | None = None
         if "numeric" in network.input:
             steps = network.get_layer(JOINED).output if embeds else network.input["numeric"]
-            self.join = keras.Model({name: network.input[name] for name in HISTORY if name in network.input}, steps)
+            self.join = keras.Model({name: network.input[name] for name in HISTORY}, steps)
             moved[JOINED] = steps
         self.moved, self.churn = list(moved), keras.Model(list(moved.values()), network.output["churn"])
         read = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.inputs.items()}
@@ -229,12 +225,11 @@ class _Path:
         if name == JOINED:
             summed = tf.reduce_sum(values, axis=1)
             numbers = self.inputs["numeric"].shape[-1]
-            parts = [summed[:, :numbers]]
-            columns = self.inputs["categorical"].shape[-1] if "categorical" in self.inputs else 0
-            if columns:
-                embedded = summed.shape[-1] - numbers
-                parts.append(tf.reduce_sum(tf.reshape(summed[:, numbers:], [-1, columns, embedded // columns]), axis=2))
-            return tf.concat(parts, axis=1)
+            columns = self.inputs["categorical"].shape[-1]
+            if not columns:
+                return summed
+            embedded = tf.reshape(summed[:, numbers:], [-1, columns, (summed.shape[-1] - numbers) // columns])
+            return tf.concat([summed[:, :numbers], tf.reduce_sum(embedded, axis=2)], axis=1)
         if name == RECENCY:
             return tf.reshape(values, [-1, 1])
         return values[:, 0] if len(self.inputs[name].shape) == 3 else values

@@ -119,7 +119,7 @@ class NetworkModel(Model):
             self.values["spend"].from_scale(raw["spend"]),
         )
 
-    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
+    def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Integrated gradients: see `models.explanation.integrated_gradients`."""
         from models.explanation.integrated_gradients import Explained, integrated_gradients
         from models.networks.compiled import weights_of
