@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.dataset import Dataset, EarlierLabels
+from features.dataset import Dataset
 from features.examples.merging import merged
 from features.examples.shard import ShardExamples
 from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, read_shard, size_of, write_shard
@@ -64,14 +65,12 @@ def _select(shard: ShardExamples, rows: np.ndarray) -> ShardExamples:
     there = np.zeros(len(sequences.lengths), bool)
     there[pointed] = True
     kept = sequences.only(there, np.ones(len(sequences.event_time), bool))
-    earlier: EarlierLabels | None = shard.earlier and shard.earlier.select(rows, len(rows))
-    return ShardExamples(
+    return replace(
+        shard,
         customer_id=shard.customer_id.filter(pa.array(rows)),
         cutoff=shard.cutoff[rows],
         aggregates={name: values[rows] for name, values in shard.aggregates.items()},
         sequences=kept.pointed((np.cumsum(there) - 1)[sequences.history[rows]], sequences.length[rows]),
         labels=shard.labels and shard.labels.select(rows),
-        earlier=earlier,
-        customers=shard.customers,
-        last_event=shard.last_event,
+        earlier=shard.earlier and shard.earlier.select(rows, len(rows)),
     )

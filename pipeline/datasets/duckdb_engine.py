@@ -9,12 +9,11 @@ from pathlib import Path
 from threading import Lock
 
 import duckdb
-import pyarrow as pa
 
 from features.examples.request import BuildRequest
 from features.examples.revisions import ORDER
 from features.examples.shard import ShardExamples, build_shard
-from pipeline.datasets.cut import COLUMNS, Cut
+from pipeline.datasets.cut import COLUMNS, first_customers
 from pipeline.datasets.shard_files import shard_folder, write_shard
 from pipeline.event_store.store import AsOf
 from pipeline.runtime.engine import literal, memory_limit, quoted, session
@@ -65,18 +64,12 @@ class DuckDB:
 
         with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
             waiting: deque[Future[ShardExamples]] = deque()
-            for bounds in self._cut(connection, relation).bounds:
-                waiting.append(pool.submit(built, *bounds))
+            firsts = first_customers(
+                lambda query: connection.sql(query).to_arrow_table(), relation, self.events_a_shard
+            )
+            for first, following in zip([None, *firsts], [*firsts, None], strict=True):
+                waiting.append(pool.submit(built, first, following))
                 if len(waiting) > SHARDS_AT_ONCE:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-
-    def _cut(self, connection: duckdb.DuckDBPyConnection, relation: str) -> Cut:
-        [(total,)] = connection.execute(f"select count(*) from {relation}").fetchall()
-
-        def customers() -> pa.Table:
-            counted = f"select customer_id, count(*) as events from {relation} group by 1 order by 1"
-            return connection.sql(counted).to_arrow_table()
-
-        return Cut.of(int(total), customers, self.events_a_shard)

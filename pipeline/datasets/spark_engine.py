@@ -23,7 +23,7 @@ import pipeline.datasets.shard_files
 from features.examples.request import BuildRequest
 from features.examples.revisions import ORDER
 from features.examples.shard import ShardExamples, build_shard
-from pipeline.datasets.cut import COLUMNS, Cut
+from pipeline.datasets.cut import COLUMNS, first_customers
 from pipeline.datasets.dataset_files import shards_of
 from pipeline.datasets.shard_files import ShardWriter, read_shard, shard_folder, write_shard
 from pipeline.event_store.store import TIME, AsOf, event_schema
@@ -33,6 +33,11 @@ from pipeline.runtime.paths import StateFolder
 
 OLDEST_JAVA = 17
 SENT = "recur.functions"  # a property of the process that has sent them
+CONFIGURATION = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,10 @@ class Spark:
         """Builds the examples of `events` and writes them below `folder`, which driver and executors share."""
         shutil.rmtree(folder / "shards", ignore_errors=True)
         relation = self._relation(events)
-        cut = self._cut(relation)
+        firsts = first_customers(lambda query: self.session.sql(query).toArrow(), relation, self.events_a_shard)
         columns = ", ".join(f"`{name}`" for name in (*COLUMNS, *events.attributes))
-        shards = self.session.sql(f"select {_shard_of(cut.firsts)} as shard, event_id, {columns} from {relation}")
-        in_order = shards.repartitionByRange(len(cut.bounds), "shard").sortWithinPartitions("shard", *ORDER)
+        shards = self.session.sql(f"select {_shard_of(firsts)} as shard, event_id, {columns} from {relation}")
+        in_order = shards.repartitionByRange(len(firsts) + 1, "shard").sortWithinPartitions("shard", *ORDER)
         work = ShardWriter(request, str(folder.resolve()))
         written = in_order.drop("event_id").mapInArrow(work, "shard long, examples long").toArrow()
         if not len(written):  # there is always a shard, if an empty one
@@ -74,11 +79,6 @@ class Spark:
         self.session.read.parquet(*(str(file) for file in events.files)).createTempView(view)
         return f"({events.sql(view, instant='timestamp')})"
 
-    def _cut(self, relation: str) -> Cut:
-        total = self.session.sql(f"select count(*) as events from {relation}").toArrow()["events"][0].as_py()
-        counted = f"select customer_id, count(*) as events from {relation} group by 1 order by 1"
-        return Cut.of(total, lambda: self.session.sql(counted).toArrow(), self.events_a_shard)
-
 
 def connect(address: str, state: StateFolder) -> Spark:
     """A session at `address`, whose executors are sent the functions that they run. Raises RecurError where there is no
@@ -86,7 +86,7 @@ def connect(address: str, state: StateFolder) -> Spark:
     """
     require_java()
     builder = SparkSession.builder.master(address).appName("recur")
-    for key, value in (_common() | (_local(state) if address.startswith("local") else {})).items():
+    for key, value in (CONFIGURATION | (_local(state) if address.startswith("local") else {})).items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
@@ -146,14 +146,6 @@ def require_java() -> None:
     if version is None or int(version[1]) < OLDEST_JAVA:
         words = next((line for line in answer.splitlines() if "version" in line), "no version")
         raise RecurError(f'engine = "spark" needs Java {OLDEST_JAVA} or later, and {java} says {words}: {fix}')
-
-
-def _common() -> dict[str, str]:
-    return {
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.ui.showConsoleProgress": "false",
-    }
 
 
 def _local(state: StateFolder) -> dict[str, str]:
