@@ -196,7 +196,7 @@ def _scored(settings: Any, version: Any, model: Any, cutoff: datetime) -> dict[s
     began, night, question = time.monotonic(), Night(cutoff - DAY, cutoff), settings.question
     scored = predict_eligible(ScoringInputs.open(settings), version, model, cutoff)
     write_not_scored(settings.state.not_scored(night), scored, question)
-    write_scored(settings.state.scored(night), scored, None, version, question)
+    write_scored(settings.state.scored(night), scored, [None] * len(scored.customers), version, question)
     return {"seconds": time.monotonic() - began, "customers": len(scored.customers), "peak_memory_bytes": _peak()}
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.runtime.nights import midnight, parse_cutoff
+from pipeline.runtime.nights import parse_cutoff
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.training.registry import Version
 
@@ -57,15 +57,13 @@ class Checkpoints:
 
     def of_cutoff(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
         """The complete checkpoint of `cutoff` that read exactly these `objects`."""
-        for checkpoint in self.complete():
-            if checkpoint.cutoff == cutoff and checkpoint.plan.objects == objects:
-                return checkpoint
-        return None
+        same = (made for made in self.complete() if made.cutoff == cutoff and made.plan.objects == objects)
+        return next(same, None)
 
     def latest_before(self, cutoff: datetime, objects: dict[str, str]) -> Checkpoint | None:
         """The latest complete checkpoint before `cutoff` that read exactly those of `objects` that end by its own."""
         for checkpoint in reversed(self.complete()):
-            earlier = {name: digest for name, digest in objects.items() if _end_of(name) <= checkpoint.cutoff}
+            earlier = {name: digest for name, digest in objects.items() if parse_cutoff(name) <= checkpoint.cutoff}
             if checkpoint.cutoff < cutoff and checkpoint.plan.objects == earlier:
                 return checkpoint
         return None
@@ -119,7 +117,3 @@ def read_plan(folder: Path) -> Plan:
 def write_plan(folder: Path, plan: Plan) -> None:
     with atomically(folder / PLAN) as file:
         file.write_text(json.dumps(asdict(plan)), "utf-8")
-
-
-def _end_of(score_date: str) -> datetime:
-    return midnight(datetime.fromisoformat(score_date))

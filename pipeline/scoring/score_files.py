@@ -12,30 +12,15 @@ from pipeline.runtime.paths import atomically
 from pipeline.scoring.predict import ScoredNight
 from pipeline.training.registry import Version
 
-SCORED = pa.schema(
-    [
-        ("customer_id", pa.string()),
-        ("horizon_days", pa.int64()),
-        ("churn_probability", pa.float64()),
-        ("expected_purchases", pa.float64()),
-        ("expected_spend", pa.float64()),
-        ("reasons", pa.string()),
-        ("days_since_last_event", pa.float64()),
-        ("model_name", pa.string()),
-        ("model_version", pa.string()),
-        ("run_id", pa.string()),
-        ("question_digest", pa.string()),
-    ]
-)
 REPETITIVE = ["horizon_days", "reasons", "model_name", "model_version", "run_id", "question_digest"]
 NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", pa.float64()), ("reason", pa.string())])
 
 
 def write_scored(
-    path: Path, scored: ScoredNight, reasons: list[str | None] | None, champion: Version, question: Question
+    path: Path, scored: ScoredNight, reasons: list[str | None], champion: Version, question: Question
 ) -> None:
     """One row an eligible customer and horizon, in that order. `reasons` are in the order of customers, those of the
-    primary horizon in all its rows; None where there are none.
+    primary horizon in all its rows.
     """
     with atomically(path) as file:
         # Without the schema of the table, whose codes are text in the file.
@@ -53,9 +38,7 @@ def write_not_scored(path: Path, scored: ScoredNight, question: Question) -> Non
         pq.write_table(pa.table([customers, recency, pa.repeat(reason, len(customers))], schema=NOT_SCORED), file)
 
 
-def _scored_table(
-    scored: ScoredNight, reasons: list[str | None] | None, champion: Version, question: Question
-) -> pa.Table:
+def _scored_table(scored: ScoredNight, reasons: list[str | None], champion: Version, question: Question) -> pa.Table:
     horizons, customers = question.horizons, len(scored.customers)
     customer = pa.array(np.repeat(np.arange(customers), len(horizons)))
 
@@ -66,20 +49,21 @@ def _scored_table(
     def constant(value: str) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(customer), np.int32)), pa.array([value]))
 
-    columns = {
-        "customer_id": scored.customers.take(customer),
-        "horizon_days": pa.array(np.tile(np.asarray(horizons, np.int64), customers)),
-        "churn_probability": flat(scored.predictions.churn_probability),
-        "expected_purchases": flat(scored.predictions.expected_purchases),
-        "expected_spend": flat(scored.predictions.expected_spend),
-        "reasons": pa.array(reasons, pa.string()).take(customer) if reasons else pa.nulls(len(customer), pa.string()),
-        "days_since_last_event": pa.array(scored.recency).take(customer),
-        "model_name": constant(champion.name),
-        "model_version": constant(str(champion.number)),
-        "run_id": constant(champion.run_id),
-        "question_digest": constant(champion.question_digest),
-    }
-    table = pa.table(columns).select(SCORED.names)
+    table = pa.table(
+        {
+            "customer_id": scored.customers.take(customer),
+            "horizon_days": pa.array(np.tile(np.asarray(horizons, np.int64), customers)),
+            "churn_probability": flat(scored.predictions.churn_probability),
+            "expected_purchases": flat(scored.predictions.expected_purchases),
+            "expected_spend": flat(scored.predictions.expected_spend),
+            "reasons": pa.array(reasons, pa.string()).take(customer),
+            "days_since_last_event": pa.array(scored.recency).take(customer),
+            "model_name": constant(champion.name),
+            "model_version": constant(str(champion.number)),
+            "run_id": constant(champion.run_id),
+            "question_digest": constant(champion.question_digest),
+        }
+    )
     if list(horizons) != sorted(horizons):
         table = table.sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])
     return table

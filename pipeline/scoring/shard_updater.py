@@ -132,12 +132,7 @@ class ShardUpdater:
         return later(is_activity(types, self.spec), active), later(is_end(types, self.spec), ended)
 
     def _advanced(
-        self,
-        stepper: Stepper,
-        states: Floats32,
-        new: CustomerEvents,
-        restarted: np.ndarray,
-        previous: Integers,
+        self, stepper: Stepper, states: Floats32, new: CustomerEvents, restarted: np.ndarray, previous: Integers
     ) -> Floats32:
         """The states after the new events, of all but the `restarted` customers."""
         newcomers, going = previous == NEVER, ~restarted

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +11,6 @@ from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.scoring.explain import explain
 from pipeline.scoring.inputs import ScoringInputs
-from pipeline.scoring.score_files import SCORED
 from pipeline.scoring.whole_histories import read_night
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
@@ -26,6 +26,17 @@ from tests.support.worlds.trained_world import (
     eligible_by_hand,
     night,
     write_night,
+)
+
+SCORED = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("horizon_days", pa.int64()),
+        *((name, pa.float64()) for name in ("churn_probability", "expected_purchases", "expected_spend")),
+        ("reasons", pa.string()),
+        ("days_since_last_event", pa.float64()),
+        *((name, pa.string()) for name in ("model_name", "model_version", "run_id", "question_digest")),
+    ]
 )
 
 
