@@ -11,10 +11,10 @@ from typing import Any
 from airflow.sdk import Asset, Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from pipeline.config.settings import Settings, load_settings
+from pipeline.config.settings import load_settings
 from pipeline.monitoring.alerts import alert
 from pipeline.runtime.errors import NothingToDo, RecurError
-from pipeline.runtime.nights import Night, resolve_cutoff
+from pipeline.runtime.nights import resolve_cutoff
 from pipeline.steps import step
 
 EVENTS = Asset("recur_events")
@@ -31,9 +31,7 @@ def alert_on_failure(context: Any) -> None:
 
 
 def alert_on_review(context: Any) -> None:
-    """An Airflow callback: posts to `addresses.alerts` that a review calls for a training or a look. The training
-    itself is due with the next night.
-    """
+    """An Airflow callback: alerts of a review that calls for a training (due with the next night) or a look."""
     review = context["ti"].xcom_pull(task_ids=context["ti"].task_id) or {}
     if review.get("decision", "fine") != "fine":
         alert(load_settings().alerts, f"recur: {review['decision']}: {review['why']}")
@@ -83,25 +81,18 @@ def current_cutoff() -> datetime:
 
 
 def run_step(name: str) -> dict[str, Any]:
-    """`pipeline.steps.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom."""
+    """`pipeline.steps.<name>.<name>(settings, night)`, imported now; its figures, small enough for XCom. The night ends
+    at the running task's cutoff and begins where the store ends, so that one after a failed one takes both intervals.
+    """
+    from pipeline.event_store.store import night_ending_at
+
     with airflow_errors():
         settings = load_settings()
-        figures: dict[str, Any] = step(name)(settings, current_night(settings))
+        figures: dict[str, Any] = step(name)(settings, night_ending_at(settings.events, current_cutoff()))
         return figures
 
 
 def run_training_step(name: str, *arguments: str) -> Any:
-    """`pipeline.steps.<name>.<name>(settings, cutoff, *arguments)`, imported now; what it gives, small enough for
-    XCom.
-    """
+    """`pipeline.steps.<name>.<name>(settings, cutoff, *arguments)`, imported now; its result, fit for XCom."""
     with airflow_errors():
         return step(name)(load_settings(), current_cutoff(), *arguments)
-
-
-def current_night(settings: Settings) -> Night:
-    """The night that ends at the running task's cutoff. It begins where the store ends, so that a night after a failed
-    one takes both intervals.
-    """
-    from pipeline.event_store.store import night_ending_at
-
-    return night_ending_at(settings.events, current_cutoff())

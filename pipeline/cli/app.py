@@ -205,19 +205,18 @@ def promote(
             if not registered:
                 raise RecurError("no model is registered yet: run `recur train` first")
             version = registered[-1].number
-        outcome = promote_version(registry, version)
-        console.print(f"the champion is {outcome['champion']}; `recur score` publishes its scores")
+        champion = promote_version(registry, version)
+        console.print(f"the champion is {champion.label}; `recur score` publishes its scores")
 
 
 @app.command()
 def rollback(context: typer.Context) -> None:
     """Make the champion before the present one champion again."""
-    from pipeline.steps.promote import rollback as go_back
     from pipeline.training.registry import open_registry
 
     with quietly(context) as (settings, console):
-        outcome = go_back(open_registry(settings))
-        console.print(f"the champion is {outcome['champion']} again; `recur score` publishes its scores")
+        champion = open_registry(settings).roll_back()
+        console.print(f"the champion is {champion.label} again; `recur score` publishes its scores")
 
 
 @app.command()

@@ -38,9 +38,7 @@ def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
 
 
 def erase_customer(folder: Path, customer_id: str, horizons: tuple[int, ...]) -> int:
-    """Removes a customer's examples, and every history that no other example points to; gives how many examples went.
-    A shard is replaced whole.
-    """
+    """Removes a customer's examples, and histories that no other points to; gives how many examples went."""
     removed = 0
     for shard in shards_of(folder) if (shards_of(folder)[0] / MEANING).exists() else ():
         examples = read_shard(shard)

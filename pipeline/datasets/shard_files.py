@@ -38,9 +38,7 @@ def shard_folder(folder: Path, number: int) -> Path:
 
 @dataclass(frozen=True)
 class ShardWriter:
-    """What runs beside the data: builds the shards of the sorted revisions that it is given, writes each below
-    `folder`, and gives back nothing but counts.
-    """
+    """Runs beside the data: builds shards of sorted revisions, writes each below `folder`, gives back counts alone."""
 
     request: BuildRequest
     folder: str

@@ -81,9 +81,7 @@ class Spark:
 
 
 def connect(address: str, state: StateFolder) -> Spark:
-    """A session at `address`, whose executors are sent the functions that they run. Raises RecurError where there is no
-    Java, or no answer at the address.
-    """
+    """A session whose executors have the functions they run. Raises RecurError without Java, or without an answer."""
     require_java()
     builder = SparkSession.builder.master(address).appName("recur")
     for key, value in (CONFIGURATION | (_local(state) if address.startswith("local") else {})).items():

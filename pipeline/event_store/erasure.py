@@ -2,7 +2,6 @@
 
 import shutil
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,18 +20,13 @@ def erase(store: EventStore, state: StateFolder, customer_id: str) -> int:
     """
     removed = 0
     for night in store.nights():
-        rows = _rows_of(store.path(night), customer_id)
-        if rows:
+        customers = pq.read_table(store.path(night), columns=["customer_id"])["customer_id"]
+        if rows := pc.sum(pc.equal(customers, customer_id)).as_py():
             _rewrite_without(store, state, night, customer_id)
-            removed += rows
+            removed += int(rows)
     if removed:
         shutil.rmtree(id_index.folder(state), ignore_errors=True)  # made again from the remaining rows
     return removed
-
-
-def _rows_of(file: Path, customer_id: str) -> int:
-    customers = pq.read_table(file, columns=["customer_id"])["customer_id"]
-    return int(pc.sum(pc.equal(customers, customer_id)).as_py() or 0)
 
 
 def _rewrite_without(store: EventStore, state: StateFolder, night: date, customer_id: str) -> None:
@@ -44,9 +38,7 @@ def _rewrite_without(store: EventStore, state: StateFolder, night: date, custome
 
 
 def _remaining_corrections(store: EventStore, state: StateFolder, night: date, customer_id: str) -> int:
-    """How many of the night's other rows still have an earlier row of their event id; earlier nights are rid of the
-    customer by now.
-    """
+    """How many of the night's other rows still have an earlier row of their event id; earlier nights are done."""
     rows = f"""
         select event_id, known_time, deleted, true as is_new from read_parquet({literal(store.path(night))})
         where customer_id <> ?

@@ -7,8 +7,7 @@ are no more than about log2(events) of them, and an event is written as often at
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -89,8 +88,10 @@ def _runs(folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection
         runs.append(_write(folder, connection, new, objects))
     while len(runs) > 1 and len(runs[-2].rows) < 2 * len(runs[-1].rows):
         *runs, older, newer = runs
-        with _registered(connection, older=older.rows, newer=newer.rows):
-            both = _write(folder, connection, older.made_of | newer.made_of, "from older union all from newer")
+        with connection.cursor() as cursor:
+            cursor.register("older", older.rows)
+            cursor.register("newer", newer.rows)
+            both = _write(folder, cursor, older.made_of | newer.made_of, "from older union all from newer")
         for merged in (older, newer):
             if merged.file != both.file:
                 merged.file.unlink()
@@ -110,15 +111,6 @@ def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[st
 
 def _digests(file: Path) -> str:
     return f"select {DIGEST} as digest, date {literal(file.stem)} as night from read_parquet({literal(file)})"
-
-
-@contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    for name, table in tables.items():
-        connection.register(name, table)
-    yield
-    for name in tables:
-        connection.unregister(name)
 
 
 def _stamp(file: Path) -> str:

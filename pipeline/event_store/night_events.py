@@ -1,12 +1,9 @@
-"""What scoring reads of the event store at one cutoff: the rows of some nights, the customers whose past these change,
-and the current events of some customers.
-"""
+"""What scoring reads of the event store at a cutoff: new rows, whose past they change, and current events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
@@ -32,11 +29,12 @@ class NightEvents:
     def __init__(
         self, store: EventStore, spec: FeatureSpec, cutoff: datetime, connection: duckdb.DuckDBPyConnection
     ) -> None:
-        self.cutoff, self.schema = cutoff, schema(store)
+        # The columns of a current event.
+        self.schema = pa.schema([field for field in store.schema if field.name not in ("known_time", "deleted")])
         self._store, self._connection, self._files = store, connection, store.files(cutoff)
         self._columns = ", ".join(quoted(name) for name in self.schema.names)
         self._known = f"known_time <= timestamptz '{cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
-        self._spec = spec
+        self.cutoff, self._spec = cutoff, spec
 
     def since(self, earlier: datetime) -> pa.Table:
         """The rows of the nights in `(earlier, cutoff]` that are not deleted, in order; superseded ones too."""
@@ -47,9 +45,7 @@ class NightEvents:
         return self._included(self._query(rows))
 
     def changed(self, earlier: datetime) -> pa.Array:
-        """The customers of a row of the nights in `(earlier, cutoff]` that corrects or deletes an event, and those of
-        its earlier revisions.
-        """
+        """Customers of rows in `(earlier, cutoff]` that correct or delete an event, and of its earlier revisions."""
         files = _correcting(self._nights_after(earlier))
         if not files:
             return pa.array([], pa.string())
@@ -67,8 +63,7 @@ class NightEvents:
             return self.schema.empty_table()
         if len(customers) <= LISTED:
             return self._current(f"customer_id in ({', '.join(literal(text) for text in customers.to_pylist())})")
-        tables = {"customers": pa.table({"customer_id": customers})}
-        return self._current("customer_id in (select customer_id from customers)", tables)
+        return self._current("customer_id in (select customer_id from customers)", customers)
 
     def between(self, first: str | None = None, following: str | None = None) -> pa.Table:
         """The current events of the customers in `[first, following)`, None being no end, in order."""
@@ -85,11 +80,11 @@ class NightEvents:
         rows = pa.array(range(every, len(sample) - every // 2, every), pa.int64())
         return sorted(set(sample.take(rows).to_pylist()))
 
-    def _current(self, whose: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
-        """The current events that meet the condition `whose`, in order."""
+    def _current(self, whose: str, customers: pa.Array | None = None) -> pa.Table:
+        """The current events that meet the condition `whose`, which may name a table of `customers`, in order."""
         if not self._corrected:
             rows = f"select {self._columns} from {self._all} where {self._known} and not deleted and {whose} {ORDER}"
-            return self._included(self._query(rows, tables))
+            return self._included(self._query(rows, customers))
         # A revision that supersedes one of theirs may be another customer's, and lies in an object that corrects.
         read = f"select * from {self._all} where {self._known} and {whose}"
         rows = (
@@ -101,16 +96,16 @@ class NightEvents:
             f"select {self._columns} from ({read}) anti join ids using (event_id) where not deleted "
             f"union all select {self._columns} from latest where not deleted {ORDER}"
         )
-        return self._included(self._query(rows, tables))
+        return self._included(self._query(rows, customers))
 
     def _included(self, events: pa.Table) -> pa.Table:
         events = events.cast(self.schema)
         return events.filter(pa.array(~is_excluded(events, self._spec))) if self._spec.excluded else events
 
-    def _query(self, query: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
+    def _query(self, query: str, customers: pa.Array | None = None) -> pa.Table:
         with self._connection.cursor() as cursor:
-            for name, table in tables.items():
-                cursor.register(name, table)
+            if customers is not None:
+                cursor.register("customers", pa.table({"customer_id": customers}))
             return cursor.sql(query).to_arrow_table()
 
     @cached_property
@@ -129,11 +124,6 @@ class NightEvents:
 
     def _nights_after(self, earlier: datetime) -> list[Path]:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]
-
-
-def schema(store: EventStore) -> pa.Schema:
-    """The columns of a current event."""
-    return pa.schema([field for field in store.schema if field.name not in ("known_time", "deleted")])
 
 
 def as_revisions(events: pa.Table, cutoff: datetime) -> pa.Table:

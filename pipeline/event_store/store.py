@@ -70,22 +70,19 @@ class EventStore:
     def path(self, night: date) -> Path:
         return self.folder / f"{night.isoformat()}.parquet"
 
-    def write(self, night: date, events: pa.Table | pa.RecordBatchReader, corrections: int | None = None) -> int:
-        """Writes the object of `night`, all or nothing, in the place of an earlier one; returns its rows.
+    def write(self, night: date, events: pa.Table | pa.RecordBatchReader, corrections: int | None = None) -> None:
+        """Writes the object of `night`, all or nothing, in the place of an earlier one.
 
         `events` have the store's columns and come in the order of `ORDER`. `corrections` is how many of them replace an
         earlier row of their event id (None: not known); where no object has any, `as_of` need not look for them.
         """
         known = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
-        rows = 0
         with (
             atomically(self.path(night)) as file,
             pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer,
         ):
             for group in _groups(events, self.schema):
                 writer.write_table(group)
-                rows += group.num_rows
-        return rows
 
     def files(self, cutoff: datetime) -> list[Path]:
         """The objects that can hold rows known by `cutoff`: those of nights up to it, and the next, whose night may
@@ -154,19 +151,16 @@ class AsOf:
 
     def first_event(self, spec: FeatureSpec) -> datetime | None:
         """The time of the first event that the question does not leave out; None where there is none."""
-        first = [part for file in self.files if (part := self._first_of(file, spec)) is not None]
-        return min(first, default=None)
-
-    def _first_of(self, file: Path, spec: FeatureSpec) -> datetime | None:
-        names = ["event_time", "known_time", "deleted", *spec.excluded]
+        names = dict.fromkeys(["event_time", "known_time", "deleted", *spec.excluded])
         first: list[datetime] = []
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(columns=list(dict.fromkeys(names))):
-                table = pa.Table.from_batches([batch])
-                known = pc.and_(pc.less_equal(table["known_time"], self.moment), pc.invert(table["deleted"]))
-                counted = np.asarray(known, bool) & ~is_excluded(table, spec)
-                if counted.any():
-                    first.append(pc.min(table["event_time"].filter(pa.array(counted))).as_py())
+        for file in self.files:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(columns=list(names)):
+                    table = pa.Table.from_batches([batch])
+                    known = pc.and_(pc.less_equal(table["known_time"], self.moment), pc.invert(table["deleted"]))
+                    counted = np.asarray(known, bool) & ~is_excluded(table, spec)
+                    if counted.any():
+                        first.append(pc.min(table["event_time"].filter(pa.array(counted))).as_py())
         return min(first, default=None)
 
     @property

@@ -39,9 +39,7 @@ UNKNOWN = Interval(None, None, None)
 
 
 def monitor(settings: Settings, predictions: PredictionsStore, champion: Version | None, night: Night) -> None:
-    """Writes the night's rows of `monitoring`, in the place of earlier ones; none where the night is not published or
-    there is no champion.
-    """
+    """Replaces the night's rows of `monitoring`; none where it is not published or there is no champion."""
     horizon, columns = settings.question.primary, prediction.c
     of_the_night = (columns.score_date == night.score_date) & (columns.horizon_days == horizon)
     query = select(columns.customer_id, columns.churn_probability).where(of_the_night).order_by(columns.customer_id)
@@ -99,8 +97,7 @@ def _of_training(folder: Path) -> pa.Table | None:
     """The aggregates of the latest test period, at most `SAMPLE_OF_TRAINING` rows; None where the snapshot is gone."""
     if (content := read_meta(folder)) is None:
         return None
-    test = windows_of(content)[-1].test
-    rows = aggregates_at(folder, test)
+    rows = aggregates_at(folder, windows_of(content)[-1].test)
     return rows.take(_evenly(len(rows), SAMPLE_OF_TRAINING))
 
 
@@ -111,9 +108,7 @@ def _evenly(rows: int, most: int) -> np.ndarray:
 
 
 def _aggregates(inputs: ScoringInputs, night: Night, champion: Version, customers: list[str]) -> pd.DataFrame:
-    """The aggregates of `customers` as of the night, as training builds them: from the sums that the champion carries,
-    or where it carries none, from their events.
-    """
+    """As training builds them: from the sums that the champion carries, or where it carries none, from events."""
     sample = pa.array(customers, pa.string())
     carried = carried_aggregates(inputs, champion, night.cutoff, sample)
     return read_examples(inputs, night.cutoff, sample).aggregates if carried is None else carried

@@ -50,9 +50,7 @@ class Realised:
 
 
 def realised(store: EventStore, state: StateFolder, question: Question, closed: Closed) -> Realised:
-    """What happened in a horizon. The function that labels examples says it, so that a review and a training mean the
-    same by churn.
-    """
+    """What happened in a horizon, by the function that labels examples, so that review and training mean the same."""
     spec = replace(question.spec(store.attributes), horizons=(closed.days,), next_event=False)
     start = microseconds(closed.cutoff)
     bins = TimeBins.of(np.array([start]), (spec.gap, spec.gap + closed.days))

@@ -64,22 +64,14 @@ def training_due(settings: Settings, cutoff: datetime) -> bool:
         return True
     if cutoff <= finished[-1]:
         return False
-    predictions = open_predictions(settings.predictions, settings.root)
-    return retraining_called_for(predictions, finished[-1], settings.question.cutoff_every)
-
-
-def retraining_called_for(predictions: PredictionsStore, last_training: datetime, wait_days: int) -> bool:
-    """Whether the last decision is to retrain, and was made at least `wait_days` after the last training: what the gate
-    has just refused is not tried again every night.
-    """
     decisions = retraining_decision.c
-    with predictions.reading() as connection:
-        last = connection.execute(
-            select(decisions.score_date, decisions.decision).order_by(decisions.score_date.desc()).limit(1)
-        ).first()
+    latest = select(decisions.score_date, decisions.decision).order_by(decisions.score_date.desc()).limit(1)
+    with open_predictions(settings.predictions, settings.root).reading() as connection:
+        last = connection.execute(latest).first()
     if last is None or last.decision != "retrain":
         return False
-    return (midnight(last.score_date) - last_training).days >= wait_days
+    # What the gate has just refused is not tried again every night.
+    return midnight(last.score_date) - finished[-1] >= settings.question.cutoff_every * DAY
 
 
 def _realised(predictions: PredictionsStore, champion: Version, night: Night, horizon: int) -> dict[str, Interval]:

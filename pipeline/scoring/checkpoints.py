@@ -84,9 +84,7 @@ class Checkpoints:
         return building
 
     def finish(self, cutoff: datetime, plan: Plan) -> None:
-        """Renames the complete folder. Kept beside it are its origin and the latest checkpoint of its version; all
-        others, of other versions too, are removed.
-        """
+        """Renames the complete folder. It, its origin and its version's latest stay; all others, of any version, go."""
         final = self.folder / str(cutoff.date())
         shutil.rmtree(final, ignore_errors=True)  # of a night that was loaded again since
         self._building(cutoff).rename(final)

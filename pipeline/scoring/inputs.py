@@ -15,9 +15,7 @@ from pipeline.runtime.paths import StateFolder
 
 @dataclass(frozen=True)
 class ScoringInputs:
-    """The events, the question that the champion answers, the folder of the carried state, and the engine that reads
-    whole histories.
-    """
+    """Events, the champion's question, the folder of carried state, and the engine for whole histories."""
 
     store: EventStore
     question: Question

@@ -1,6 +1,4 @@
-"""Predictions for everybody eligible at a cutoff, from what the model asks scoring for: carried state, carried
-aggregates, or whole histories.
-"""
+"""Predictions for everybody eligible at a cutoff, from carried state, carried aggregates, or whole histories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -39,9 +37,9 @@ def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cut
     """By events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is not loaded."""
     if model.needs == "state":
         shards = StateUpdater(inputs, champion, model).predictions(cutoff)
-        columns = [[getattr(shard.predictions, field.name) for shard in shards] for field in fields(Predictions)]
+        columns = [[getattr(predicted, field.name) for _, predicted in shards] for field in fields(Predictions)]
         predictions = Predictions(*(np.concatenate(values) for values in columns))
-        return _scored([shard.query for shard in shards], predictions, cutoff)
+        return _scored([query for query, _ in shards], predictions, cutoff)
     if model.needs == "aggregates":
         queries = StateUpdater(inputs, champion, model).queries(cutoff)
         examples = dataset_without_histories(queries, inputs.question.horizons)

@@ -24,7 +24,9 @@ def reasons_of_night(
     rows = most_at_risk(scored.predictions.churn_probability[:, horizon], scored.recency, share)
     all_reasons: list[str | None] = [None] * len(scored.customers)
     if len(rows):
-        baseline_rows = baseline(len(all_reasons))
+        # The customers that others are compared to, evenly spread.
+        compared = np.linspace(0, len(all_reasons) - 1, min(len(all_reasons), BASELINE))
+        baseline_rows = np.unique(compared.round().astype(np.int64))
         if scored.examples is not None:
             chosen, population = scored.examples.select(rows), scored.examples.select(baseline_rows)
         else:
@@ -36,15 +38,8 @@ def reasons_of_night(
     return all_reasons
 
 
-def baseline(customers: int) -> Integers:
-    """The positions of the customers that others are compared to: at most BASELINE, evenly spread."""
-    return np.unique(np.linspace(0, customers - 1, min(customers, BASELINE)).round().astype(np.int64))
-
-
 def most_at_risk(risk: Floats, recency: Floats, share: float) -> Integers:
-    """The positions, ascending, of the share most at risk, in the order of the published rank: probability, then
-    recency, then the id, which is that of the positions.
-    """
+    """The positions of the share most at risk, ascending, in the order of the rank: probability, recency, id."""
     wanted = math.ceil(share * len(risk) - 1e-9)
     order = np.lexsort((np.arange(len(risk)), recency, risk))[::-1]
     return np.sort(order[:wanted]).astype(np.int64)

@@ -19,32 +19,12 @@ NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", 
 def write_scored(
     path: Path, scored: ScoredNight, reasons: list[str | None], champion: Version, question: Question
 ) -> None:
-    """One row an eligible customer and horizon, in that order. `reasons` are in the order of customers, those of the
-    primary horizon in all its rows.
-    """
-    with atomically(path) as file:
-        # Without the schema of the table, whose codes are text in the file.
-        table = _scored_table(scored, reasons, champion, question)
-        pq.write_table(table, file, use_dictionary=REPETITIVE, store_schema=False)
-
-
-def write_not_scored(path: Path, scored: ScoredNight, question: Question) -> None:
-    """One row a known customer who is not eligible, with the reason."""
-    told_apart = question.activity or question.comes_back_with or question.ends_with
-    what = "ended, or no activity" if told_apart else "no event"
-    reason = f"{what} in the {question.active_within} days before the cutoff"
-    customers, recency = scored.not_eligible, pa.array(scored.not_eligible_recency)
-    with atomically(path) as file:
-        pq.write_table(pa.table([customers, recency, pa.repeat(reason, len(customers))], schema=NOT_SCORED), file)
-
-
-def _scored_table(scored: ScoredNight, reasons: list[str | None], champion: Version, question: Question) -> pa.Table:
+    """One row an eligible customer and horizon, in that order, with the customer's `reasons` at the primary horizon."""
     horizons, customers = question.horizons, len(scored.customers)
     customer = pa.array(np.repeat(np.arange(customers), len(horizons)))
 
     def flat(values: Floats | None) -> pa.Array:
-        rows = len(customer)
-        return pa.nulls(rows, pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
+        return pa.nulls(len(customer), pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
 
     def constant(value: str) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(customer), np.int32)), pa.array([value]))
@@ -66,4 +46,16 @@ def _scored_table(scored: ScoredNight, reasons: list[str | None], champion: Vers
     )
     if list(horizons) != sorted(horizons):
         table = table.sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])
-    return table
+    with atomically(path) as file:
+        # Without the schema of the table, whose codes are text in the file.
+        pq.write_table(table, file, use_dictionary=REPETITIVE, store_schema=False)
+
+
+def write_not_scored(path: Path, scored: ScoredNight, question: Question) -> None:
+    """One row a known customer who is not eligible, with the reason."""
+    told_apart = question.activity or question.comes_back_with or question.ends_with
+    what = "ended, or no activity" if told_apart else "no event"
+    reason = f"{what} in the {question.active_within} days before the cutoff"
+    customers, recency = scored.not_eligible, pa.array(scored.not_eligible_recency)
+    with atomically(path) as file:
+        pq.write_table(pa.table([customers, recency, pa.repeat(reason, len(customers))], schema=NOT_SCORED), file)

@@ -48,9 +48,7 @@ class StateShard:
         return cls(pa.array([], pa.string()), *times, np.zeros((0, width), np.float32), None, pending)
 
     def aligned_to(self, customers: pa.Array, reset: pa.Array) -> Self:
-        """A copy with a row for each of `customers`, ascending: the others are left out, newcomers and those in `reset`
-        have no event yet.
-        """
+        """A copy with rows for just `customers`, ascending; newcomers and those in `reset` have no event yet."""
         resets = pc.is_in(self.customers, reset).to_numpy(zero_copy_only=False)
         to = np.where(resets, -1, positions(self.customers, customers))
         kept, target = np.flatnonzero(to >= 0), to[to >= 0]

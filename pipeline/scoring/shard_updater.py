@@ -24,6 +24,8 @@ from models.recurrent.batches import Floats32
 from pipeline.scoring.shard import StateShard
 
 NOBODY = pa.array([], pa.string())
+Recomputed = tuple[pa.Array, Floats32]
+"""Customers read from their whole histories, and their states [customers, width] after the last event."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,6 @@ class CustomerEvents:
 
 
 @dataclass(frozen=True)
-class Recomputed:
-    """Customers read from their whole histories, and their states [customers, width] after the last event."""
-
-    customers: pa.Array
-    states: Floats32
-
-
-@dataclass(frozen=True)
 class ShardUpdater:
     """Without a `stepper` no states are carried but the times of the last events; `has_sums` says whether the sums
     that aggregates are made of are.
@@ -67,9 +61,6 @@ class ShardUpdater:
     stepper: Stepper | None
     has_sums: bool
 
-    def empty(self, pending: pa.Table) -> StateShard:
-        return StateShard.empty(self.stepper.width if self.stepper else 0, pending)
-
     def recompute(self, events: pa.Table) -> Recomputed:
         """From whole histories. Those of all shards go together: in a shard of their own few long ones would take most
         of its steps.
@@ -77,10 +68,10 @@ class ShardUpdater:
         whole = CustomerEvents.of(events)
         customers = len(whole.customers)
         if self.stepper is None:
-            return Recomputed(whole.customers, np.zeros((customers, 0), np.float32))
+            return whole.customers, np.zeros((customers, 0), np.float32)
         histories = whole.histories(self.spec)
         states = self.stepper.advance(self.stepper.start(customers), histories, np.full(customers, NEVER))
-        return Recomputed(whole.customers, states)
+        return whole.customers, states
 
     def advance(
         self,
@@ -101,8 +92,8 @@ class ShardUpdater:
             restarted = pc.is_in(new.customers, reset).to_numpy(zero_copy_only=False)
             states = self._advanced(self.stepper, shard.states[rows], new, restarted, previous)
             if recomputed and restarted.any():
-                whole = recomputed()
-                states[restarted] = whole.states[positions(new.customers.filter(pa.array(restarted)), whole.customers)]
+                customers, whole = recomputed()
+                states[restarted] = whole[positions(new.customers.filter(pa.array(restarted)), customers)]
             shard.states[rows] = states
         shard.events[rows] += ends - new.starts
         shard.first[rows] = np.where(previous == NEVER, time[new.starts], shard.first[rows])

@@ -9,7 +9,7 @@ night scored again is the same, and a killed run continues at its first incomple
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -37,14 +37,6 @@ MakeShard = Callable[[int], StateShard]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class ShardPredictions:
-    """The predictions for the eligible customers of one shard, in order of customer_id."""
-
-    query: QueryShard
-    predictions: Predictions
-
-
 class StateUpdater:
     """Of one model. Scoring calls `predictions` of a model with a state, and `queries` of one that reads aggregates."""
 
@@ -57,17 +49,17 @@ class StateUpdater:
         self._checkpoints = Checkpoints(inputs.state, version)
         self._shards = ShardUpdater(inputs.spec, self._stepper, self._has_sums)
 
-    def predictions(self, cutoff: datetime) -> list[ShardPredictions]:
-        """By shard, from events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is
-        not loaded.
+    def predictions(self, cutoff: datetime) -> list[tuple[QueryShard, Predictions]]:
+        """By shard, who is eligible and what is predicted of them, from events with event time < cutoff and known time
+        <= cutoff. Raises RecurError where the night is not loaded.
         """
         stepper = self._stepper
         assert stepper is not None
 
-        def predict(shard: StateShard) -> ShardPredictions:
+        def predict(shard: StateShard) -> tuple[QueryShard, Predictions]:
             query = QueryShard.of(shard, cutoff, self._inputs)
             predictions = stepper.predict(shard.states[query.rows], query.at_cutoff, query.aggregates)
-            return ShardPredictions(replace(query, aggregates=None), predictions)  # not needed again: frees memory
+            return replace(query, aggregates=None), predictions  # not needed again: frees memory
 
         return self._each_shard(cutoff, predict)
 
@@ -125,11 +117,11 @@ class StateUpdater:
 
     def _from_scratch(self, events: NightEvents, plan: Plan) -> MakeShard:
         """Shards from whole histories."""
-        ends = [None, *plan.starts, None]
+        ends, width = [None, *plan.starts, None], self._stepper.width if self._stepper else 0
 
         def make(number: int) -> StateShard:
             read, pending = split_at(events.between(ends[number], ends[number + 1]), events.cutoff)
-            empty = self._shards.empty(pending.cast(events.schema))
+            empty = StateShard.empty(width, pending.cast(events.schema))
             return self._shards.advance(empty, read, events.cutoff)
 
         return make

@@ -1,6 +1,4 @@
-"""Compare the trained models on the test examples, and put the outcome where people look: the verdict, the comparison's
-files, `model_comparison`, and MLflow's parent run.
-"""
+"""Compare the trained models on the test examples: the verdict goes to files, `model_comparison` and MLflow."""
 
 import io
 import json
@@ -116,13 +114,7 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
         pq.write_table(pa.concat_tables(tables), file)
 
 
-def _log(
-    tracking: Tracking,
-    comparison: dict[str, Any],
-    evidence: Evidence,
-    pictures: Path,
-    page: str,
-) -> None:
+def _log(tracking: Tracking, comparison: dict[str, Any], evidence: Evidence, pictures: Path, page: str) -> None:
     from models.evaluation import plots
 
     parent = tracking.existing_run(evidence.snapshot.run_id)
@@ -131,8 +123,8 @@ def _log(
     parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
     parent.text(json.dumps(comparison, indent=2), COMPARISON)
     parent.text(page, REPORT)
-    probabilities = evidence.probabilities()
     parent.folder(pictures, PLOTS)
+    probabilities = evidence.probabilities()
     for model in comparison["models"]:
         child = tracking.existing_run(model["run_id"])
         figures = model["metrics"] | model["details"]

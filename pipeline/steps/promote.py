@@ -58,7 +58,11 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         gate = Gate(
             constant=_base_rate(snapshot.part("train"), settings.question.primary_index),
             margin=settings.models.margin,
-            subgroups=_subgroups(evidence),
+            subgroups={
+                f"{dimension}: {name}": mask
+                for dimension, masks in evidence.subgroups().items()
+                for name, mask in masks.items()
+            },
             may_change=_may_change(registry, cutoff),
         )
         weights = customer_weights(evidence.test.customer_id, REPLICATES, random_state)
@@ -67,16 +71,11 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         reasons = [why, *decision.reasons]
         if decision.promote:
             registry.set_champion(version.number)
-        elif not _has_champion_of_its_question(registry):
+        elif champion is None:
             version = _refit(registry, predictions, snapshot, Fitted(ModelSpec(FALLBACK, {})), random_state)
             registry.set_champion(version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
-        outcome = {
-            "promoted": decision.promote,
-            "version": version.number,
-            "recipe": version.name,
-            "reasons": reasons,
-        }
+        outcome = {"promoted": decision.promote, "version": version.number, "recipe": version.name, "reasons": reasons}
         parent = registry.tracking.existing_run(snapshot.run_id)
         parent.tags({"promoted": str(decision.promote).lower(), "winner": winner.name})
         parent.text("\n".join(reasons) + "\n", "gate.txt")
@@ -89,10 +88,8 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     return outcome
 
 
-def promote_version(registry: Registry, number: int) -> dict[str, Any]:
-    """Make a registered version the champion by hand. Raises RecurError where there is none such, or it answers
-    another question.
-    """
+def promote_version(registry: Registry, number: int) -> Version:
+    """Make a version champion by hand. Raises RecurError if there is none such or it answers another question."""
     version = registry.version(number)
     if version.question_digest != registry.question.digest:
         raise RecurError(
@@ -100,13 +97,7 @@ def promote_version(registry: Registry, number: int) -> dict[str, Any]:
             f"{registry.question.digest}: promote a version of the same question, or run `recur train`"
         )
     registry.set_champion(number)
-    return {"version": version.number, "recipe": version.name, "champion": version.label}
-
-
-def rollback(registry: Registry) -> dict[str, Any]:
-    """Make the champion before the present one champion again. Raises RecurError where there was none."""
-    version = registry.version(registry.roll_back())
-    return {"version": version.number, "recipe": version.name, "champion": version.label}
+    return version
 
 
 def _champion(
@@ -139,9 +130,7 @@ def _champion(
 
 
 def _may_change(registry: Registry, cutoff: datetime) -> bool:
-    """Whether the champion's recipe has served for a primary horizon: by the cutoff as of which its first version in
-    an unbroken row was trained.
-    """
+    """Whether the champion's recipe has served for a primary horizon since its first version in a row was trained."""
     champions = [registry.version(number) for number in registry.champion_history()]
     if not champions:
         return True
@@ -151,19 +140,6 @@ def _may_change(registry: Registry, cutoff: datetime) -> bool:
             break
         since = earlier
     return cutoff - since.trained_until >= registry.question.primary * DAY
-
-
-def _subgroups(evidence: Evidence) -> dict[str, np.ndarray]:
-    return {
-        f"{dimension}: {name}": mask
-        for dimension, masks in evidence.subgroups().items()
-        for name, mask in masks.items()
-    }
-
-
-def _has_champion_of_its_question(registry: Registry) -> bool:
-    champion = registry.champion()
-    return champion is not None and champion.question_digest == registry.question.digest
 
 
 def _base_rate(train: Dataset, horizon_index: int) -> float:
@@ -180,9 +156,7 @@ def _refit(
     model = fitted.spec.build(snapshot.question.horizons, random_state)
     tags = {"family": model.family}
     with registry.tracking.child_run(f"{name} on all examples", snapshot.run_id, tags) as run:
-        seconds = timed_fit(
-            model, snapshot.data, None, lambda epoch, measures: log.debug("%s %d %s", name, epoch, measures)
-        )
+        seconds = timed_fit(model, name, snapshot.data, None)
         model.calibration = fitted.calibration
         run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(snapshot.data)})

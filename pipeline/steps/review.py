@@ -121,9 +121,7 @@ def _review_one(settings: Settings, predictions: PredictionsStore, night: Night,
 def _segments(
     customers: np.ndarray, treated: set[str], values_of: Mapping[str, Mapping[str, str]]
 ) -> dict[tuple[str, str], np.ndarray]:
-    """A mask of the customers for each segment and member: treated or not, where any was, and each attribute's most
-    frequent values.
-    """
+    """Masks by segment and member: treated or not, where any was, and each attribute's most frequent values."""
     masks: dict[tuple[str, str], np.ndarray] = {}
     if treated:
         mask = np.array([customer in treated for customer in customers], dtype=bool)

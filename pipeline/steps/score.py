@@ -1,6 +1,4 @@
-"""Score a night: the champion's predictions for every customer eligible at the cutoff, and reasons for those most at
-risk.
-"""
+"""Score a night: predictions for every customer eligible at the cutoff, reasons for those most at risk."""
 
 from functools import partial
 from typing import Any

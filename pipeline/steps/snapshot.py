@@ -50,7 +50,14 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             tracking.discard(earlier["run_id"])
         shutil.rmtree(folder, ignore_errors=True)
         engine = open_engine(settings.run.engine, settings.spark, settings.state)
-        engine.write(events, _request(grid, windows, spec, events.moment), folder)
+        request = BuildRequest(
+            cutoffs=np.array([microseconds(moment) for moment in grid]),
+            spec=spec,
+            labelled_until=microseconds(cutoff),
+            label_moments=label_moments(windows),
+            only_with_outcome=bool(spec.ends_with and spec.gap),
+        )
+        engine.write(events, request, folder)
         taken = _taken(folder, question, windows, tuple(remarks(windows, settings.evidence.windows)))
         run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
@@ -75,9 +82,7 @@ def _spec(question: Question, attributes: dict[str, Kind]) -> FeatureSpec:
 def _windows(
     events: AsOf, spec: FeatureSpec, question: Question, most_windows: int
 ) -> tuple[list[datetime], tuple[Split, ...]]:
-    """The grid of cutoffs as of which examples are built, and its splits. Raises NothingToDo where the history is too
-    short.
-    """
+    """The grid of the examples' cutoffs and its splits. Raises NothingToDo where the history is too short."""
     first = events.first_event(spec)
     if first is None:
         raise NothingToDo("the event store holds no events")
@@ -91,21 +96,8 @@ def _windows(
         ) from None
 
 
-def _request(grid: list[datetime], windows: tuple[Split, ...], spec: FeatureSpec, until: datetime) -> BuildRequest:
-    """Every cutoff of the grid, with the labels known at `until` and those that each part of a split may know."""
-    return BuildRequest(
-        cutoffs=np.array([microseconds(cutoff) for cutoff in grid]),
-        spec=spec,
-        labelled_until=microseconds(until),
-        label_moments=label_moments(windows),
-        only_with_outcome=bool(spec.ends_with and spec.gap),
-    )
-
-
 def _taken(folder: Path, question: Question, windows: tuple[Split, ...], remarks: tuple[str, ...]) -> Snapshot:
-    """The snapshot of the examples in `folder`. Raises NothingToDo, and leaves no folder, where nobody is eligible in a
-    part.
-    """
+    """The snapshot of `folder`. Raises NothingToDo, and removes it, where nobody is eligible in a part."""
     data = read_dataset(folder, question.horizons)
     cutoff = midnight(datetime.fromisoformat(folder.name))
     taken = Snapshot(cutoff, question, windows, remarks, data).measured()
@@ -135,13 +127,7 @@ def _when_somebody_was(data: Dataset, question: Question) -> str:
 def _log(taken: Snapshot, run: Run, spec: FeatureSpec) -> None:
     """To MLflow's parent run, what was asked and of how many examples."""
     question = taken.question
-    run.tags(
-        {
-            "cutoff": taken.cutoff.isoformat(),
-            "question_digest": question.digest,
-            "test_digest": taken.test_digest,
-        }
-    )
+    run.tags({"cutoff": taken.cutoff.isoformat(), "question_digest": question.digest, "test_digest": taken.test_digest})
     run.parameters({"question": question.model_dump(mode="json")})
     run.metrics({f"examples_{name}": rows for name, rows in taken.examples.items()})
     run.text(json.dumps(definitions(spec), indent=2), "features.json")

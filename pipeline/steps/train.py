@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.dataset import Dataset
 from models import model_class
-from models.base import Model, OnEpoch
+from models.base import Model
 from models.spec import ModelSpec
 from pipeline.config.sections import Evidence, Models
 from pipeline.config.settings import Settings
@@ -42,7 +42,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
         tags = {"family": model_class(name).family, "recipe": name}
         with tracking.child_run(name, snapshot.run_id, tags) as run:
             spec = _tuned(spec, snapshot, settings.models.trials, settings.run.seed, _on_trial(tracking, name, run))
-            fits = fit_windows(spec, snapshot, settings.evidence, settings.run.seed, _on_epoch(name))
+            fits = fit_windows(spec, snapshot, settings.evidence, settings.run.seed)
             model, loss = fits.model, fits.valid_log_loss
             spent = budget(settings.models, settings.evidence, len(snapshot.windows))
             calibration = asdict(model.calibration) if model.calibration else None
@@ -89,9 +89,7 @@ def budget(models: Models, evidence: Evidence, windows: int) -> str:
 def _tuned(
     spec: ModelSpec, snapshot: Snapshot, trials: int, random_state: int, on_trial: "Callable[[Trial], None]"
 ) -> ModelSpec:
-    """`spec` with what `trials` on the oldest window choose beside it, so that what is tuned has seen no test. A model
-    that has nothing to tune spends none.
-    """
+    """`spec` with what `trials` on the oldest window choose, which sees no test; as it is if nothing can be tuned."""
     kind = model_class(spec.name)
     if trials < 2 or not kind.space:
         return spec
@@ -119,10 +117,6 @@ def _on_trial(tracking: Tracking, name: str, run: Run) -> "Callable[[Trial], Non
         log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
 
     return on_trial
-
-
-def _on_epoch(name: str) -> OnEpoch:
-    return lambda epoch, measures: log.debug("%s epoch %d: %s", name, epoch, measures)
 
 
 def _customers_per_second(model: Model, test: Dataset) -> float:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from models.base import Model
 from models.evaluation.ablation import ablations, with_own_histories
-from models.evaluation.intervals import Interval, customer_weights, mean
+from models.evaluation.intervals import customer_weights, mean
 from models.evaluation.metrics import example_log_loss
 from models.held_out import CalibrationChoice, Parts, calibrate
 from pipeline.training.evidence import Evidence
@@ -50,15 +50,15 @@ def ablation_rows(window: int, name: str, rows: np.ndarray, probability: np.ndar
     return pa.table([pa.array(column) for column in columns], schema=SCHEMA)
 
 
-def changes(evidence: Evidence, random_state: int) -> dict[str, dict[str, Interval]]:
-    """Model -> ablation -> log loss when ablated minus log loss as it is, on the same examples of the first seed,
-    customers resampled: positive where the model had learnt from what was taken away. Models that read no sequences
-    have none.
+def with_changes(comparison: dict[str, Any], evidence: Evidence, random_state: int) -> dict[str, Any]:
+    """The comparison's JSON with `log_loss_change` for every model: for each ablation, log loss when ablated minus log
+    loss as it is, on the same examples of the first seed, customers resampled. Positive where the model had learnt from
+    what was taken away; models that read no sequences have none.
     """
     test = evidence.test
     first = test.seed == 0
     begins = np.searchsorted(test.window[first], np.arange(test.window.max(initial=0) + 1))
-    by_model: dict[str, dict[str, Interval]] = {}
+    by_model: dict[str, dict[str, Any]] = {}
     for result in evidence.results:
         table = evidence.ablations[result.name]
         probability = np.asarray(result.test_probability)[first]
@@ -70,13 +70,6 @@ def changes(evidence: Evidence, random_state: int) -> dict[str, dict[str, Interv
                 labels, probability[rows]
             )
             weights = customer_weights(test.customer_id[rows], REPLICATES, random_state)
-            by_model.setdefault(result.name, {})[name] = mean(change, weights)
-    return by_model
-
-
-def with_changes(comparison: dict[str, Any], evidence: Evidence, random_state: int) -> dict[str, Any]:
-    """The comparison's JSON with `log_loss_change` for every model that reads sequences."""
-    by_model = changes(evidence, random_state)
-    as_json = {model: {name: asdict(change) for name, change in by_name.items()} for model, by_name in by_model.items()}
-    models = [model | {"log_loss_change": as_json.get(model["name"], {})} for model in comparison["models"]]
+            by_model.setdefault(result.name, {})[name] = asdict(mean(change, weights))
+    models = [model | {"log_loss_change": by_model.get(model["name"], {})} for model in comparison["models"]]
     return comparison | {"models": models}

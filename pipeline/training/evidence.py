@@ -1,6 +1,4 @@
-"""What the trained models predicted of the test examples, written by training and read to be compared, reported and put
-before the gate.
-"""
+"""What the trained models predicted of the test examples, for the comparison, the report and the gate."""
 
 import json
 from collections.abc import Sequence
@@ -34,9 +32,7 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """`results` are of the test's rows at the primary horizon; `observed` and `predicted` the mean churn by horizon in
-    days.
-    """
+    """`results` are of the test's rows at the primary horizon; `observed`, `predicted`: mean churn by days."""
 
     snapshot: Snapshot
     test: TestSet

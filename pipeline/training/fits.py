@@ -3,6 +3,7 @@ calibrated on its part, and asked for predictions of what comes later.
 """
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from features.dataset import Dataset
 from models import MODELS, model_class
-from models.base import Model, OnEpoch
+from models.base import Model
 from models.held_out import calibrate, cross_calibrated, observed_log_losses
 from models.spec import ModelSpec
 from pipeline.config.sections import Evidence, Models
@@ -20,6 +21,7 @@ from pipeline.training.ablations import SCHEMA, ablated_predictions, ablation_ro
 from pipeline.training.predictions import prediction_rows, repeated_for
 from pipeline.training.snapshot import PARTS, Snapshot, digest
 
+log = logging.getLogger("recur.train")
 BETWEEN_SEEDS = 1_000_003
 
 
@@ -42,12 +44,8 @@ class Fits:
     information: str
 
 
-def fit_windows(
-    spec: ModelSpec, snapshot: Snapshot, evidence: Evidence, random_state: int, on_epoch: OnEpoch | None = None
-) -> Fits:
-    """Fit `spec` on every window, once for each of `evidence.seeds`. Whatever is known only after a part's end is
-    unknown to it: see `Snapshot.part`.
-    """
+def fit_windows(spec: ModelSpec, snapshot: Snapshot, evidence: Evidence, random_state: int) -> Fits:
+    """Fit `spec` on every window, once for each of `evidence.seeds`, by what `Snapshot.part` lets a part know."""
     primary = snapshot.question.primary_index
     losses, predictions, ablated, seconds = [], [], [SCHEMA.empty_table()], 0.0
     seeds, seeded = range(evidence.seeds), model_class(spec.name).seeded
@@ -55,7 +53,7 @@ def fit_windows(
         for window in range(len(snapshot.windows)):
             parts = snapshot.parts(window)
             model = spec.build(snapshot.question.horizons, random_state + BETWEEN_SEEDS * seed)
-            seconds += timed_fit(model, parts.train, parts.valid, on_epoch)
+            seconds += timed_fit(model, spec.name, parts.train, parts.valid)
             held_out = parts.held_out
             uncalibrated = {part: model.predict(data) for part, data in held_out.items()}
             calibrate(model, evidence.calibration, parts)
@@ -95,17 +93,15 @@ def default_spec(name: str, models: Models) -> ModelSpec:
     return ModelSpec(name, {key: value for key, value in chosen.items() if key in settable and value is not None})
 
 
-def timed_fit(model: Model, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None) -> float:
-    """Wall seconds of a fit."""
+def timed_fit(model: Model, name: str, train: Dataset, valid: Dataset | None) -> float:
+    """Wall seconds of a fit, whose epochs are logged under `name`."""
     started = time.perf_counter()
-    model.fit(train, valid, on_epoch)
+    model.fit(train, valid, lambda epoch, measures: log.debug("%s epoch %d: %s", name, epoch, measures))
     return time.perf_counter() - started
 
 
 def information(snapshot: Snapshot) -> str:
-    """The digest of all that a fit may know: the examples of every part before the test, and the names of aggregates
-    and attributes.
-    """
+    """The digest of all that a fit may know: the examples of parts before the test, and the columns' names."""
     sequences = snapshot.data.sequences
     content = hashlib.sha256()
     for window in range(len(snapshot.windows)):

@@ -1,6 +1,4 @@
-"""What a registered model makes of all customers: what moves their risk, and how risk changes with their recency; to
-MLflow and to the analysts.
-"""
+"""What moves customers' risk in a registered model, and how risk changes with recency; to MLflow and analysts."""
 
 import json
 from typing import Any

@@ -37,6 +37,8 @@ TELLS_MORE = 0.05  # ROC AUC that one attribute may not add to all the events' o
 ROUNDS = 60
 STANDARD_ERRORS = 4.0
 PLANTED = "planted_leak"
+FAULT = "report this, it is a fault of recur"
+UNSURE = "make sure that it was known at the event's time"
 Rows = NDArray[np.int64]
 
 
@@ -123,12 +125,8 @@ def _other_futures(probed: Probed) -> Iterator[CheckResult]:
             for change, others in probed.changes(rows, probed.cutoff).items():
                 moved += [f"{change}: {name}" for name in differences(base, probed.built(others))]
         words = f"{rows.sum():,} changed, added and removed at {probed.cutoff:%Y-%m-%d}, of {len(base):,} customers"
-        if moved:
-            yield CheckResult(
-                "wrong", what, f"{words}: they move {', '.join(moved)}: report this, it is a fault of recur"
-            )
-        else:
-            yield CheckResult("right", what, f"{words}: no feature moved" if rows.any() else "there are none to change")
+        words += f": they move {', '.join(moved)}: {FAULT}" if moved else ": no feature moved"
+        yield CheckResult("wrong" if moved else "right", what, words if rows.any() else "there are none to change")
 
 
 def _past_the_horizon(probed: Probed) -> Iterator[CheckResult]:
@@ -143,12 +141,10 @@ def _past_the_horizon(probed: Probed) -> Iterator[CheckResult]:
         others = probed.built(changes[change], labelled=True)
         if others.customer_id.tolist() != base.customer_id.tolist() or base.labels.differs(others.labels).any():  # type: ignore[arg-type]
             moved.append(change)
-    words = (
-        f"those at or after {end:%Y-%m-%d} changed and added, of {len(base):,} customers at {probed.cutoff:%Y-%m-%d}"
-    )
-    if moved:
-        words += f": labels moved ({', '.join(moved)}): report this, it is a fault of recur"
-    yield CheckResult("wrong" if moved else "right", what, words if moved else f"{words}: no label moved")
+    of_whom = f"of {len(base):,} customers at {probed.cutoff:%Y-%m-%d}"
+    words = f"those at or after {end:%Y-%m-%d} changed and added, {of_whom}"
+    words += f": labels moved ({', '.join(moved)}): {FAULT}" if moved else ": no label moved"
+    yield CheckResult("wrong" if moved else "right", what, words)
 
 
 def differences(one: Dataset, other: Dataset) -> list[str]:
@@ -184,9 +180,8 @@ def _labels(
     churn = data.labels.churn[:, question.primary_index]
     train, test = (_rows_of(data, cutoffs, churn) for cutoffs in (parts.train, parts.test))
     if len(np.unique(churn[train])) < 2 or len(np.unique(churn[test])) < 2:
-        yield CheckResult(
-            "doubtful", "labels", "all examples of a split part have the same label: nothing can be probed"
-        )
+        words = "all examples of a split part have the same label: nothing can be probed"
+        yield CheckResult("doubtful", "labels", words)
         return
     values = data.aggregates
     shuffled = churn.copy()
@@ -204,18 +199,14 @@ def _labels(
     honest, by_time = (_auc(values[names].to_numpy(), churn, train, test) for names in (own, list(values)))
     caught = telling(values.to_numpy(), list(values), churn, test)
     for name, tells in caught.items():
-        words = f"alone gives a ROC AUC of {tells:.3f}: make sure that it was known at the event's time"
-        yield CheckResult("doubtful", f"column {name}", words)
+        yield CheckResult("doubtful", f"column {name}", f"alone gives a ROC AUC of {tells:.3f}: {UNSURE}")
     # What leaks often shows only beside the time since the last event, so each attribute is also tried with it.
-    suspects = attributes if by_time > honest + TELLS_MORE else []
-    for attribute in suspects:
+    for attribute in attributes if by_time > honest + TELLS_MORE else []:
         names = [*own, *(name for name in values if _is_of(name, attribute))]
         score = _auc(values[names].to_numpy(), churn, train, test)
         if score > honest + TELLS_MORE:
-            words = f"lifts the ROC AUC of the events' own columns from {honest:.3f} to {score:.3f}: "
-            yield CheckResult(
-                "doubtful", f"attribute {attribute}", words + "make sure that it was known at the event's time"
-            )
+            words = f"lifts the ROC AUC of the events' own columns from {honest:.3f} to {score:.3f}: {UNSURE}"
+            yield CheckResult("doubtful", f"attribute {attribute}", words)
             caught[attribute] = score
     if not caught:
         yield CheckResult("right", "columns", f"none tells the label by itself; all together: ROC AUC {by_time:.3f}")
@@ -228,10 +219,8 @@ def _labels(
 
     mixed = random.permutation(np.concatenate([train, test]))
     by_chance = _auc(values.to_numpy(), churn, mixed[len(test) :], mixed[: len(test)])
-    words = (
-        f"ROC AUC {by_time:.3f} split by time, {by_chance:.3f} split at random: the gap is {by_chance - by_time:+.3f}"
-    )
-    yield CheckResult("right", "random split", words)
+    words = f"ROC AUC {by_time:.3f} split by time, {by_chance:.3f} split at random"
+    yield CheckResult("right", "random split", f"{words}: the gap is {by_chance - by_time:+.3f}")
 
 
 def telling(values: Floats, names: Sequence[str], churn: Floats, rows: Rows) -> dict[str, float]:
@@ -242,8 +231,7 @@ def telling(values: Floats, names: Sequence[str], churn: Floats, rows: Rows) -> 
     for name, column in zip(names, values.T, strict=True):
         ranked = np.nan_to_num(column[rows], nan=np.nanmin(column[rows], initial=0.0) - 1)
         auc = float(roc_auc_score(churn[rows], ranked))
-        tells = max(auc, 1 - auc)
-        if tells >= TELLS_ALL:
+        if (tells := max(auc, 1 - auc)) >= TELLS_ALL:
             telling_columns[name] = tells
     return telling_columns
 
@@ -260,8 +248,8 @@ def _auc(values: Floats, labels: Floats, train: Rows, test: Rows) -> float:
 
 
 def _rows_of(data: Dataset, cutoffs: Sequence[datetime], churn: Floats) -> Rows:
-    moments = [microseconds(cutoff) for cutoff in cutoffs]
-    return np.flatnonzero(np.isin(data.cutoff, moments) & np.isfinite(churn))
+    of_cutoffs = np.isin(data.cutoff, [microseconds(cutoff) for cutoff in cutoffs])
+    return np.flatnonzero(of_cutoffs & np.isfinite(churn))
 
 
 def _is_of(column: str, attribute: str) -> bool:

@@ -52,8 +52,7 @@ def mean_churn(table: pa.Table) -> tuple[dict[int, float], dict[int, float]]:
     """Horizon -> the mean churn that was observed on the test, and the mean that was predicted of the same examples."""
     observed = table.filter(pc.and_(pc.equal(table["slice"], "test"), pc.invert(pc.is_nan(table["churn"]))))
     means = observed.group_by("horizon_days").aggregate([("churn", "mean"), ("churn_probability", "mean")])
-    days = means["horizon_days"].to_pylist()
-    return (
-        dict(zip(days, means["churn_mean"].to_pylist(), strict=True)),
-        dict(zip(days, means["churn_probability_mean"].to_pylist(), strict=True)),
+    days, churn, predicted = (
+        means[name].to_pylist() for name in ("horizon_days", "churn_mean", "churn_probability_mean")
     )
+    return dict(zip(days, churn, strict=True)), dict(zip(days, predicted, strict=True))

@@ -118,15 +118,13 @@ class Registry:
         """Make `number` the champion. The one before it is kept for `roll_back`."""
         self._write_history([*self.champion_history(), number])
 
-    def roll_back(self) -> int:
-        """Make the champion before the present one champion again; gives its number. Raises RecurError if there is
-        none.
-        """
+    def roll_back(self) -> Version:
+        """Make the champion before the present one champion again. Raises RecurError if there is none."""
         history = self.champion_history()
         if len(history) < 2:
             raise RecurError(f"{self.name} has no earlier champion: name a version with `recur promote`")
         self._write_history(history[:-1])
-        return history[-2]
+        return self.version(history[-2])
 
     def load(self, version: Version) -> Model:
         """The fitted model of `version`, from the local copy of its artefact, kept in memory by this process."""

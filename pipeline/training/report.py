@@ -1,6 +1,4 @@
-"""The comparison as a page that a person reads: the verdict, every figure with its interval, and the pictures, in one
-HTML file that needs nothing else.
-"""
+"""The comparison as one HTML file that needs nothing else: the verdict, figures with intervals, pictures."""
 
 import base64
 from collections.abc import Mapping

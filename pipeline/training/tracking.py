@@ -111,9 +111,7 @@ class Tracking:
 
     @property
     def client(self) -> "MlflowClient":
-        """The database and the experiment exist on return. Raises RecurError, which names the address without its
-        password, where it cannot be reached.
-        """
+        """Database and experiment exist on return. Raises RecurError, naming the address without its password."""
         with self.state.alone("mlflow"):  # two that make its database at once would both fail
             return _client(self.address, self.state.path)
 

@@ -83,7 +83,7 @@ def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
 def test_the_same_rows_make_the_same_bytes_however_they_come(tmp_path):
     store = EventStore(tmp_path, {})
     events = table([(f"{place:06d}", 1, 1.0) for place in range(300_000)])
-    assert store.write(date(2020, 1, 2), events) == 300_000
+    store.write(date(2020, 1, 2), events)
     whole = store.path(date(2020, 1, 2)).read_bytes()
     reader = pa.RecordBatchReader.from_batches(events.schema, events.to_batches(max_chunksize=777))
     store.write(date(2020, 1, 2), reader)

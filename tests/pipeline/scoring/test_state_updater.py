@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from features.question import Question
+from models.base import Predictions
 from models.conventional.logistic_regression import LogisticRegression
 from models.conventional.recency import Recency
 from models.explanation.reasons import figures
@@ -20,10 +21,10 @@ from pipeline.runtime.nights import DAY
 from pipeline.scoring import erasure
 from pipeline.scoring.checkpoints import Checkpoints, carried_folder, checkpoint_folders, read_plan
 from pipeline.scoring.inputs import ScoringInputs
-from pipeline.scoring.query import carried_aggregates, dataset_without_histories
+from pipeline.scoring.query import QueryShard, carried_aggregates, dataset_without_histories
 from pipeline.scoring.reasons import reasons_of
 from pipeline.scoring.shard import StateShard
-from pipeline.scoring.state_updater import ShardPredictions, StateUpdater
+from pipeline.scoring.state_updater import StateUpdater
 from tests.support.untrained import untrained
 from tests.support.worlds.carried_world import (
     START,
@@ -80,12 +81,11 @@ def folder_of(world: World, name: str, number: int = 1) -> Path:
     return Checkpoints(world.settings.state, version(world.settings, name, number)).folder
 
 
-def same(one: list[ShardPredictions], other: list[ShardPredictions]) -> bool:
+def same(one: list[tuple[QueryShard, Predictions]], other: list[tuple[QueryShard, Predictions]]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(
-        a.query.customers.equals(b.query.customers)
-        and np.array_equal(a.predictions.churn_probability, b.predictions.churn_probability)
-        for a, b in pairs
+        query.customers.equals(again.customers) and np.array_equal(a.churn_probability, b.churn_probability)
+        for (query, a), (again, b) in pairs
     )
 
 
@@ -96,7 +96,7 @@ def test_every_night_agrees_with_whole_histories(world: World, name: str) -> Non
         cutoff = FIRST + night * DAY
         data = recomputed(world.settings, cutoff)
         assert difference(carried, cutoff, data, world.models[name]) < TOLERANCE
-        others = [who for shard in carried.predictions(cutoff) for who in shard.query.not_eligible.to_pylist()]
+        others = [who for query, _ in carried.predictions(cutoff) for who in query.not_eligible.to_pylist()]
         known = world.revisions[(world.revisions["known_time"] <= cutoff) & (world.revisions["event_time"] < cutoff)]
         assert not set(others) & set(data.customer_id)
         assert set(others) | set(data.customer_id) <= set(known["customer_id"])
@@ -154,7 +154,7 @@ def test_a_night_reads_its_own_object_alone(world: World) -> None:
     carried.predictions(FIRST)
     file = world.settings.events / f"{FIRST.date()}.parquet"
     file.write_bytes(b"PAR1" + bytes(200) + file.read_bytes()[204:])  # nothing of it but its footer can be read
-    assert sum(len(shard.query.customers) for shard in carried.predictions(FIRST + DAY)) > 0
+    assert sum(len(query.customers) for query, _ in carried.predictions(FIRST + DAY)) > 0
 
 
 def test_a_night_scored_again_is_the_same(world: World) -> None:

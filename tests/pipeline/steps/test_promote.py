@@ -14,7 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare
-from pipeline.steps.promote import _may_change, promote, promote_version, rollback
+from pipeline.steps.promote import _may_change, promote, promote_version
 from pipeline.training.registry import CHAMPION, open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, evidence_of, run_training, snapshot_of
@@ -157,12 +157,12 @@ def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: Wor
 def test_by_hand_the_champion_changes_and_comes_back(own_world: World) -> None:
     settings = own_world.settings
     with pytest.raises(RecurError, match="no earlier champion"):
-        rollback(open_registry(settings))
+        open_registry(settings).roll_back()
     second = promote(settings, FIRST)["version"]
     first = open_registry(settings).versions()[0].number
     promote_version(open_registry(settings), first)
     assert open_registry(settings).champion_history()[-1] == first
-    assert rollback(open_registry(settings))["version"] == second
+    assert open_registry(settings).roll_back().number == second
     champion = open_registry(settings).champion()
     assert champion is not None
     assert champion.number == second
@@ -174,7 +174,7 @@ def test_an_alias_moved_in_mlflows_own_page_is_the_truth(own_world: World) -> No
     registry = open_registry(settings)
     registry.tracking.client.set_registered_model_alias(registry.name, CHAMPION, "1")
     assert registry.champion_history() == [1, second, 1]
-    assert rollback(open_registry(settings))["version"] == second
+    assert open_registry(settings).roll_back().number == second
 
 
 def test_a_version_that_does_not_exist_or_answers_another_question_is_refused(trained_world: World) -> None:

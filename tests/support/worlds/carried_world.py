@@ -119,12 +119,12 @@ def difference(updater: StateUpdater, cutoff: datetime, data: Dataset, model: Mo
     state and whole histories, `data`; infinite where not the same customers are eligible.
     """
     shards = updater.predictions(cutoff)
-    customers = [customer for shard in shards for customer in shard.query.customers.to_pylist()]
+    customers = [customer for query, _ in shards for customer in query.customers.to_pylist()]
     if customers != data.customer_id.tolist():
         return float("inf")
     predictions, worst = model.predict(data), 0.0
     for name in ("churn_probability", "expected_purchases", "expected_spend"):
-        carried = np.concatenate([getattr(shard.predictions, name) for shard in shards])
+        carried = np.concatenate([getattr(predicted, name) for _, predicted in shards])
         whole = getattr(predictions, name)
         scale = 1.0 if name == "churn_probability" else 1.0 + np.abs(whole)
         worst = max(worst, float((np.abs(carried - whole) / scale).max(initial=0.0)))
