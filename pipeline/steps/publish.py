@@ -26,6 +26,8 @@ from pipeline.serving.tables import night as nights
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_THE_NIGHT = ("model_name", "model_version", "run_id", "question_digest")
+
 
 def publish(settings: Settings, night: Night) -> dict[str, Any]:
     """Publishes the scores of `night`; gives rows_scored and rows_published. Raises NothingToDo where the night has no
@@ -50,7 +52,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
                     customers=customers,
                     scored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
                     known_until=max(loaded_nights(settings.events), default=None),
-                    **{column: str(scores[column].iloc[0]) for column in exports.OF_THE_NIGHT},
+                    **{column: str(scores[column].iloc[0]) for column in OF_THE_NIGHT},
                 )
             )
             connection.execute(insert(band), _bands(night.score_date, scores))
@@ -100,7 +102,7 @@ def _read(path: Path) -> "pd.DataFrame":
     scores = pd.read_parquet(path)
     if scores.empty:
         raise NothingToDo(f"{path.stem} has no customer who was eligible, so there is nothing to publish")
-    for column in exports.OF_THE_NIGHT:
+    for column in OF_THE_NIGHT:
         if (values := scores[column].nunique(dropna=False)) != 1:
             raise RecurError(f"{path} holds {values} values of {column}, and a night has one: run `recur score` again")
     if scores.duplicated(["horizon_days", "customer_id"]).any():
