@@ -46,16 +46,16 @@ def quarantine_replay(context: typer.Context) -> None:
 
     with quietly(context) as (settings, console):
         with working(console, "replaying the quarantine"):
-            outcome = replay(settings)
-        if not outcome.brought_back:
+            brought_back, changes = replay(settings)
+        if not brought_back:
             console.print("Nothing was in quarantine.")
             return
-        for night, rows in outcome.brought_back.items():
+        for night, rows in brought_back.items():
             console.print(f"{formatted(night)}: {formatted(rows)} rows brought back")
-        if outcome.changes is None:
+        if changes is None:
             console.print("No champion may score the last loaded night, so no scores were compared.")
-        elif any(outcome.brought_back.values()):
-            _print_changes(console, outcome.changes)
+        elif any(brought_back.values()):
+            _print_changes(console, changes)
 
 
 def _print_changes(console: "Console", changes: "list[Change]") -> None:

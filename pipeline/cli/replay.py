@@ -1,6 +1,5 @@
 """`recur quarantine replay`: another try at the rows that validation set aside, after a fix."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.config.settings import Settings
@@ -25,21 +24,13 @@ class Change(NamedTuple):
     after: float | None
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """How many rows each night's quarantine lost, and whose scores changed with that (None: no champion may score)."""
-
-    brought_back: dict[str, int]
-    changes: list[Change] | None
-
-
-def replay(settings: Settings) -> Replayed:
+def replay(settings: Settings) -> tuple[dict[str, int], list[Change] | None]:
     """Extracts, validates and loads every loaded night that has rows in quarantine again, with the source and its
     mapping as they are today. What now passes counts as known since its own night. Refused nights are not loaded by
     this: they are due with the next run.
 
-    Where a champion may score the last loaded night, every customer is scored before and after, and those whose score
-    changed are given; nothing is published.
+    Returns how many rows each night's quarantine lost, and whose scores changed with that as of the last loaded night
+    (None: no champion may score it); nothing is published.
     """
     loaded = {night.isoformat(): night for night in loaded_nights(settings.events)}
     rows: dict[str, int] = {}
@@ -47,7 +38,7 @@ def replay(settings: Settings) -> Replayed:
         rows[group.night] = rows.get(group.night, 0) + group.rows
     due = sorted(rows.keys() & loaded.keys())
     if not due:
-        return Replayed({}, [])
+        return {}, []
     before, brought_back = _scores(settings), {}
     for name in due:
         night = night_ending_at(settings.events, midnight(loaded[name]))
@@ -55,11 +46,11 @@ def replay(settings: Settings) -> Replayed:
         validate(settings, night)
         brought_back[name] = rows[name] - load(settings, night)["rows_quarantined"]
     if before is None:
-        return Replayed(brought_back, None)
+        return brought_back, None
     after = (_scores(settings) or {}) if any(brought_back.values()) else before
     customers = sorted(before.keys() | after.keys())
     changes = [Change(customer, before.get(customer), after.get(customer)) for customer in customers]
-    return Replayed(brought_back, [change for change in changes if change.before != change.after])
+    return brought_back, [change for change in changes if change.before != change.after]
 
 
 def _scores(settings: Settings) -> dict[str, float] | None:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -174,17 +175,13 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
     """Ask every process and its descendants to end, then make them: some put themselves into groups of their own."""
     family: list[psutil.Process] = []
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(process.pid)
             family += [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            continue
     for act, patience in ((psutil.Process.terminate, STOP_SECONDS), (psutil.Process.kill, 5)):
         for member in family:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 act(member)
-            except psutil.NoSuchProcess:
-                continue
         _, family = psutil.wait_procs(family, timeout=patience)
     for process in processes:
         process.wait()

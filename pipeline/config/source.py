@@ -110,7 +110,7 @@ class Source(Section):
         return name
 
     @model_validator(mode="after")
-    def _columns_are_mapped(self) -> "Source":
+    def _columns_make_events(self) -> "Source":
         if self.kind in BUNDLED:
             return self
         if self.kind == "sql":
@@ -130,12 +130,6 @@ class Source(Section):
         for column in self.categorical:
             if column not in self.names or column in CORE_COLUMNS:
                 raise ValueError(f"categorical names {column!r}, which is no attribute in [source.columns]")
-        return self
-
-    @model_validator(mode="after")
-    def _mapped_columns_make_events(self) -> "Source":
-        if self.kind in BUNDLED:
-            return self
         if self.rows_are == "lines" and "event_id" not in self.names:
             raise ValueError('rows_are = "lines" needs columns.event_id, which says what lines belong together')
         if self.rows_are == "lines" and "known_time" in self.names:

@@ -142,10 +142,8 @@ def _run(command, failure, total=0):
 
 def _environment():
     """This environment, less what would turn pip or Python from `.venv`, or keep compiled files from being stored."""
-    kept = dict(os.environ)
-    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_USER", "PIP_PREFIX"):
-        kept.pop(name, None)
-    return kept
+    removed = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_USER", "PIP_PREFIX")
+    return {name: value for name, value in os.environ.items() if name not in removed}
 
 
 def _answer(command):

@@ -55,13 +55,8 @@ def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where
     counts = dict(zip(readings, row[::2], strict=True))
     digests = dict(zip(readings, row[1::2], strict=True))
     best = max(counts, key=lambda name: counts[name])
-    day, month = "day first", "month first"
-    if (
-        {day, month} <= set(readings)
-        and best in (day, month)
-        and counts[day] == counts[month]
-        and digests[day] != digests[month]
-    ):
+    rival = {"day first": "month first", "month first": "day first"}.get(best)
+    if rival in readings and counts[rival] == counts[best] and digests[rival] != digests[best]:
         raise ConfigurationError(
             f"{where}: day or month may come first in these times: write them as 2017-12-04 11:53:26"
         )

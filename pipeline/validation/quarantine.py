@@ -1,7 +1,7 @@
 """The quarantine: the rows that validation set aside, each with its reason."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -35,8 +35,8 @@ def quarantined(
     of_files = [] if source.kind == "sql" else _row_ranges(state, settings.root)
     no_file = (0, -1, "")
     ranges = [f"({first}, {last}, {literal(file)})" for first, last, file in [no_file, *of_files]]
-    filters = {"reason": reason, "night": night}
-    conditions = [f"{name} = ${name}" for name, value in filters.items() if value]
+    filters: dict[str, Any] = {name: value for name, value in (("reason", reason), ("night", night)) if value}
+    conditions = [f"{name} = ${name}" for name in filters]
     name = source.table or source.path or source.kind
     with session(state) as connection:
         columns = {column for column, *_ in connection.execute(f"describe from {files}").fetchall()}
@@ -49,8 +49,7 @@ def quarantined(
                 on source_row between first and last
             where {" and ".join([*conditions, "true"])} group by all order by all
         """
-        values = {name: value for name, value in filters.items() if value} | {"examples": examples}
-        return [SetAside(*row) for row in connection.execute(query, values).fetchall()]
+        return [SetAside(*row) for row in connection.execute(query, filters | {"examples": examples}).fetchall()]
 
 
 def _row_ranges(state: StateFolder, root: Path) -> list[tuple[int, int, str]]:

@@ -7,7 +7,7 @@ size at any width. Every value has a tooltip, and a page puts the same figures i
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 1000.0, 300.0
 
@@ -95,7 +95,7 @@ def percent(share: float | None, digits: int | None = None) -> str:
         return "-"
     hundredfold = 100 * share
     digits = digits if digits is not None else (0 if hundredfold >= 10 or hundredfold == round(hundredfold) else 1)
-    return str(escape(f"{hundredfold:.{digits}f} %"))
+    return f"{hundredfold:.{digits}f} %"
 
 
 def _just_above(highest: float) -> float:

@@ -1,6 +1,6 @@
 """The quarantine after a fix."""
 
-from pipeline.cli.replay import Replayed, replay
+from pipeline.cli.replay import replay
 from pipeline.event_store.store import loaded_nights, night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.steps.extract import extract
@@ -15,16 +15,16 @@ ROWS = ["a,2020-01-01,1", ",2020-01-01,2", "b,2020-01-01,much", "c,2020-01-02,3"
 
 
 def test_nothing_to_replay(tmp_path):
-    assert replay(configure(tmp_path, ROWS[:1])) == Replayed({}, [])
+    assert replay(configure(tmp_path, ROWS[:1])) == ({}, [])
 
 
 def test_what_a_fix_mends_comes_back(tmp_path):
     settings = configure(tmp_path, ROWS)
     ingest(settings, "2020-01-02")
     ingest(settings, "2020-01-03")
-    assert replay(settings) == Replayed({"2020-01-02": 0}, None)
+    assert replay(settings) == ({"2020-01-02": 0}, None)
     write_csv(tmp_path, [row.replace("much", "12") for row in ROWS])
-    assert replay(settings) == Replayed({"2020-01-02": 1}, None)
+    assert replay(settings) == ({"2020-01-02": 1}, None)
     assert [one.reason for one in quarantined(settings)] == ["customer_id_missing"]
     assert len(loaded_nights(settings.events)) == 2
 
@@ -41,10 +41,10 @@ def test_whose_scores_a_replay_changes(own_world: World):
     validate(settings, night)
     load(settings, night)
     settings.source_path.write_text(events + bad.replace("much", "12") + closing, "utf-8")
-    outcome = replay(settings)
-    assert outcome.brought_back == {LATER.date().isoformat(): 1}
-    assert outcome.changes
-    [change] = outcome.changes
+    brought_back, changes = replay(settings)
+    assert brought_back == {LATER.date().isoformat(): 1}
+    assert changes
+    [change] = changes
     assert change.customer_id == customer
     assert change.before is not None
     assert change.after is not None
