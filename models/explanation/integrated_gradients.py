@@ -62,9 +62,10 @@ def integrated_gradients(explained: Explained, reader: Reader, baseline: Reader)
     embeds = "categorical" in inputs and bool(channels["categorical"])
     first_step = tuple(name == FIRST_STEP for name in channels.get("numeric", []))
     path = _path(explained.compiled, embeds, first_step, explained.horizon_index)
-    start = _Start(_medians(baseline, [name for name in inputs if name not in HISTORY]), explained.weights)
+    typical = _medians(baseline, [name for name in inputs if name not in HISTORY])
+    start = [_Query({}, typical, BASELINE, np.float32(0), weights) for weights in explained.weights]
     credits = path.credits(reader, start)
-    names = [name for given in inputs for name in channels[given]]
+    names = [channel for name in inputs for channel in channels[name]]
     if "numeric" in inputs:
         of_length = path.logits(reader, start) - np.median(path.logits(baseline, start))
         credits = np.column_stack([credits, of_length])
@@ -78,20 +79,13 @@ def _path(compiled: Compiled, embeds: bool, first_step: tuple[bool, ...], horizo
     return _Path(compiled, embeds, first_step, horizon_index)
 
 
-class _Start(NamedTuple):
-    """The baseline's values of each input that is no history, and the weights of each network."""
-
-    values: dict[str, Any]
-    weights: Sequence[Weights]
-
-
 class _Query(NamedTuple):
     """A network's inputs, their baseline, the `points` in [0, 1] on the path, where the recency has come to (in [0, 1]
     as well), and the network's weights.
     """
 
     arrays: dict[str, tf.Tensor]
-    baseline: dict[str, tf.Tensor]
+    baseline: dict[str, tf.Tensor]  # of each input that is no history
     points: tf.Tensor
     recency: tf.Tensor
     weights: tf.Tensor
@@ -128,7 +122,7 @@ class _Path:
         self.logit = tf.function(self._logit_at, input_signature=signature, autograph=False)
         self.slopes = tf.function(self._slopes_at, input_signature=signature, autograph=False)
 
-    def credits(self, reader: Reader, start: _Start) -> Floats:
+    def credits(self, reader: Reader, start: list[_Query]) -> Floats:
         """[examples, channels], in the order of the network's inputs."""
         points, shares = np.polynomial.legendre.leggauss(NODES if self.join else NODES_OF_ROWS)
 
@@ -136,15 +130,15 @@ class _Path:
             slopes = (_slope_of_mean(outputs[..., :1]) * outputs[..., 1:]).sum(axis=0)
             return np.asarray(np.moveaxis(slopes, 1, -1) @ (shares / 2))
 
-        credits = self._evaluate(self.slopes, mean, reader, _queries(start, (points + 1) / 2))
+        credits = self._evaluate(self.slopes, mean, reader, _at(start, (points + 1) / 2))
         if RECENCY in self.inputs:  # the last of the inputs
             after, before = (self.logits(reader, start, CUSTOMER, recency) for recency in (1.0, 0.0))
             credits[:, -1] = after - before
         return credits
 
-    def logits(self, reader: Reader, start: _Start, point: Floats = BASELINE, recency: float = 0.0) -> Floats:
+    def logits(self, reader: Reader, start: list[_Query], point: Floats = BASELINE, recency: float = 0.0) -> Floats:
         """[examples]: the logit at `point`; by default that of the baseline with a history as long."""
-        queries = _queries(start, point, recency)
+        queries = _at(start, point, recency)
         return self._evaluate(self.logit, lambda outputs: _of_mean(outputs[..., 0, 0]), reader, queries)
 
     def _evaluate(
@@ -235,10 +229,8 @@ class _Path:
         return values[:, 0] if len(self.inputs[name].shape) == 3 else values
 
 
-def _queries(start: _Start, points: Floats, recency: float = 0.0) -> list[_Query]:
-    """One for each network, without arrays."""
-    at = points.astype(np.float32)
-    return [_Query({}, start.values, at, np.float32(recency), weights) for weights in start.weights]
+def _at(start: list[_Query], points: Floats, recency: float = 0.0) -> list[_Query]:
+    return [query._replace(points=points.astype(np.float32), recency=np.float32(recency)) for query in start]
 
 
 def _of_mean(logits: Floats) -> Floats:

@@ -178,9 +178,8 @@ class NetworkModel(Model):
         built_of = {name: value for name, value in self.parameters.items() if name not in NOT_BUILT_OF}
         facts = json.dumps([type(self).__name__, self.horizons, built_of, self._state()])
         architecture = Architecture(tuple(type(layer) for layer in first.layers), facts, first)
-        self.compiled = compiled_for(
-            architecture, self.parameters["churn_weight"], self.parameters.get("gap_weight", 0.0)
-        )
+        loss_weights = self.parameters["churn_weight"], self.parameters.get("gap_weight", 0.0)
+        self.compiled = compiled_for(architecture, *loss_weights)
 
     def forward(self, reader: "Reader") -> dict[str, Floats]:
         """Each head's raw output for all examples of `reader` [examples, horizons], averaged over the networks: churn

@@ -207,7 +207,6 @@ def _survival(
     at_cutoff = log_rate(queried)
     if config.adjusted:
         adjusting = layers.Dense(head.units, activation="relu", name="adjusting")(layers.Dropout(head.dropout)(seen))
-        at_cutoff += layers.Dense(intervals, kernel_initializer="zeros", name="adjustment")(
-            layers.Dropout(head.dropout)(adjusting)
-        )
+        adjustment = layers.Dense(intervals, kernel_initializer="zeros", name="adjustment")
+        at_cutoff += adjustment(layers.Dropout(head.dropout)(adjusting))
     return {"log_rate": log_rate(real), "survival": hazard(at_cutoff, recency)}

@@ -53,9 +53,8 @@ class NetworkStepper:
         ends = np.searchsorted(sequences.offsets, np.arange(STEPS_A_CHUNK, sequences.offsets[-1], STEPS_A_CHUNK))
         bounds = np.unique([0, *ends, len(states)]).tolist()
         for begin, end in pairwise(bounds):
-            after[begin:end] = self._advance(
-                states[begin:end], sequences.slice(begin, end).whole(), previous[begin:end]
-            )
+            rows = slice(begin, end)
+            after[rows] = self._advance(states[rows], sequences.slice(begin, end).whole(), previous[rows])
         return after
 
     def _advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
@@ -64,9 +63,8 @@ class NetworkStepper:
         for network, columns in zip(self._networks, self._columns, strict=True):
             for batch in cut_batches(lengths[active], CUSTOMERS_AT_ONCE, STEPS_AT_ONCE):
                 rows = active[batch]
-                after[rows, columns] = network.advance(
-                    states[rows, columns], steps, sequences.offsets[rows], lengths[rows]
-                )
+                begin, length = sequences.offsets[rows], lengths[rows]
+                after[rows, columns] = network.advance(states[rows, columns], steps, begin, length)
         return after
 
     def predict(self, states: Floats32, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Predictions:
