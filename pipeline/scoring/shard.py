@@ -80,8 +80,10 @@ class StateShard:
         events[rows], states[rows], to[rows] = 0, 0, -1
         for column in times.values():
             column[rows] = NEVER
-        sums = self.sums.moved(to) if self.sums and len(rows) else self.sums
-        return replace(self, events=events, states=states, sums=sums, **times)
+        sums, recent = self.sums, self.recent
+        if len(rows):
+            sums, recent = sums and sums.moved(to), recent and recent.moved(to)
+        return replace(self, events=events, states=states, sums=sums, recent=recent, **times)
 
     def write(self, folder: Path, number: int) -> None:
         """The customers' file comes last: a shard is complete when it is there."""
