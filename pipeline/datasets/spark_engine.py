@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 import zipfile
@@ -147,13 +148,14 @@ def require_java() -> None:
 
 
 def _local(state: StateFolder) -> dict[str, str]:
-    """On this machine alone: its memory and cores, loopback, and a place to spill to under `paths.var`."""
+    """On this machine alone: its memory, cores and Python, loopback, and a place to spill to under `paths.var`."""
     spill = spill_folder(state)
     return {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": f"{memory_limit() >> 20}m",
         "spark.local.dir": str(spill),
+        "spark.pyspark.python": sys.executable,
         "spark.sql.shuffle.partitions": str(os.cpu_count() or 1),
         "spark.sql.warehouse.dir": str(spill / "warehouse"),
         "spark.ui.enabled": "false",
