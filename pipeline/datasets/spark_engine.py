@@ -84,6 +84,8 @@ class Spark:
 def connect(address: str, state: StateFolder) -> Spark:
     """A session whose executors have the functions they run. Raises RecurError without Java, or without an answer."""
     require_java()
+    if address.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else what `python3` names
     builder = SparkSession.builder.master(address).appName("recur")
     for key, value in (CONFIGURATION | (_local(state) if address.startswith("local") else {})).items():
         builder = builder.config(key, value)
@@ -148,14 +150,13 @@ def require_java() -> None:
 
 
 def _local(state: StateFolder) -> dict[str, str]:
-    """On this machine alone: its memory, cores and Python, loopback, and a place to spill to under `paths.var`."""
+    """On this machine alone: its memory and cores, loopback, and a place to spill to under `paths.var`."""
     spill = spill_folder(state)
     return {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": f"{memory_limit() >> 20}m",
         "spark.local.dir": str(spill),
-        "spark.pyspark.python": sys.executable,
         "spark.sql.shuffle.partitions": str(os.cpu_count() or 1),
         "spark.sql.warehouse.dir": str(spill / "warehouse"),
         "spark.ui.enabled": "false",
