@@ -106,6 +106,7 @@ def _pointed(histories: list[Sequences], examples: Examples, last_cutoff: int) -
     used = np.zeros(sum(len(each.lengths) for each in histories), bool)
     used[examples.history] = True
     shared, own = histories[0], histories[1:]
+    used[len(shared.lengths) :] = True  # they were made for examples of their own
     kept = [shared.only(used[: len(shared.lengths)], shared.event_time < last_cutoff), *own]
     history = (np.cumsum(used) - 1)[examples.history]
     return (Sequences.concat(kept) if own else kept[0]).pointed(history, examples.length)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from features.aggregates.definitions import definitions
 from features.aggregates.sums import money_units
 from features.dataset import Dataset
-from features.examples.merging import merged
+from features.examples.merging import together
 from features.examples.revisions import Revisions
 from features.examples.shard import build_shard
 from features.question import Question
@@ -133,7 +133,7 @@ def test_shards_change_no_bit() -> None:
     whole = build(revisions(5))
     bounds = [customers[:3], customers[3:4], customers[4:9], customers[9:]]
     shards = [build_shard(rows.filter(pc.is_in(rows["customer_id"], pa.array(ids))), made) for ids in bounds]
-    parts = merged([shard.size for shard in shards], shards, QUESTION.horizons)
+    parts = together(shards, QUESTION.horizons)
     assert len(parts.sequences.offsets) == len(whole.sequences.offsets)
     assert bits(replace(parts, sequences=whole.sequences)) == bits(whole)
     assert [_visible_steps(parts, row) for row in range(len(parts))] == [
@@ -190,7 +190,7 @@ def test_labels_have_one_clock(name: str, seed: int) -> None:
     moments = [START + timedelta(days=days) for days in (100, 130, 175)]
     known_at = np.array([microseconds(moment) for moment in moments])
     shard = build_shard(table(rows), replace(request(CUTOFFS, question), label_moments=known_at))
-    data = merged([shard.size], [shard], question.horizons)
+    data = together([shard], question.horizons)
     changed = 0
     for moment in moments:
         then = data.known_at(microseconds(moment), question.gap)
@@ -205,6 +205,22 @@ def test_labels_have_one_clock(name: str, seed: int) -> None:
         late = data.labels.known_by(data.cutoff, question.gap, question.horizons, microseconds(moment))
         changed += int(then.labels.differs(late).sum())
     assert changed > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_without_who_ended_within_the_gap_the_others_are_what_they_were(seed: int) -> None:
+    question, rows = QUESTIONS["an end"], revisions(seed, customers=60, events=900)
+    asked = request(CUTOFFS, question)
+    data, fewer = (
+        together([build_shard(table(rows), replace(asked, only_with_outcome=only))], question.horizons)
+        for only in (False, True)
+    )
+    assert data.labels is not None
+    there = data.select(np.isfinite(data.labels.churn[:, 0]))
+    assert 0 < len(there) < len(data)
+    assert fewer.customer_id.tolist() == there.customer_id.tolist()
+    for example in range(len(there)):
+        np.testing.assert_array_equal(seen_by(fewer, example), seen_by(there, example))
 
 
 def test_a_treatment_is_neither_activity_nor_coming_back() -> None:
@@ -223,6 +239,13 @@ def test_a_treatment_is_neither_activity_nor_coming_back() -> None:
     counted = build(mailed, [cutoff], QUESTION.model_copy(update={"treatments": ()}))
     assert counted.customer_id.tolist() == ["a", "b"]
     assert counted.labels.churn.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def seen_by(data: Dataset, example: int) -> np.ndarray:
+    """The times of the steps that an example sees."""
+    sequences = data.sequences
+    first = sequences.offsets[sequences.history[example]]
+    return sequences.event_time[first : first + sequences.length[example]]
 
 
 def bits(data: Dataset) -> list[object]:
