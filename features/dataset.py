@@ -13,7 +13,6 @@ from features.time import MICROSECONDS_A_DAY
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MICROSECONDS_A_DAY", "Dataset", "EarlierLabels", "Floats", "Integers", "Labels", "Sequences", "texts"]
 Coded = tuple[NDArray[np.int32], list[str]]  # codes [steps], -1 where null, and the sorted values that they stand for
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats, Integers, Labels, Sequences
+from features.arrays import Floats, Integers
+from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import StateAtCutoff
 from models.calibration import Calibration, Kind, factor_helps
 from models.labels import held_out_labels

@@ -17,7 +17,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from features.dataset import Floats
+from features.arrays import Floats
 from models.numerics import beyond_doubt, log_losses, logit, sigmoid
 
 Kind = Literal["none", "platt", "beta", "isotonic"]

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
 from models.base import Model, Predictions
 from models.calibration import Calibration, Kind
 from models.evaluation.metrics import example_log_loss

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from features.dataset import Floats, Labels
+from features.arrays import Floats
+from features.dataset import Labels
 
 VALUES = ("purchases", "spend")
 HEADS = ("churn", *VALUES)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.dataset import Floats
+from features.arrays import Floats
 from models.labels import base_rates
 
 FLOOR = 1e-7  # probabilities are clipped to [FLOOR, 1 - FLOOR] before a logarithm is taken

@@ -14,7 +14,8 @@ from typing import Any
 
 import optuna
 
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
 from models.base import Model, Range
 from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid
 

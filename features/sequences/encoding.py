@@ -8,14 +8,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Integers, Sequences
+from features.arrays import Integers
+from features.dataset import Dataset, Sequences
 from features.sequences.flat import flat, runs
+from features.time import MICROSECONDS_A_DAY, NEVER
 
-MICROSECONDS_A_DAY = 86_400_000_000
 DAYS_A_YEAR = 365.25
 FIRST_WEEKDAY = 3  # 1970-01-01, day 0, was a Thursday; Monday is 0
 LIMIT = 6.0  # scaled numbers are held within ±LIMIT, so that one absurd amount cannot drive the network
-NEVER = np.iinfo(np.int64).min  # the time of the event before the first
 MAX_CATEGORIES = 256
 MIN_STEPS_A_CATEGORY = 20  # steps below which a category is left unknown: too few to learn a vector from
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from features.dataset import Integers
+from features.arrays import Integers
 
 LONGEST_IN_MEMORY = 1 << 27  # bytes
 STEPS_AT_ONCE = 1_000_000

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats, Integers
+from features.arrays import Floats, Integers
+from features.dataset import Dataset
+from features.time import MICROSECONDS_A_DAY
 
 
 @dataclass(frozen=True)

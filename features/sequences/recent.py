@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from features.dataset import Integers
+from features.arrays import Integers
 
 
 @dataclass(frozen=True)

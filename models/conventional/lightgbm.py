@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.labels import held_out_labels, observed_labels
 from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon

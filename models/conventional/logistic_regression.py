@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.labels import VALUES, held_out_labels, observed_labels
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis

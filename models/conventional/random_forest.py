@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.labels import VALUES, observed_labels
 from models.networks.preparation import Preparation

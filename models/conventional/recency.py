@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from features.dataset import MICROSECONDS_A_DAY, Dataset, Floats
+from features.arrays import Floats
+from features.dataset import Dataset
+from features.time import MICROSECONDS_A_DAY
 from models.base import Family, Model, Needs, OnEpoch, Predictions, View
 from models.labels import HEADS, observed_labels
 from models.numerics import ordered_by_horizon

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from features.dataset import Dataset, Integers, Sequences
+from features.arrays import Integers
+from features.dataset import Dataset, Sequences
 
 LAST = 10
 ABLATIONS = {

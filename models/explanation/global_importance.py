@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from features.dataset import Floats
+from features.arrays import Floats
 from models.explanation.feature_groups import in_words
 
 RECENCY = (0, 1, 3, 7, 14, 28, 56, 91)  # days since the last event at which bins `[from, next)` begin

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from features.dataset import Floats
+from features.arrays import Floats
 from models.networks.compiled import FORWARD_BATCH, FORWARD_PADDED, Compiled, Reader, Weights
 from models.numerics import logit, sigmoid
 

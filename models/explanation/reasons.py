@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from features.dataset import MICROSECONDS_A_DAY, Dataset
+from features.dataset import Dataset
+from features.time import MICROSECONDS_A_DAY
 from models.explanation.feature_groups import AMOUNT, EVENTS, FIRST_EVENT, LAST_EVENT
 
 LEAST = 0.05  # logits: a group that moves the odds by less than five per cent is no reason

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from features.dataset import Floats, Integers
+from features.arrays import Floats, Integers
 from models.labels import HEADS
 from models.networks.losses import cross_entropy, observed_mean, poisson, tweedie
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Integers, Labels
+from features.arrays import Integers
+from features.dataset import Dataset, Labels
 from models.base import Family, View
 from models.labels import HEADS
 from models.networks.network_model import NetworkModel

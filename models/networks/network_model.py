@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from features.dataset import Dataset, Floats, Labels
+from features.arrays import Floats
+from features.dataset import Dataset, Labels
 from models.base import Model, OnEpoch, Predictions, Range
 from models.labels import VALUES, base_rates, held_out_labels, observed_labels
 from models.networks.value_scale import ValueScale

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from features.dataset import Floats
+from features.arrays import Floats
 
 
 @dataclass(frozen=True)

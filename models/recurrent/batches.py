@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Integers, Labels, Sequences
+from features.arrays import Integers
+from features.dataset import Labels, Sequences
 from features.sequences.encoding import EncodedSteps
 from features.sequences.gaps import Gaps
 from models.labels import HEADS

@@ -14,7 +14,8 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from features.dataset import Floats, Integers, Sequences
+from features.arrays import Floats, Integers
+from features.dataset import Sequences
 from features.sequences.encoding import EncodedSteps, StateAtCutoff
 from models.base import Predictions
 from models.labels import HEADS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from features.dataset import Dataset, Floats, Integers
+from features.arrays import Floats, Integers
+from features.dataset import Dataset
 from features.question import Question
 from models.base import Model
 from models.explanation.attributions import BASELINE, attributions

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.dataset import Floats
+from features.arrays import Floats
 from features.question import Question
 from pipeline.runtime.paths import atomically
 from pipeline.scoring.predict import ScoredNight

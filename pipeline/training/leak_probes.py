@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.arrays import Mask
-from features.dataset import Dataset, Floats
+from features.arrays import Floats, Mask
+from features.dataset import Dataset
 from features.examples.merging import together
 from features.examples.request import BuildRequest
 from features.examples.revisions import ORDER

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Floats
+from features.arrays import Floats
 
 Floats32 = NDArray[np.float32]
 Tensor = Any  # TensorFlow has no types for mypy

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from features.dataset import Floats
+from features.arrays import Floats
 from models.base import Range
 from models.recurrent.cells.cell import Cell, Floats32, Tensor, sigmoid_in_place
 from models.recurrent.sequence_model import SequenceModel

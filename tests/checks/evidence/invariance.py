@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.dataset import Dataset, Floats, Integers
+from features.arrays import Floats, Integers
+from features.dataset import Dataset
 from models import MODELS, model_class
 from models.base import Model
 from models.networks.network_model import NetworkModel

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset
-from features.sequences.encoding import LIMIT, NEVER, Encoder, StateAtCutoff, signed_log
+from features.sequences.encoding import LIMIT, Encoder, StateAtCutoff, signed_log
+from features.time import NEVER
 from tests.support.worlds.model_worlds import DAY, START, change_after, make_dataset, order_world, steady_world
 
 

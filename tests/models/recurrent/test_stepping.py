@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.dataset import Integers, Sequences
-from features.sequences.encoding import NEVER, StateAtCutoff
+from features.arrays import Integers
+from features.dataset import Sequences
+from features.sequences.encoding import StateAtCutoff
+from features.time import NEVER
 from tests.support.untrained import untrained
 from tests.support.worlds.model_worlds import steady_world
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from features.dataset import Dataset, Floats, Labels, Sequences
+from features.arrays import Floats
+from features.dataset import Dataset, Labels, Sequences
 
 DAY = 86_400_000_000
 START = 17_167 * DAY  # 2017-01-01, in microseconds since 1970
