@@ -42,7 +42,7 @@ def main() -> bool:
     late, wrong = 0, []
     with tempfile.TemporaryDirectory() as scratch:
         pristine, folder = Path(scratch) / "pristine", Path(scratch) / "night"
-        finish(start(make_world, pristine)[0])
+        assert finish(start(make_world, pristine)[0]), "the world before the night could not be made"
         restore(pristine, folder)
         seconds = _work(folder)
         assert seconds, "the uninterrupted night failed"
