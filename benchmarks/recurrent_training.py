@@ -23,7 +23,7 @@ import numpy as np
 
 import benchmarks.support.results
 from benchmarks.support.journey import journey
-from features.dataset import Dataset
+from features.dataset import Dataset, Labels
 from models.evaluation.ablation import with_own_histories
 from models.labels import VALUES, base_rates, observed_labels
 from models.numerics import log_loss, sigmoid
@@ -142,7 +142,8 @@ class _Keras:
         layer = packed_layer if own_layer else lambda cell: _keras_gru()
         with mock.patch("models.recurrent.network.packed_layer", layer):
             self.model._build(np.log(rates / (1 - rates)).tolist())
-        self.reader = self.model._reader(train, self.model._scaled(labels), training=True)
+        purchases, spend = (self.model.values[name].to_scale(getattr(labels, name)) for name in VALUES)
+        self.reader = self.model._reader(train, Labels(labels.churn, purchases, spend), training=True)
         plan = self.model._plan(4, 0)
         padded = batch_size * self.model.parameters["max_steps"]
         self.plan = replace(plan, batch_size=batch_size, max_padded=padded, learning_rate=rate)

@@ -6,7 +6,7 @@ Its predictions are those of `predict` on whole histories, to the last digits of
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,9 +22,6 @@ from models.labels import HEADS
 from models.recurrent.batches import cut_batches
 from models.recurrent.cells.cell import Cell, Floats32
 
-if TYPE_CHECKING:
-    from models.recurrent.sequence_model import SequenceModel
-
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about
 STEPS_A_CHUNK = 250_000  # that are encoded together, about
@@ -32,9 +29,11 @@ PREDICTIONS_AT_ONCE = 32_768
 
 
 class NetworkStepper:
-    """A row of states holds what each of the model's networks remembers, one network after the other."""
+    """A row of states holds what each of the model's networks remembers, one network after the other. `model` is a
+    `SequenceModel`, whose file imports this one.
+    """
 
-    def __init__(self, model: "SequenceModel") -> None:
+    def __init__(self, model: Any) -> None:
         self._model = model
         self._networks = [_Network(network, model.cell) for network in model.networks]
         ends = np.cumsum([network.width for network in self._networks]).tolist()
@@ -74,7 +73,8 @@ class NetworkStepper:
             network.forward(states[:, columns], context, at_cutoff.silence_days)
             for network, columns in zip(self._networks, self._columns, strict=True)
         ]
-        return self._model.calibrated(self._model.predictions(self._model.average(outputs)))
+        predictions: Predictions = self._model.calibrated(self._model.predictions(self._model.average(outputs)))
+        return predictions
 
 
 class _Network:
