@@ -44,12 +44,9 @@ def positions(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
 
 def _coded(column: pa.ChunkedArray) -> Coded:
     """Codes into the sorted list of values that occur; sorted, so that the same values have the same codes."""
-    if pa.types.is_dictionary(column.type):
-        whole = column.unify_dictionaries().combine_chunks()
-        listed = whole.dictionary.to_pylist()
-        code = {value: number for number, value in enumerate(sorted(listed))}
-        recoded = np.array([*(code[value] for value in listed), -1], np.int32)  # the last stands for null
-        return occurring((recoded[pc.fill_null(whole.indices, -1).to_numpy()], list(code)))
-    values = sorted(pc.unique(column.drop_null()).to_pylist())
-    codes = pc.fill_null(pc.index_in(column, pa.array(values, column.type)), -1)
-    return codes.to_numpy().astype(np.int32), values
+    coded = pa.types.is_dictionary(column.type)
+    whole = column.unify_dictionaries().combine_chunks() if coded else column.combine_chunks().dictionary_encode()
+    listed = whole.dictionary.to_pylist()
+    code = {value: number for number, value in enumerate(sorted(listed))}
+    recoded = np.array([*(code[value] for value in listed), -1], np.int32)  # the last stands for null
+    return occurring((recoded[pc.fill_null(whole.indices, -1).to_numpy()], list(code)))
