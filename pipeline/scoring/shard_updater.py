@@ -30,7 +30,7 @@ Recomputed = tuple[pa.Array, Floats32]
 
 @dataclass(frozen=True)
 class CustomerEvents:
-    """Events in order, text as codes; those of `customers[i]` begin at `starts[i]`."""
+    """Events in order, without their ids; those of `customers[i]` begin at `starts[i]`."""
 
     table: pa.Table
     starts: Integers
@@ -38,7 +38,7 @@ class CustomerEvents:
 
     @classmethod
     def of(cls, events: pa.Table) -> Self:
-        table = events.combine_chunks()
+        table = events.drop_columns(["event_id"]).combine_chunks()
         starts = starts_of_runs(table, "customer_id")
         return cls(table, starts, table["customer_id"].combine_chunks().take(pa.array(starts)).cast(pa.string()))
 
