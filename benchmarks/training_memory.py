@@ -62,7 +62,7 @@ def _measured(steps: int) -> dict[str, float]:
         watcher = threading.Thread(target=watch)
         watcher.start()
         began = time.monotonic()
-        data = read_dataset(Path(scratch), (28,))
+        data = read_dataset(Path(scratch))
         model = GRU(data.horizons, 0, max_epochs=1)
         model.fit(data, None)
         seconds = time.monotonic() - began

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.dataset import Dataset
 from features.examples.merging import merged
 from features.examples.shard import ShardExamples
-from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, read_shard, size_of, write_shard
+from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, horizons_of, read_shard, size_of, write_shard
 
 
 def shards_of(folder: Path) -> list[Path]:
@@ -22,10 +22,10 @@ def shards_of(folder: Path) -> list[Path]:
     return sorted((folder / "shards").glob("?????")) or [folder]
 
 
-def read_dataset(folder: Path, horizons: tuple[int, ...]) -> Dataset:
+def read_dataset(folder: Path) -> Dataset:
     """All examples, in order of (cutoff, customer_id); no more than one shard is held beside them."""
     shards = shards_of(folder)
-    return merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons)
+    return merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons_of(shards[0]))
 
 
 def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
@@ -37,7 +37,7 @@ def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def erase_customer(folder: Path, customer_id: str, horizons: tuple[int, ...]) -> int:
+def erase_customer(folder: Path, customer_id: str) -> int:
     """Removes a customer's examples, and histories that no other points to; gives how many examples went."""
     removed = 0
     for shard in shards_of(folder) if (shards_of(folder)[0] / MEANING).exists() else ():
@@ -48,7 +48,7 @@ def erase_customer(folder: Path, customer_id: str, horizons: tuple[int, ...]) ->
         removed += int((~others).sum())
         other = folder / ".erased"
         shutil.rmtree(other, ignore_errors=True)
-        write_shard(other, _select(examples, others), horizons)
+        write_shard(other, _select(examples, others), horizons_of(shard))
         for old in [shard / "steps", *shard.glob("*.parquet"), shard / MEANING]:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
         for new in other.iterdir():

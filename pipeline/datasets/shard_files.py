@@ -130,6 +130,11 @@ def read_shard(folder: Path) -> ShardExamples:
     )
 
 
+def horizons_of(folder: Path) -> tuple[int, ...]:
+    """The horizons of a written shard's labels, in days and in the question's order."""
+    return tuple(json.loads((folder / MEANING).read_text("utf-8"))["horizons"])
+
+
 def size_of(folder: Path) -> ShardSize:
     """Of a written shard."""
     cutoff = _integers(pq.read_table(folder / EXAMPLES, columns=["cutoff"]), "cutoff")

@@ -16,7 +16,7 @@ from features.labels import labels_at
 from features.question import Question
 from features.roles import is_treatment
 from features.sequences.histories import positions
-from features.time import microseconds
+from features.time import MICROSECONDS_A_SECOND, microseconds
 from pipeline.datasets.cut import COLUMNS
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal, quoted, session
@@ -55,7 +55,7 @@ def realised(store: EventStore, state: StateFolder, question: Question, closed: 
     start = microseconds(closed.cutoff)
     bins = TimeBins.of(np.array([start]), (spec.gap, spec.gap + closed.days))
     columns = ", ".join(quoted(name) for name in dict.fromkeys((*COLUMNS, *store.attributes)))
-    end = f"to_timestamp({int(bins.boundaries[-1]) // 1_000_000})"
+    end = f"to_timestamp({int(bins.boundaries[-1]) // MICROSECONDS_A_SECOND})"
     events = f"({store.as_of(closed.known_at, since=closed.cutoff).in_duckdb})"
     query = f"select {columns} from {events} where event_time < {end} order by {', '.join(ORDER)}"
     with session(state) as connection:

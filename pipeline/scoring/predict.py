@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from features.arrays import Floats, Integers
 from features.dataset import Dataset
-from features.time import SECONDS_A_DAY
+from features.time import MICROSECONDS_A_SECOND, SECONDS_A_DAY, microseconds
 from models.base import Model, Predictions
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import QueryShard, dataset_without_histories
@@ -58,10 +58,10 @@ def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cut
 def _scored(
     queries: Sequence[QueryShard], predictions: Predictions, cutoff: datetime, examples: Dataset | None = None
 ) -> ScoredNight:
-    at = int(cutoff.timestamp())
+    at = microseconds(cutoff) // MICROSECONDS_A_SECOND
 
     def recency(last: list[Integers]) -> Floats:
-        return (at - np.concatenate(last) // 1_000_000) / SECONDS_A_DAY
+        return (at - np.concatenate(last) // MICROSECONDS_A_SECOND) / SECONDS_A_DAY
 
     return ScoredNight(
         customers=pa.concat_arrays([query.customers for query in queries]),

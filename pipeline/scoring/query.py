@@ -37,10 +37,12 @@ class QueryShard:
     @classmethod
     def of(cls, shard: StateShard, cutoff: datetime, inputs: ScoringInputs) -> "QueryShard":
         at, aggregates = microseconds(cutoff), None
-        active, ended = (time // MICROSECONDS_A_SECOND for time in (shard.active, shard.ended))
-        rows = np.flatnonzero(is_eligible(active, ended, at // MICROSECONDS_A_SECOND, inputs.question.active_within))
         if shard.sums is not None:
             rows, aggregates = shard.sums.aggregates(day_number(cutoff), inputs.spec)
+        else:
+            active, ended = shard.active // MICROSECONDS_A_SECOND, shard.ended // MICROSECONDS_A_SECOND
+            second = at // MICROSECONDS_A_SECOND
+            rows = np.flatnonzero(is_eligible(active, ended, second, inputs.question.active_within))
         others = np.ones(len(shard.customers), bool)
         others[rows] = False
         return cls(

@@ -98,7 +98,7 @@ def _windows(
 
 def _taken(folder: Path, question: Question, windows: tuple[Split, ...], remarks: tuple[str, ...]) -> Snapshot:
     """The snapshot of `folder`. Raises NothingToDo, and removes it, where nobody is eligible in a part."""
-    data = read_dataset(folder, question.horizons)
+    data = read_dataset(folder)
     cutoff = midnight(datetime.fromisoformat(folder.name))
     taken = Snapshot(cutoff, question, windows, remarks, data).measured()
     for part in PARTS:

@@ -5,7 +5,6 @@ import pyarrow.parquet as pq
 
 from pipeline.datasets.dataset_files import erase_customer
 from pipeline.runtime.paths import StateFolder, atomically
-from pipeline.training.snapshot import read_meta
 
 
 def erase(state: StateFolder, customer_id: str) -> int:
@@ -19,6 +18,5 @@ def erase(state: StateFolder, customer_id: str) -> int:
                 removed += table.num_rows - rest.num_rows
                 with atomically(file) as temporary:
                     pq.write_table(rest, temporary)
-        if (content := read_meta(folder)) is not None:
-            removed += erase_customer(folder, customer_id, tuple(content["question"]["horizons"]))
+        removed += erase_customer(folder, customer_id)
     return removed

@@ -116,7 +116,7 @@ class Snapshot:
             question,
             windows_of(content),
             tuple(content["remarks"]),
-            read_dataset(folder, question.horizons),
+            read_dataset(folder),
             content["test_digest"],
             tuple(window["churn"] for window in content["windows"]),
             content["examples"],

@@ -87,13 +87,13 @@ def test_without_labels_too_and_then_with_everybody_known(shard: ShardExamples, 
 def test_a_dataset_of_an_earlier_version_is_one_shard(shard: ShardExamples, tmp_path: Path) -> None:
     write_shard(tmp_path, shard, HORIZONS)
     assert shards_of(tmp_path) == [tmp_path]
-    assert bits(read_dataset(tmp_path, HORIZONS)) == bits(together([shard], HORIZONS))
+    assert bits(read_dataset(tmp_path)) == bits(together([shard], HORIZONS))
 
 
 def test_columns_in_files_are_the_same(shard: ShardExamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shard(shard_folder(tmp_path, 0), shard, HORIZONS)
     monkeypatch.setattr("features.sequences.flat.LONGEST_IN_MEMORY", 0)
-    found = read_dataset(tmp_path, HORIZONS)
+    found = read_dataset(tmp_path)
     assert isinstance(found.sequences.event_time.base, np.memmap)
     assert bits(found) == bits(together([shard], HORIZONS))
 
@@ -108,7 +108,7 @@ def test_the_files_are_readable_without_this_project(shard: ShardExamples, tmp_p
 
 def test_without_a_customer_the_others_see_what_they_saw(shard: ShardExamples, tmp_path: Path) -> None:
     write_shard(shard_folder(tmp_path, 0), shard, HORIZONS)
-    assert erase_customer(tmp_path, "b", HORIZONS) == 2
+    assert erase_customer(tmp_path, "b") == 2
     rest = read_shard(shard_folder(tmp_path, 0))
     assert rest.customer_id.to_pylist() == ["a", "a", "é"]
     assert rest.sequences.event_time.tolist() == [DAY + 7, 2 * DAY + 7, 6 * DAY + 7]
@@ -121,7 +121,7 @@ def test_without_a_customer_the_others_see_what_they_saw(shard: ShardExamples, t
 def test_a_customer_who_is_not_there_changes_nothing(shard: ShardExamples, tmp_path: Path) -> None:
     write_shard(shard_folder(tmp_path, 0), shard, HORIZONS)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
-    assert erase_customer(tmp_path, "nobody", HORIZONS) == 0
+    assert erase_customer(tmp_path, "nobody") == 0
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
 
 
@@ -143,4 +143,4 @@ def test_one_thread_or_two_write_the_same_bytes(tmp_path: Path, monkeypatch: pyt
         for other in ("two", "again"):
             assert (tmp_path / other / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
     whole = together(DuckDB(StateFolder(tmp_path), events_a_shard=100).shards(events, asked), QUESTION.horizons)
-    assert bits(read_dataset(tmp_path / "one", QUESTION.horizons)) == bits(whole)
+    assert bits(read_dataset(tmp_path / "one")) == bits(whole)

@@ -14,26 +14,12 @@ from features.examples.revisions import ORDER
 from features.examples.shard import build_shard
 from features.question import Question
 from features.time import microseconds
+from pipeline.event_store.store import TIME, event_schema
 
 ATTRIBUTES = {"items": "numeric", "store": "categorical"}
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=200)
-TIME = pa.timestamp("us", "UTC")
-SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("customer_id", pa.string()),
-        ("event_time", TIME),
-        ("known_time", TIME),
-        ("event_type", pa.string()),
-        ("amount", pa.float64()),
-        ("quantity", pa.float64()),
-        ("deleted", pa.bool_()),
-        ("items", pa.float64()),
-        ("store", pa.string()),
-        ("superseded_time", TIME),
-    ]
-)
+SCHEMA = event_schema(ATTRIBUTES).append(pa.field("superseded_time", TIME))
 
 
 def revisions(seed: int, customers: int = 12, events: int = 150, unusual: float = 0.2) -> pd.DataFrame:
