@@ -72,6 +72,7 @@ class Model(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     found_by_fit: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[dict[str, Range]] = {}
+    least_trials: ClassVar[int] = 0
     seeded: ClassVar[bool] = True
 
     def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
@@ -115,6 +116,13 @@ class Model(ABC):
             if name not in cls.found_by_fit
         }
 
+    @classmethod
+    def trials_of(cls, trials: int) -> int:
+        """How many trials tuning makes of this model where each is given `trials`: as many, or `least_trials` where
+        that is more; none where nothing is tuned, which is where one trial, the defaults, is all, or there is no space.
+        """
+        return max(trials, cls.least_trials) if trials > 1 and cls.space else 0
+
     @abstractmethod
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Learn from `train`; everything fitted (scalers, vocabularies too) sees `train` alone. `valid` decides when to
@@ -145,7 +153,7 @@ class Model(ABC):
         labels, churn, values = self._labels_and_raw(data)
         if kind is None and before is not None and len(before):
             earlier, earlier_churn, earlier_values = self._labels_and_raw(before)
-            kind = Calibration.choose((earlier.churn, earlier_churn), (labels.churn, churn))
+            kind = Calibration.choose((earlier.churn, earlier_churn), (labels.churn, churn), data.customer_id)
             values = {name: pair for name, pair in values.items() if factor_helps(earlier_values[name], pair)}
         self.calibration = Calibration.fit(kind or "platt", labels.churn, churn, values)
 

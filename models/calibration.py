@@ -7,8 +7,8 @@ separately; isotonic regression takes any rising steps. The first two are shrunk
 
 A base rate that moves with the season is no fault of a model, and a map fitted on one season spoils the next. So the
 kind is chosen by what would have helped before: each is fitted on the earlier examples of validation, and judged on
-those of calibration. A simpler kind gives way only to one that is better beyond doubt; the chosen one, which may be
-none, is then fitted on the calibration examples.
+those of calibration. A simpler kind gives way only to one that is better beyond doubt, customers being the units; the
+chosen one, which may be none, is then fitted on the calibration examples.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats
-from models.numerics import beyond_doubt, log_losses, logit, sigmoid
+from models.numerics import beyond_doubt, log_losses, logit, sigmoid, whose_labels
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
@@ -59,14 +60,16 @@ class Calibration:
         return cls(kind, maps, factors, base_rate, predicted)
 
     @classmethod
-    def choose(cls, before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> Kind:
+    def choose(cls, before: tuple[Floats, Floats], after: tuple[Floats, Floats], customer: NDArray[np.object_]) -> Kind:
         """The kind that, fitted on `before`, would have helped on `after`, each labels and probabilities [examples,
-        horizons]: from the simplest on, the next where its log loss is lower beyond doubt.
+        horizons]: from the simplest on, the next where its log loss is lower beyond doubt. `customer` is whose the
+        examples of `after` are. The level is what a map is for, so that the loss is not adjusted for the intercept.
         """
+        owner = whose_labels(after[0], customer)
         losses = {kind: log_losses(after[0], cls.fit(kind, *before, {}).churn(after[1])) for kind in KINDS}
         chosen = KINDS[0]
         for kind in KINDS[1:]:
-            if beyond_doubt(losses[chosen] - losses[kind]):
+            if beyond_doubt(losses[chosen] - losses[kind], owner):
                 chosen = kind
         return chosen
 

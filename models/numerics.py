@@ -1,8 +1,12 @@
 """Logits, losses and order among horizons: what every model computes alike."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from features.arrays import Floats
 from models.labels import base_rates
@@ -68,11 +72,29 @@ def _shift_to(rate: float, logits: Floats) -> float:
     return shift
 
 
-def beyond_doubt(gain: Floats) -> bool:
+def beyond_doubt(gain: Floats, customer: NDArray[Any]) -> bool:
     """Whether a simpler model should give way to one that gains this much on each label: the one-standard-error rule of
-    Breiman et al. (1984), here with two, since a customer's rows repeat one another.
+    Breiman et al. (1984), here with two. `customer` says whose each label is, and customers are the units: the rows of
+    one repeat one another, as neighbouring cutoffs and horizons do.
     """
-    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
+    return bool(len(gain) and gain.mean() > STANDARD_ERRORS * standard_error(gain, customer))
+
+
+def standard_error(values: Floats, customer: NDArray[Any]) -> float:
+    """Of the mean of `values`, whose customers are independent of one another and whose rows of one `customer` are not:
+    the root of the sum over customers of their squared total deviation, divided by the number of values (Liang and
+    Zeger 1986), times `sqrt(g / (g - 1))` for g customers. Infinite where there is but one.
+    """
+    codes, customers = pd.factorize(customer)
+    if len(customers) < 2:
+        return math.inf
+    totals = np.bincount(codes, values - values.mean())
+    return float(np.sqrt(totals @ totals * len(customers) / (len(customers) - 1)) / len(values))
+
+
+def whose_labels(churn: Floats, customer: NDArray[Any]) -> NDArray[Any]:
+    """Of each label that was observed, in the order of `log_losses`, whose it is; `customer` is [examples]."""
+    return np.asarray(customer[np.nonzero(np.isfinite(churn))[0]])
 
 
 def ordered_by_horizon(probability: Floats, horizons: Sequence[int]) -> Floats:

@@ -1,4 +1,4 @@
-"""Tuning: the same number of trials for every model, each a whole fit, judged on validation alone.
+"""Tuning: a number of trials for each model (`Model.trials_of`), each a whole fit, judged on validation alone.
 
 The first trial is the defaults, and they give way only to what is better beyond doubt: the best of many trials is good
 by luck too, and a model that was chosen by its luck was worse on later examples (docs/LOG.md, 2026-11-24). The budget
@@ -17,7 +17,7 @@ import optuna
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Model, Range
-from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid
+from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid, whose_labels
 
 BEFORE_PRUNING = 3  # whole trials, and reports of a trial, before one may be given up
 
@@ -50,8 +50,8 @@ def tune(
     on_trial: Callable[[Trial], None],
 ) -> dict[str, Any]:
     """The parameters of the best fit of `build(parameters)` on `train`, by the intercept-adjusted log loss on `valid`,
-    or the defaults where it is not better beyond doubt; trials that fall behind the median of those before are given
-    up. `on_trial` is called after each.
+    or the defaults where it is not better beyond doubt, customers being the units; trials that fall behind the median
+    of those before are given up. `on_trial` is called after each.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -62,6 +62,7 @@ def tune(
     assert valid.labels is not None
     column = [valid.horizons.index(search.horizon)]
     churn, losses = valid.labels.churn[:, column], dict[int, Floats]()
+    owner = whose_labels(churn, valid.customer_id)
 
     def fit(trial: optuna.Trial) -> float:
         reports = itertools.count()  # and not epochs, which begin again with each network of several
@@ -84,7 +85,7 @@ def tune(
 
     study.optimize(fit, n_trials=search.trials, callbacks=[after])
     best = study.best_trial
-    chosen = best if beyond_doubt(losses[0] - losses[best.number]) else study.trials[0]
+    chosen = best if beyond_doubt(losses[0] - losses[best.number], owner) else study.trials[0]
     return dict(chosen.params)
 
 

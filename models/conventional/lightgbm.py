@@ -40,6 +40,7 @@ class LightGBM(Model):
         "rounds": {},
     }
     found_by_fit: ClassVar[tuple[str, ...]] = ("rounds",)
+    least_trials: ClassVar[int] = 50
     space: ClassVar[dict[str, Range]] = {
         "shrinkage": (0.01, 0.1),
         "leaves": (4, 63),

@@ -16,7 +16,7 @@ from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.labels import VALUES, held_out_labels, observed_labels
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
-from models.numerics import log_loss, ordered_by_horizon, sigmoid
+from models.numerics import intercept_adjusted_loss, ordered_by_horizon, sigmoid
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
 
@@ -48,10 +48,10 @@ class LogisticRegression(Model):
 
         if valid is not None:
             churn = held_out_labels(valid.labels).churn
-            trials = {}
+            trials, held_out = {}, self._rows(valid)
             for strength in STRENGTHS:
                 self.weights = {"churn": churn_weights(strength)}
-                trials[strength] = log_loss(churn, sigmoid(self._linear("churn", self._rows(valid))))
+                trials[strength] = intercept_adjusted_loss(churn, self._linear("churn", held_out))
             self.parameters["strength"] = min(trials, key=trials.__getitem__)
             self.curves = {"valid_log_loss_by_strength": list(trials.values())}
         values = {name: _by_horizon(_value_weights, rows, getattr(labels, name)) for name in VALUES}

@@ -12,6 +12,9 @@ from models.numerics import log_loss, logit, sigmoid
 KINDS = ("platt", "beta", "isotonic")  # that change anything
 
 
+EACH_ITS_OWN = np.arange(4_000)  # an example a customer
+
+
 def sample(examples, seed=1, slope=1.0, shift=0.0):
     """Labels, and probabilities whose logits are wrong by a slope and a shift."""
     random = np.random.default_rng(seed)
@@ -82,13 +85,24 @@ def test_it_comes_back_from_json(kind):
 def test_a_fault_that_lasts_is_mended_and_a_season_is_not():
     summer, autumn = sample(4_000, shift=0.7), sample(4_000, seed=2, shift=-0.7)
     lasting = sample(4_000, seed=3, shift=0.7)
-    assert Calibration.choose(summer, lasting) in ("platt", "beta")
-    assert Calibration.choose(summer, autumn) == "none"
+    assert Calibration.choose(summer, lasting, EACH_ITS_OWN) in ("platt", "beta")
+    assert Calibration.choose(summer, autumn, EACH_ITS_OWN) == "none"
 
 
 def test_a_map_that_fits_a_slice_by_chance_gives_way_to_none():
-    chosen = [Calibration.choose(sample(1_000, seed=seed), sample(1_000, seed=seed + 100)) for seed in range(20)]
+    chosen = [
+        Calibration.choose(sample(1_000, seed=seed), sample(1_000, seed=seed + 100), EACH_ITS_OWN[:1_000])
+        for seed in range(20)
+    ]
     assert chosen.count("none") >= 18
+
+
+def test_a_gain_that_a_few_customers_repeat_is_no_reason_for_a_map():
+    """The examples of eight customers, a thousand of each, as good as eight: what is mended for each example is not."""
+    before, after = sample(8_000, shift=0.7), sample(8, seed=3, shift=0.7)
+    repeated = tuple(np.repeat(values, 1_000, axis=0) for values in after)
+    assert Calibration.choose(before, repeated, np.arange(8_000)) != "none"
+    assert Calibration.choose(before, repeated, np.repeat(np.arange(8), 1_000)) == "none"
 
 
 def test_a_factor_is_taken_where_it_would_have_helped_before():

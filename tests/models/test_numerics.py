@@ -4,7 +4,17 @@ from sklearn.metrics import log_loss as oracle
 
 from models.labels import base_rates
 from models.networks.value_scale import ValueScale
-from models.numerics import intercept_adjusted, intercept_adjusted_loss, log_loss, ordered_by_horizon, sigmoid
+from models.numerics import (
+    beyond_doubt,
+    intercept_adjusted,
+    intercept_adjusted_loss,
+    log_loss,
+    log_losses,
+    ordered_by_horizon,
+    sigmoid,
+    standard_error,
+    whose_labels,
+)
 
 NAN = np.nan
 
@@ -67,3 +77,26 @@ def test_calibrated_values_have_the_total_of_the_labels():
 
 def test_refunds_count_as_no_spend():
     assert ValueScale.fit(np.array([[-5.0], [5.0]])) == ValueScale.fit(np.array([[0.0], [5.0]]))
+
+
+def test_the_standard_error_over_customers_is_that_of_their_totals():
+    """Of groups of equal size it is that of the groups' means; the rows of a group, repeated, change nothing."""
+    random = np.random.default_rng(1)
+    means = random.normal(0.1, 1, 50)
+    assert standard_error(means, np.arange(50)) == pytest.approx(means.std(ddof=1) / np.sqrt(50))
+    repeated, customer = np.repeat(means, 9), np.repeat([f"c{number}" for number in range(50)], 9)
+    assert standard_error(repeated, customer) == pytest.approx(means.std(ddof=1) / np.sqrt(50))
+    assert standard_error(means, np.zeros(50)) == np.inf
+
+
+def test_what_is_beyond_doubt_for_rows_may_not_be_for_customers():
+    gain = np.repeat([0.5, 0.3, -0.4, 0.2], 100)
+    assert beyond_doubt(gain, np.arange(400))
+    assert not beyond_doubt(gain, np.repeat(np.arange(4), 100))
+    assert not beyond_doubt(np.zeros(0), np.zeros(0))
+
+
+def test_each_observed_label_has_its_customer():
+    churn = np.array([[1.0, NAN], [0.0, 1.0], [NAN, NAN]])
+    assert whose_labels(churn, np.array(["a", "b", "c"])).tolist() == ["a", "b", "b"]
+    assert len(log_losses(churn, np.full((3, 2), 0.5))) == 3

@@ -29,7 +29,7 @@ def test_defaults_that_are_worse_beyond_doubt_give_way_to_the_best():
     chosen = tune(
         lambda tried: kind((HORIZON,), 5, max_epochs=8, patience=8, head_units=8, **tried),
         Search({"learning_rate": [0.01, 1e-7]}, {"learning_rate": 1e-7}, 8, HORIZON, 5),
-        *halves(steady_world()),
+        *halves(steady_world(400)),
         told.append,
     )
     assert told[0].parameters == {"learning_rate": 1e-7}
@@ -69,3 +69,13 @@ def test_what_is_tuned_are_parameters_that_fitting_does_not_find(name):
     assert kind.recipe_of(dict.fromkeys(kind.found_by_fit, 3)) == {
         k: v for k, v in kind.defaults.items() if k not in kind.found_by_fit
     }
+
+
+def test_no_model_without_memory_has_fewer_trials_than_one_with_it():
+    for trials in (2, 10, 80):
+        of = {name: (model_class(name).family, model_class(name).trials_of(trials)) for name in MODELS}
+        recurrent = max(number for family, number in of.values() if family in ("recurrent", "hybrid"))
+        assert recurrent <= max(number for family, number in of.values() if family == "conventional")
+        assert of["lightgbm"][1] >= 50
+        assert of["recency"][1] == 0  # has nothing to tune
+    assert {model_class(name).trials_of(1) for name in MODELS} == {0}
