@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.arrays import Floats, Integers
-from features.dataset import Dataset, Labels, Sequences
+from features.arrays import Integers
+from features.dataset import Dataset, Sequences
 from features.sequences.encoding import StateAtCutoff
-from models.calibration import Calibration, Kind, factor_helps
-from models.labels import held_out_labels
+from models.calibration import Calibration
 from models.numerics import ordered_by_horizon
 
 Family = Literal["recurrent", "hybrid", "neural", "conventional"]
@@ -34,6 +33,16 @@ class Predictions:
     churn_probability: NDArray[np.float64]
     expected_purchases: NDArray[np.float64] | None = None
     expected_spend: NDArray[np.float64] | None = None
+
+
+def calibrated(calibration: Calibration, raw: Predictions, horizons: Sequence[int]) -> Predictions:
+    """`raw` predictions under a map, consistent among the horizons, and with its factors."""
+    purchases, spend = raw.expected_purchases, raw.expected_spend
+    return Predictions(
+        ordered_by_horizon(calibration.churn(raw.churn_probability), horizons),
+        None if purchases is None else calibration.value("purchases", purchases),
+        None if spend is None else calibration.value("spend", spend),
+    )
 
 
 class Stepper(Protocol):
@@ -72,7 +81,6 @@ class Model(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     found_by_fit: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[dict[str, Range]] = {}
-    least_trials: ClassVar[int] = 0
     seeded: ClassVar[bool] = True
 
     def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
@@ -116,13 +124,6 @@ class Model(ABC):
             if name not in cls.found_by_fit
         }
 
-    @classmethod
-    def trials_of(cls, trials: int) -> int:
-        """How many trials tuning makes of this model where each is given `trials`: as many, or `least_trials` where
-        that is more; none where nothing is tuned, which is where one trial, the defaults, is all, or there is no space.
-        """
-        return max(trials, cls.least_trials) if trials > 1 and cls.space else 0
-
     @abstractmethod
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Learn from `train`; everything fitted (scalers, vocabularies too) sees `train` alone. `valid` decides when to
@@ -136,33 +137,7 @@ class Model(ABC):
 
     def calibrated(self, raw: Predictions) -> Predictions:
         """`raw` predictions, calibrated where `calibration` is there."""
-        if self.calibration is None:
-            return raw
-        purchases, spend = raw.expected_purchases, raw.expected_spend
-        return Predictions(
-            ordered_by_horizon(self.calibration.churn(raw.churn_probability), self.horizons),
-            None if purchases is None else self.calibration.value("purchases", purchases),
-            None if spend is None else self.calibration.value("spend", spend),
-        )
-
-    def calibrate(self, kind: Kind | None, data: Dataset, before: Dataset | None = None) -> None:
-        """Fit the calibration on the labels of `data`, which neither taught the model nor stopped it. Without a `kind`
-        it is the one that, fitted on the earlier examples `before`, would have helped most on `data`; likewise the
-        factors of purchases and spend are only taken where one fitted before would have helped.
-        """
-        labels, churn, values = self._labels_and_raw(data)
-        if kind is None and before is not None and len(before):
-            earlier, earlier_churn, earlier_values = self._labels_and_raw(before)
-            kind = Calibration.choose((earlier.churn, earlier_churn), (labels.churn, churn), data.customer_id)
-            values = {name: pair for name, pair in values.items() if factor_helps(earlier_values[name], pair)}
-        self.calibration = Calibration.fit(kind or "platt", labels.churn, churn, values)
-
-    def _labels_and_raw(self, data: Dataset) -> tuple[Labels, Floats, dict[str, tuple[Floats, Floats]]]:
-        """The labels of `data`, the raw churn probability, and by outcome the actual and the expected values."""
-        labels, raw = held_out_labels(data.labels), self._predict(data)
-        expected = {"purchases": raw.expected_purchases, "spend": raw.expected_spend}
-        values = {name: (getattr(labels, name), values) for name, values in expected.items() if values is not None}
-        return labels, raw.churn_probability, values
+        return raw if self.calibration is None else calibrated(self.calibration, raw, self.horizons)
 
     @abstractmethod
     def _predict(self, data: Dataset) -> Predictions:

@@ -9,19 +9,24 @@ import numpy as np
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Model, Predictions
-from models.calibration import Calibration, Kind
-from models.evaluation.metrics import example_log_loss
+from models.calibration import Calibration, Kind, factor_helps
+from models.labels import VALUES
+from models.numerics import intercept_adjusted, log_losses, logit, sigmoid
 
 CalibrationChoice = Kind | Literal["chosen"]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The examples of one split, as `features.splits.Split` has their cutoffs."""
+    """The examples of one split, as `features.splits.Split` has their cutoffs, each with the labels that were known
+    when the next part begins. `known` are those of every cutoff before the test, with the labels that were known when
+    the test begins: more than the three parts before it, which lie a horizon apart.
+    """
 
     train: Dataset
     valid: Dataset
     calibrate: Dataset
+    known: Dataset
     test: Dataset
 
     @property
@@ -33,40 +38,65 @@ class Parts:
         return {part: data for part, data in (("valid", earlier), ("calibrate", self.calibrate)) if len(data)}
 
 
-def calibrate(model: Model, kind: CalibrationChoice, parts: Parts) -> None:
-    """Fit the calibration of a fitted model where its part holds a label. What validation has before it decides the
-    kind where that is to be chosen.
+def calibrate(model: Model, choice: CalibrationChoice, parts: Parts) -> None:
+    """Fit the calibration of a fitted model that has none."""
+    raw = {part: model.predict(data) for part, data in parts.held_out.items()}
+    model.calibration = fit_calibration(choice, parts, raw)
+
+
+def fit_calibration(choice: CalibrationChoice, parts: Parts, raw: Mapping[str, Predictions]) -> Calibration | None:
+    """The map that the calibration part teaches, from the uncalibrated predictions of `parts.held_out`; None where the
+    part holds no label. To be `chosen` is the kind that, fitted on what validation has before it, would have helped
+    most; likewise the factors of purchases and spend are only taken where one fitted before would have helped.
     """
-    data = parts.calibrate
-    if kind == "none" or data.labels is None or not np.isfinite(data.labels.churn).any():
-        return
-    before = parts.valid.select(parts.valid.cutoff < data.cutoff.min())
-    labelled = before.labels is not None and bool(np.isfinite(before.labels.churn).any())
-    model.calibrate(None if kind == "chosen" else kind, data, before if labelled else None)
+    held_out = parts.held_out
+    if choice == "none" or not _is_labelled(held_out.get("calibrate")):
+        return None
+    churn, values = _labelled(held_out["calibrate"], raw["calibrate"])
+    if choice != "chosen":
+        return Calibration.fit(choice, *churn, values)
+    kind: Kind = "platt"
+    if _is_labelled(held_out.get("valid")):
+        before, values_before = _labelled(held_out["valid"], raw["valid"])
+        kind = Calibration.choose(before, churn, held_out["calibrate"].customer_id)
+        values = {name: pair for name, pair in values.items() if factor_helps(values_before[name], pair)}
+    return Calibration.fit(kind, *churn, values)
 
 
 def cross_calibrated(
-    calibration: Calibration | None, held_out: Mapping[str, Dataset], uncalibrated: Mapping[str, Predictions]
+    calibration: Calibration | None, held_out: Mapping[str, Dataset], raw: Mapping[str, Predictions]
 ) -> dict[str, Predictions]:
     """The predictions of each held-out part under a map of the model's kind that was fitted on the other part. So all
     that is known before the test has a part in the choice, and what is chosen by is what is compared: a model that a
     map improves is not passed over for it.
     """
-    crossed = dict(uncalibrated)
+    crossed = dict(raw)
     if calibration is None or len(held_out) < 2:
         return crossed
     for part, other in (("valid", "calibrate"), ("calibrate", "valid")):
         labels = held_out[other].labels
         assert labels is not None
-        fitted = Calibration.fit(calibration.kind, labels.churn, uncalibrated[other].churn_probability, {})
-        churn = fitted.churn(uncalibrated[part].churn_probability)
-        crossed[part] = replace(uncalibrated[part], churn_probability=churn)
+        fitted = Calibration.fit(calibration.kind, labels.churn, raw[other].churn_probability, {})
+        churn = fitted.churn(raw[part].churn_probability)
+        crossed[part] = replace(raw[part], churn_probability=churn)
     return crossed
 
 
-def observed_log_losses(data: Dataset, predictions: Predictions, horizon_index: int) -> Floats:
-    """The log loss of each example whose label was observed, in nats."""
+def adjusted_losses(data: Dataset, predictions: Predictions, horizon_index: int) -> Floats:
+    """The intercept-adjusted log loss of each example whose label was observed, in nats: what models are chosen by."""
     assert data.labels is not None
-    churn = data.labels.churn[:, horizon_index]
-    observed = ~np.isnan(churn)
-    return example_log_loss(churn[observed], predictions.churn_probability[observed, horizon_index])
+    column = [horizon_index]
+    churn = data.labels.churn[:, column]
+    return log_losses(churn, sigmoid(intercept_adjusted(churn, logit(predictions.churn_probability[:, column]))))
+
+
+def _is_labelled(data: Dataset | None) -> bool:
+    return data is not None and data.labels is not None and bool(np.isfinite(data.labels.churn).any())
+
+
+def _labelled(data: Dataset, raw: Predictions) -> tuple[tuple[Floats, Floats], dict[str, tuple[Floats, Floats]]]:
+    """Labels and probabilities of churn, and by outcome the actual and the expected values."""
+    assert data.labels is not None
+    expected = {name: getattr(raw, f"expected_{name}") for name in VALUES}
+    values = {name: (getattr(data.labels, name), value) for name, value in expected.items() if value is not None}
+    return (data.labels.churn, raw.churn_probability), values

@@ -70,7 +70,12 @@ class Snapshot:
         return examples.known_at(microseconds(later[0]), self.question.gap) if later else examples
 
     def parts(self, window: int) -> Parts:
-        return Parts(**{part: self.part(part, window) for part in PARTS})
+        return Parts(**{part: self.part(part, window) for part in PARTS}, known=self.known_before_test(window))
+
+    def known_before_test(self, window: int = -1) -> Dataset:
+        """The examples of every cutoff before a window's test, with the labels that were known when it begins."""
+        test = microseconds(self.windows[window].test[0])
+        return self.data.select(self.data.cutoff < test).known_at(test, self.question.gap)
 
     def test(self) -> Dataset:
         """The test examples of all windows, oldest first."""

@@ -1,0 +1,180 @@
+"""A contender: a recipe before one test period, with one seed. Its choices (epochs, rounds, map) are made on validation
+and calibration; then it is refitted on all that is known when the test begins, and that fit is tested.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from features.arrays import Floats
+from features.dataset import Dataset
+from models.base import Model, Predictions, calibrated
+from models.calibration import Calibration
+from models.held_out import CalibrationChoice, Parts, adjusted_losses, cross_calibrated, fit_calibration
+from models.numerics import beyond_doubt
+from models.pools.pooling import pooled
+from models.spec import ModelSpec
+
+RefitMap = Literal["carried", "cross_fitted"]
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How contenders are made, the same for all. The map of a refitted model is `carried` over from the fit before, or
+    taught by predictions that are `cross_fitted` over five folds of the customers.
+    """
+
+    horizons: tuple[int, ...]
+    calibration: CalibrationChoice = "chosen"
+    refit_map: RefitMap = "carried"
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Uncalibrated predictions: of the fit on training alone for the held-out parts and the test, of the refit for the
+    test, and of fits that had not seen the customer for the `latest_known` examples, where maps are cross-fitted.
+    """
+
+    held_out: Mapping[str, Predictions]
+    before: Predictions
+    test: Predictions
+    crossed: Predictions | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """`calibration` belongs to the fit on training alone, `refit_calibration` to the refit. `held_out` are predictions
+    of each part under the map that the other part teaches; `before` and `test` are calibrated predictions of the test,
+    by the fit on training alone and by the refit.
+    """
+
+    raw: Raw
+    calibration: Calibration | None
+    refit_calibration: Calibration | None
+    held_out: Mapping[str, Predictions]
+    before: Predictions
+    test: Predictions
+
+    @classmethod
+    def of(cls, raw: Raw, parts: Parts, procedure: Procedure) -> "Contender":
+        """What the uncalibrated predictions, of a model or of a pool, come to."""
+        calibration = fit_calibration(procedure.calibration, parts, raw.held_out)
+        refit = calibration
+        if calibration is not None and raw.crossed is not None:
+            labels = latest_known(parts).labels
+            assert labels is not None
+            churn = labels.churn, raw.crossed.churn_probability
+            refit = replace(Calibration.fit(calibration.kind, *churn, {}), factors=calibration.factors)
+        return cls(
+            raw,
+            calibration,
+            refit,
+            cross_calibrated(calibration, parts.held_out, raw.held_out),
+            raw.before if calibration is None else calibrated(calibration, raw.before, procedure.horizons),
+            raw.test if refit is None else calibrated(refit, raw.test, procedure.horizons),
+        )
+
+    def losses(self, parts: Parts, horizon_index: int) -> Floats:
+        """The intercept-adjusted log loss of every example of validation and calibration, in nats."""
+        held_out = parts.held_out
+        return np.concatenate(
+            [adjusted_losses(held_out[name], self.held_out[name], horizon_index) for name in held_out]
+        )
+
+
+def contend(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: int) -> tuple[Contender, Model, Model]:
+    """The contender, the model fitted on training alone, and the one that was refitted; both are calibrated."""
+    model = spec.build(procedure.horizons, random_state)
+    model.fit(parts.train, parts.valid)
+    refit = ModelSpec(spec.name, model.parameters).build(procedure.horizons, random_state)
+    refit.fit(parts.known, None)
+    raw = Raw(
+        {name: model.predict(data) for name, data in parts.held_out.items()},
+        model.predict(parts.test),
+        refit.predict(parts.test),
+        _crossed(ModelSpec(spec.name, model.parameters), parts, procedure, random_state)
+        if procedure.refit_map == "cross_fitted"
+        else None,
+    )
+    contender = Contender.of(raw, parts, procedure)
+    model.calibration, refit.calibration = contender.calibration, contender.refit_calibration
+    return contender, model, refit
+
+
+def pool(members: Sequence[Contender], parts: Parts, procedure: Procedure) -> Contender:
+    """The contender that pools others of the same parts: nothing is fitted but its map."""
+    raws = [member.raw for member in members]
+    crossed = [raw.crossed for raw in raws if raw.crossed is not None]
+    raw = Raw(
+        {name: pooled([raw.held_out[name] for raw in raws], procedure.horizons) for name in raws[0].held_out},
+        pooled([raw.before for raw in raws], procedure.horizons),
+        pooled([raw.test for raw in raws], procedure.horizons),
+        pooled(crossed, procedure.horizons) if crossed else None,
+    )
+    return Contender.of(raw, parts, procedure)
+
+
+@dataclass(frozen=True)
+class MemberChoice:
+    """Which recurrent model a pool takes in: `best` by its loss with each on validation and calibration, whose `gain`
+    over the pool without is in nats; `chosen` says that it is beyond doubt.
+    """
+
+    best: str
+    gain: float
+    chosen: bool
+
+
+def choose_member(
+    without: Sequence[Contender], candidates: Mapping[str, Sequence[Contender]], parts: Parts, horizon_index: int
+) -> MemberChoice | None:
+    """Among pools with each of the `candidates`, a contender a seed as for the pool `without`; None without candidates.
+    An example's loss is the mean over the seeds.
+    """
+    base = mean_losses(without, parts, horizon_index)
+    losses = {name: mean_losses(pools, parts, horizon_index) for name, pools in candidates.items()}
+    if not losses or not len(base):
+        return None
+    best = min(losses, key=lambda name: (losses[name].mean(), name))
+    gain = base - losses[best]
+    return MemberChoice(best, float(gain.mean()), beyond_doubt(gain, held_out_customers(parts, horizon_index)))
+
+
+def mean_losses(contenders: Sequence[Contender], parts: Parts, horizon_index: int) -> Floats:
+    """`Contender.losses`, the mean over the seeds."""
+    return np.asarray(np.mean([contender.losses(parts, horizon_index) for contender in contenders], axis=0))
+
+
+def held_out_customers(parts: Parts, horizon_index: int) -> np.ndarray:
+    """The customer of each of `Contender.losses`."""
+    return np.concatenate([_observed(data, horizon_index) for data in parts.held_out.values()])
+
+
+def latest_known(parts: Parts) -> Dataset:
+    """What was known of the cutoffs from calibration on, by which cross-fitted maps are taught."""
+    return parts.known.select(parts.known.cutoff >= parts.calibrate.cutoff.min())
+
+
+def _crossed(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: int) -> Predictions:
+    latest = latest_known(parts)
+    customers = np.unique(parts.known.customer_id.astype(str))
+    fold_of = np.random.default_rng(random_state).permutation(len(customers)) % FOLDS
+    fold = fold_of[np.searchsorted(customers, parts.known.customer_id.astype(str))]
+    latest_fold = fold_of[np.searchsorted(customers, latest.customer_id.astype(str))]
+    churn = np.zeros((len(latest), len(procedure.horizons)))
+    for number in range(FOLDS):
+        rows = latest_fold == number
+        if rows.any():
+            model = spec.build(procedure.horizons, random_state)
+            model.fit(parts.known.select(fold != number), None)
+            churn[rows] = model.predict(latest.select(rows)).churn_probability
+    return Predictions(churn)
+
+
+def _observed(data: Dataset, horizon_index: int) -> np.ndarray:
+    assert data.labels is not None
+    customers: np.ndarray = data.customer_id[~np.isnan(data.labels.churn[:, horizon_index])]
+    return customers

@@ -1,0 +1,26 @@
+"""The formula of a pool: the mean of its members' logits, with equal weights."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.base import Predictions
+from models.numerics import logit, ordered_by_horizon, sigmoid
+
+LEAST = 1e-4
+"""A member's probability counts as no less than this and no more than its complement: one that is sure of itself would
+outvote all others.
+"""
+
+
+def pooled(predictions: Sequence[Predictions], horizons: Sequence[int]) -> Predictions:
+    """The logarithmic opinion pool with equal weights (Genest and Zidek, 1986) of uncalibrated predictions of the same
+    examples. Purchases and spend are the means over the members that expect such; None where none does.
+    """
+    logits = [logit(np.clip(member.churn_probability, LEAST, 1 - LEAST)) for member in predictions]
+    values = {
+        name: [value for member in predictions if (value := getattr(member, name)) is not None]
+        for name in ("expected_purchases", "expected_spend")
+    }
+    means = {name: np.mean(expected, axis=0) if expected else None for name, expected in values.items()}
+    return Predictions(ordered_by_horizon(sigmoid(np.mean(logits, axis=0)), horizons), **means)
