@@ -81,6 +81,7 @@ class Model(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     found_by_fit: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[dict[str, Range]] = {}
+    least_trials: ClassVar[int] = 0
     seeded: ClassVar[bool] = True
 
     def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
@@ -123,6 +124,13 @@ class Model(ABC):
             for name, default in cls.defaults.items()
             if name not in cls.found_by_fit
         }
+
+    @classmethod
+    def trials_of(cls, trials: int) -> int:
+        """How many trials tuning makes of this model where each is given `trials`: as many, or `least_trials` where
+        that is more; none where nothing is tuned, which is where one trial, the defaults, is all, or there is no space.
+        """
+        return max(trials, cls.least_trials) if trials > 1 and cls.space else 0
 
     @abstractmethod
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from features.dataset import Dataset
 from models import MODELS, model_class
 from models.base import Model
-from models.held_out import calibrate, cross_calibrated, observed_log_losses
+from models.held_out import adjusted_losses, calibrate, cross_calibrated
 from models.spec import ModelSpec
 from pipeline.config.sections import Evidence, Models
 from pipeline.runtime.errors import ConfigurationError
@@ -58,7 +58,7 @@ def fit_windows(spec: ModelSpec, snapshot: Snapshot, evidence: Evidence, random_
             uncalibrated = {part: model.predict(data) for part, data in held_out.items()}
             calibrate(model, evidence.calibration, parts)
             for part, crossed in cross_calibrated(model.calibration, held_out, uncalibrated).items():
-                losses.append(observed_log_losses(held_out[part], crossed, primary))
+                losses.append(adjusted_losses(held_out[part], crossed, primary))
                 predictions.append(prediction_rows(seed, window, part, held_out[part], crossed))
             predictions.append(prediction_rows(seed, window, "test", parts.test, model.predict(parts.test)))
             if seed == 0:
