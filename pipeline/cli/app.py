@@ -201,10 +201,10 @@ def promote(
     with quietly(context) as (settings, console):
         registry = open_registry(settings)
         if version is None:
-            registered = registry.versions()
+            registered = registry.numbers()
             if not registered:
                 raise RecurError("no model is registered yet: run `recur train` first")
-            version = registered[-1].number
+            version = registered[-1]
         champion = promote_version(registry, version)
         console.print(f"the champion is {champion.label}; `recur score` publishes its scores")
 

@@ -1,33 +1,35 @@
 """The model registry: versions of the one registered model, the aliases champion and challenger, and a local copy of
-the champion's artefact.
+each version that served.
 
-A version is a run's folder `model/`: `recipe.json` (what it is and what it knew) beside `artefact/` (what the model's
-own `save` wrote). Nothing is unpickled.
+A version is a run's folder `model/`, the artefact of `artefact.py`. What a version is and what it knew is read there;
+MLflow's tags say the same to a person who looks at its page, and nothing here believes them.
 """
 
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.question import Question
-from models import model_class
 from models.base import Model
 from models.spec import ModelSpec
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import folder_atomically
+from pipeline.training.artefact import RECIPE, RUN_ID, digest_of, faults, load_model, read_facts, write_artefact
 from pipeline.training.tracking import Run, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+DIGEST = "recipe_digest"  # tag of a version: that of its recipe, by which a damaged one is noticed
 HISTORY = "reigns"  # tag of the registered model: the versions that were champion, oldest first, the present one last
+_FIX = "restore it from a backup, or go back with `recur rollback`"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Version:
     run_id: str
     trained_until: datetime
     question_digest: str
+    recipe_digest: str = ""
 
     @property
     def name(self) -> str:
@@ -71,25 +74,25 @@ class Registry:
         }
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            (folder / "artefact").mkdir()
-            model.save(folder / "artefact")
-            (folder / "recipe.json").write_text(json.dumps(facts, indent=2), "utf-8")
+            recipe_digest = write_artefact(folder, model, facts)
             run.folder(folder, "model")
         if not run.client.search_registered_models(f"name = '{self.name}'"):
             description = f"Who churns within {self.question.primary} days?"
             run.client.create_registered_model(self.name, description=description)
         description = f"{name}, trained until {trained_until.date()}"
         made = run.client.create_model_version(
-            self.name, f"runs:/{run.run_id}/model", run.run_id, tags=facts, description=description
+            self.name,
+            f"runs:/{run.run_id}/model",
+            run.run_id,
+            tags={**facts, DIGEST: recipe_digest},
+            description=description,
         )
         run.client.set_registered_model_alias(self.name, CHALLENGER, made.version)
-        return _version(made)
+        return _version(int(made.version), run.run_id, facts, recipe_digest)
 
-    def versions(self) -> list[Version]:
-        """All versions, oldest first."""
-        stored = self.tracking.client.search_model_versions(f"name = '{self.name}'")
-        ours = (_version(version) for version in stored if "recipe" in version.tags)
-        return sorted(ours, key=lambda version: version.number)
+    def numbers(self) -> list[int]:
+        """The versions that this pipeline registered, ascending."""
+        return sorted(self._registered())
 
     def champion(self) -> Version | None:
         """The version that the alias champion names; None where nothing was promoted yet."""
@@ -97,13 +100,23 @@ class Registry:
         return self.version(history[-1]) if history else None
 
     def version(self, number: int) -> Version:
-        """Raises RecurError, which names those there are, where there is no such version."""
-        versions = self.versions()
-        for candidate in versions:
-            if candidate.number == number:
-                return candidate
-        numbers = ", ".join(str(candidate.number) for candidate in versions) or "none yet: run `recur train` first"
-        raise RecurError(f"{self.name} has no version {number}; it has {numbers}")
+        """As its artefact describes it. Raises RecurError where there is no such version, naming those there are, and
+        where its artefact is not the one that was registered.
+        """
+        registered = self._registered()
+        if number not in registered:
+            numbers = ", ".join(map(str, sorted(registered))) or "none yet: run `recur train` first"
+            raise RecurError(f"{self.name} has no version {number}; it has {numbers}")
+        run_id, expected = registered[number].run_id or "", registered[number].tags.get(DIGEST, "")
+        self._require_run_id(number, run_id)
+        local, what = self._folder(run_id), f"version {number} of {self.name}"
+        if (present := digest_of(local)) and present == (expected or present):
+            return _version(number, run_id, read_facts(local, what), present)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self._fetch(what, run_id, f"model/{RECIPE}", Path(scratch)).parent
+            if expected not in ("", digest_of(folder)):
+                raise RecurError(f"{what}: the {RECIPE} of its run {run_id} is not the one that was registered: {_FIX}")
+            return _version(number, run_id, read_facts(folder, what), digest_of(folder))
 
     def champion_history(self) -> list[int]:
         """The versions that were champion, oldest first; the last is what the alias champion names."""
@@ -123,15 +136,44 @@ class Registry:
         history = self.champion_history()
         if len(history) < 2:
             raise RecurError(f"{self.name} has no earlier champion: name a version with `recur promote`")
+        earlier = self.version(history[-2])
         self._write_history(history[:-1])
-        return self.version(history[-2])
+        return earlier
 
     def load(self, version: Version) -> Model:
-        """The fitted model of `version`, from the local copy of its artefact, kept in memory by this process."""
-        folder = self.tracking.state.path / "models" / version.run_id
-        if not (folder / "recipe.json").exists():
+        """The fitted model of `version`, from the local copy of its artefact, kept in memory by this process. A copy
+        that is absent or damaged is fetched again. Raises RecurError where what is fetched is not what was registered.
+        """
+        self._require_run_id(version.number, version.run_id)
+        folder = self._folder(version.run_id)
+        if not _is_whole(folder, version):
             self._download(version, folder)
-        return _load(folder)
+        return load_model(folder, version.recipe_digest)
+
+    def _folder(self, run_id: str) -> Path:
+        return self.tracking.state.path / "models" / run_id
+
+    def _registered(self) -> "dict[int, ModelVersion]":
+        stored = self.tracking.client.search_model_versions(f"name = '{self.name}'")
+        return {int(version.version): version for version in stored if "recipe" in version.tags}
+
+    def _require_run_id(self, number: int, run_id: str) -> None:
+        """Raises RecurError where `run_id`, which becomes a folder's name, is none that MLflow gives."""
+        if not RUN_ID.fullmatch(run_id):
+            raise RecurError(
+                f"version {number} of {self.name} names the run {run_id[:80]!r}, which is no run's id: somebody else "
+                "registered it; delete it in MLflow, or promote another version with `recur promote VERSION`"
+            )
+
+    def _fetch(self, what: str, run_id: str, name: str, scratch: Path) -> Path:
+        """Downloads `name` of the run's artifacts below `scratch`; gives where it is."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self.tracking.client.download_artifacts(run_id, name, str(scratch)))
+        except (OSError, MlflowException) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RecurError(f"{what}: the artifacts of its run {run_id} cannot be read ({reason}): {_FIX}") from None
 
     def _write_history(self, numbers: list[int]) -> None:
         mlflow = self.tracking.client
@@ -142,31 +184,35 @@ class Registry:
             mlflow.delete_registered_model_alias(self.name, CHALLENGER)
 
     def _download(self, version: Version, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        """Puts the verified artefact in the place of `folder`, which stays until then."""
         with folder_atomically(folder) as scratch:
-            self.tracking.client.download_artifacts(version.run_id, "model", str(scratch))
-            for item in (scratch / "model").iterdir():
+            fetched = self._fetch(version.label, version.run_id, "model", scratch)
+            if not _is_whole(fetched, version):
+                wrong = ", ".join(faults(fetched)[:3]) if digest_of(fetched) == version.recipe_digest else RECIPE
+                raise RecurError(
+                    f"{version.label}: {wrong} of its run {version.run_id} is not what was registered: {_FIX}"
+                )
+            for item in fetched.iterdir():
                 item.rename(scratch / item.name)
-            (scratch / "model").rmdir()
+            fetched.rmdir()
+            if not _is_whole(folder, version):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_registry(settings: Settings) -> Registry:
     return Registry(Tracking(settings.mlflow, settings.state), settings.question)
 
 
-@lru_cache(maxsize=2)
-def _load(folder: Path) -> Model:
-    recipe = json.loads((folder / "recipe.json").read_text("utf-8"))["recipe"]
-    return model_class(recipe).load(folder / "artefact")
+def _is_whole(folder: Path, version: Version) -> bool:
+    return bool(digest_of(folder)) and digest_of(folder) == version.recipe_digest and not faults(folder)
 
 
-def _version(version: "ModelVersion") -> Version:
-    tags = version.tags
-    assert version.run_id is not None  # `register` names it
+def _version(number: int, run_id: str, facts: Mapping[str, str], recipe_digest: str) -> Version:
     return Version(
-        number=int(version.version),
-        spec=ModelSpec(tags["recipe"], json.loads(tags["parameters"])),
-        run_id=version.run_id,
-        trained_until=datetime.fromisoformat(tags["trained_until"]),
-        question_digest=tags["question_digest"],
+        number=number,
+        spec=ModelSpec(facts["recipe"], json.loads(facts["parameters"])),
+        run_id=run_id,
+        trained_until=datetime.fromisoformat(facts["trained_until"]),
+        question_digest=facts["question_digest"],
+        recipe_digest=recipe_digest,
     )
