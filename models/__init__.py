@@ -20,6 +20,9 @@ MODELS: dict[str, str] = {
     "gru": "models.recurrent.cells.gru:GRU",
     "survival_gru": "models.recurrent.survival_gru:SurvivalGRU",
     "hybrid_gru": "models.recurrent.hybrid_gru:HybridGRU",
+    "conventional_pool": "models.pools.conventional_pool:ConventionalPool",
+    "recurrent_pool": "models.pools.recurrent_pool:RecurrentPool",
+    "twin_pool": "models.pools.twin_pool:TwinPool",
 }
 
 

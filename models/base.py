@@ -73,7 +73,8 @@ class Model(ABC):
     """A recipe (class and parameters) that `fit` turns into an artefact. `parameters` holds every hyperparameter; those
     not given have the class's defaults. Parameters are JSON values. `fit` finds those of `found_by_fit` with
     validation, and a fit without it takes them over; the others make the recipe. `space` is where tuning searches.
-    Where not `seeded`, the random state changes nothing.
+    Where not `seeded`, the random state changes nothing. `family` and `views` are the class's; an instance whose
+    parameters take something away, or bring something in, has its own.
     """
 
     family: ClassVar[Family]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from models import MODELS
+from pipeline.config.sections import Models
 from tests.support.plain_reading import disagreements, recur
 from tests.support.worlds.trained_world import made_up_events
 
@@ -53,7 +53,7 @@ def test_labels_eligibility_losses_and_verdict_equal_a_plain_reading(config: Pat
 
 def test_every_model_is_compared_on_one_test_set(config: Path) -> None:
     comparison = json.loads(recur("compare", "--format", "json", config=config))
-    assert sorted(model["name"] for model in comparison["models"]) == sorted(MODELS)
+    assert sorted(model["name"] for model in comparison["models"]) == sorted(Models().names)
     assert comparison["question_digest"]
     assert comparison["test_digest"]
 

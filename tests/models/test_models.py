@@ -13,6 +13,7 @@ from models.evaluation.metrics import clip_probabilities
 from models.explanation.attributions import attributions
 from models.labels import base_rates
 from models.numerics import log_loss, logit
+from models.pools.pool import MEMBERS
 from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
@@ -30,8 +31,18 @@ SMALL = {
 HORIZONS = (28, HORIZON)
 
 
+POOLS = {"conventional_pool": None, "recurrent_pool": "hybrid_gru"}  # and their members with a memory
+
+
+def small(name: str) -> dict[str, object]:
+    return {key: value for key, value in SMALL.items() if key in model_class(name).defaults}
+
+
 def make(name: str, horizons: tuple[int, ...] = HORIZONS, **parameters: object) -> Model:
-    own = {key: value for key, value in SMALL.items() if key in model_class(name).defaults}
+    own = small(name)
+    if name.endswith("_pool"):
+        member = POOLS.get(name)
+        own = {"member": member, "specs": {each: small(each) for each in (*MEMBERS, *([member] if member else []))}}
     return model_class(name)(horizons, 5, **own | parameters)
 
 
