@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,30 +13,36 @@ import pandas as pd
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.labels import held_out_labels, observed_labels
-from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon
+from models.labels import VALUES, held_out_labels, observed_labels
+from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
 if TYPE_CHECKING:
     import lightgbm
 
 OBJECTIVES = {"churn": "binary", "purchases": "poisson", "spend": "poisson"}
+BETWEEN_BAGS = 7_919  # of random states
 ROWS_A_THREAD = 100_000  # below it, threads cost more than they give
 
 
 class LightGBM(Model):
-    """One booster a horizon and outcome: cross-entropy for churn, Poisson for purchases and spend (it finds the
-    mean whatever the distribution). `rounds` holds what early stopping found for each.
+    """Boosters for each horizon and outcome: cross-entropy for churn, Poisson for purchases and spend (it finds the
+    mean whatever the distribution). Churn has `bags` of them, each with a random state of its own (so with rows and
+    columns of its own), whose logits are averaged; the others have one. `rounds` holds what early stopping found for
+    each. With `extra_trees` a node tries one random threshold a column (Geurts, Ernst & Wehenkel 2006).
     """
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
+        "bags": 3,
         "shrinkage": 0.03,
         "leaves": 15,
         "min_examples_a_leaf": 100,
         "share_of_columns": 0.5,
         "share_of_rows": 0.7,
         "l2": 10.0,
+        "extra_trees": False,
+        "max_bins": 127,
         "max_rounds": 600,
         "patience": 50,
         "rounds": {},
@@ -42,47 +50,64 @@ class LightGBM(Model):
     found_by_fit: ClassVar[tuple[str, ...]] = ("rounds",)
     least_trials: ClassVar[int] = 50
     space: ClassVar[dict[str, Range]] = {
-        "shrinkage": (0.01, 0.1),
-        "leaves": (4, 63),
-        "min_examples_a_leaf": (20, 400),
-        "share_of_columns": (0.2, 1.0),
-        "share_of_rows": (0.4, 1.0),
-        "l2": (0.1, 100.0),
+        "shrinkage": (0.01, 0.15),
+        "leaves": (3, 63),
+        "min_examples_a_leaf": (10, 800),
+        "share_of_columns": (0.1, 1.0),
+        "share_of_rows": (0.3, 1.0),
+        "l2": (0.01, 300.0),
+        "extra_trees": [False, True],
+        "max_bins": [31, 127, 255],
     }
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
-        labels = observed_labels(train.labels)
-        self.columns = list(train.aggregates.columns)
-        self.boosters: dict[str, lightgbm.Booster] = {}
-        self.curves = {}
-        rounds = {}
-        for outcome in OBJECTIVES:
-            for column, horizon in enumerate(self.horizons):
-                key = f"{outcome}_{horizon}"
-                rows = self._rows(train, getattr(labels, outcome)[:, column])
-                held_out = None
-                if valid:
-                    held_out = self._rows(valid, getattr(held_out_labels(valid.labels), outcome)[:, column])
-                self.boosters[key], self.curves[f"valid_loss_{key}"] = self._boost(outcome, key, rows, held_out)
-                rounds[key] = self.boosters[key].num_trees()
-        self.parameters["rounds"] = rounds
+        labels, self.columns = observed_labels(train.labels), list(train.aggregates.columns)
+        held_out = valid and held_out_labels(valid.labels)
+
+        def boost(key: BoosterKey) -> tuple["lightgbm.Booster", list[float]]:
+            column = self.horizons.index(key.horizon)
+            rows = self._rows(train, getattr(labels, key.outcome)[:, column])
+            judged_by = None
+            if valid and held_out:
+                judged_by = self._rows(valid, getattr(held_out, key.outcome)[:, column])
+            return self._boost(key, rows, judged_by)
+
+        keys = self._keys(self.parameters["bags"])
+        # Few rows leave a booster with one thread: several are grown side by side.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            grown = dict(zip(keys, pool.map(boost, keys), strict=True))
+        self.boosters = {key: booster for key, (booster, _) in grown.items()}
+        self.curves = {f"valid_loss_{key}": losses for key, (_, losses) in grown.items()}
+        self.parameters["rounds"] = {str(key): booster.num_trees() for key, booster in self.boosters.items()}
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = data.aggregates[self.columns].to_numpy(np.float64)
-        churn, purchases, spend = (
-            np.column_stack([self.boosters[f"{outcome}_{horizon}"].predict(rows) for horizon in self.horizons])
-            for outcome in OBJECTIVES
+        logits = [
+            np.mean([booster.predict(rows, raw_score=True) for booster in self._bags(horizon)], axis=0)
+            for horizon in self.horizons
+        ]
+        purchases, spend = (
+            np.column_stack([self.boosters[BoosterKey(outcome, horizon)].predict(rows) for horizon in self.horizons])
+            for outcome in VALUES
         )
-        return Predictions(ordered_by_horizon(churn, self.horizons), purchases, spend)
+        return Predictions(ordered_by_horizon(sigmoid(np.column_stack(logits)), self.horizons), purchases, spend)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
-        """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples;
-        `baseline` is not used.
+        """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples,
+        and their mean over the bags; `baseline` is not used.
         """
-        booster = self.boosters[f"churn_{self.horizons[horizon_index]}"]
         rows = data.aggregates[self.columns].to_numpy(np.float64)
-        shapley = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), -1)
-        return pd.DataFrame(shapley[:, :-1], columns=self.columns)  # the last is the mean logit itself
+        bags = self._bags(self.horizons[horizon_index])
+        shapley = np.mean([np.asarray(booster.predict(rows, pred_contrib=True)) for booster in bags], axis=0)
+        # The last column is the mean logit itself.
+        return pd.DataFrame(shapley.reshape(len(rows), -1)[:, :-1], columns=self.columns)
+
+    def _keys(self, bags: int) -> "list[BoosterKey]":
+        churn = [BoosterKey("churn", horizon, bag) for horizon in self.horizons for bag in range(bags)]
+        return churn + [BoosterKey(outcome, horizon) for outcome in VALUES for horizon in self.horizons]
+
+    def _bags(self, horizon: int) -> "list[lightgbm.Booster]":
+        return [booster for key, booster in self.boosters.items() if (key.outcome, key.horizon) == ("churn", horizon)]
 
     def _save(self, folder: Path) -> dict[str, Any]:
         for key, booster in self.boosters.items():
@@ -93,7 +118,9 @@ class LightGBM(Model):
         import lightgbm
 
         self.columns = content["columns"]
-        keys = [f"{outcome}_{horizon}" for outcome in OBJECTIVES for horizon in self.horizons]
+        # An artefact of before there were bags has one booster.
+        self.parameters["bags"] = content["parameters"].get("bags", 1)
+        keys = self._keys(self.parameters["bags"])
         self.boosters = {key: lightgbm.Booster(model_file=folder / f"{key}.txt") for key in keys}
 
     def _rows(self, data: Dataset, outcome: Floats) -> tuple[Floats, Floats]:
@@ -102,14 +129,14 @@ class LightGBM(Model):
         return data.aggregates[self.columns].to_numpy(np.float64)[observed], np.maximum(outcome[observed], 0)
 
     def _boost(
-        self, outcome: str, key: str, train: tuple[Floats, Floats], valid: tuple[Floats, Floats] | None
+        self, key: "BoosterKey", train: tuple[Floats, Floats], valid: tuple[Floats, Floats] | None
     ) -> tuple["lightgbm.Booster", list[float]]:
         """The booster, cut back to its best round, and its losses on `valid` round by round."""
         import lightgbm
 
         parameters = self.parameters
         options = {
-            "objective": OBJECTIVES[outcome],
+            "objective": OBJECTIVES[key.outcome],
             "learning_rate": parameters["shrinkage"],
             "num_leaves": parameters["leaves"],
             # A leaf must not need a tenth of a small training set.
@@ -118,8 +145,9 @@ class LightGBM(Model):
             "bagging_fraction": parameters["share_of_rows"],
             "bagging_freq": 1,
             "lambda_l2": parameters["l2"],
-            "max_bin": 127,
-            "seed": self.random_state % 2**31,
+            "extra_trees": parameters["extra_trees"],
+            "max_bin": parameters["max_bins"],
+            "seed": (self.random_state + BETWEEN_BAGS * key.bag) % 2**31,
             "num_threads": min(os.cpu_count() or 1, 1 + len(train[0]) // ROWS_A_THREAD),
             "deterministic": True,
             "force_row_wise": True,
@@ -127,9 +155,9 @@ class LightGBM(Model):
         }
         data = lightgbm.Dataset(train[0], train[1])
         if valid is None or not len(valid[0]):
-            return lightgbm.train(options, data, parameters["rounds"].get(key, parameters["max_rounds"] // 3)), []
+            return lightgbm.train(options, data, self._planned_rounds(key)), []
         losses: dict[str, dict[str, list[float]]] = {}
-        feval = _intercept_adjusted if outcome == "churn" else None
+        feval = _intercept_adjusted if key.outcome == "churn" else None
         if feval:
             options["metric"] = "None"
         stop = lightgbm.early_stopping(parameters["patience"], verbose=False)
@@ -140,6 +168,23 @@ class LightGBM(Model):
         )
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
         return best, next(iter(losses["valid"].values()))
+
+    def _planned_rounds(self, key: "BoosterKey") -> int:
+        """What validation found for this booster; else for the first of its bags; else a third of the most."""
+        found = self.parameters["rounds"]
+        return int(found.get(str(key), found.get(str(replace(key, bag=0)), self.parameters["max_rounds"] // 3)))
+
+
+@dataclass(frozen=True)
+class BoosterKey:
+    """Which booster: its outcome, horizon in days, and number among the bags; as text its file and curve."""
+
+    outcome: str
+    horizon: int
+    bag: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.outcome}_{self.horizon}" + (f"_bag_{self.bag}" if self.bag else "")
 
 
 def _intercept_adjusted(probability: Floats, data: "lightgbm.Dataset") -> tuple[str, float, bool]:
