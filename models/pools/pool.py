@@ -1,7 +1,7 @@
 """A pool: the mean of several models' logits, a model like any other."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,18 +13,18 @@ from features.arrays import Floats
 from features.dataset import Dataset, Sequences
 from models import model_class
 from models.base import Model, Needs, OnEpoch, Predictions, Stepper, View
-from models.numerics import logit, sigmoid
+from models.numerics import logit
+from models.pools.pooling import LEAST, pooled
 from models.pools.stepping import PoolStepper
 
 MEMBERS = ("lightgbm", "logistic_regression", "random_forest")
-LIMIT = 8.0  # no member's logit counts for more: a forest is certain where no training example says otherwise
+LIMIT = float(logit(np.array(1 - LEAST)))  # no member's logit counts for more
 WITH_MEMORY = ("recurrent", "hybrid")
 
 
 class Pool(Model):
-    """The mean, with equal weights, of the members' churn logits before calibration, each kept within ±LIMIT: the
-    logarithmic opinion pool (Genest and Zidek, 1986). Purchases and spend are the means over the members that expect
-    them. The pool's calibration is its own.
+    """What `pooling.pooled` makes of the members' predictions before their calibration. The pool's calibration is its
+    own.
 
     `specs` maps the members' names to their parameters, what fitting found included; where it is empty, the members are
     MEMBERS with their defaults. `member` is the name of one more, with the parameters `of_member` where it has no spec.
@@ -62,7 +62,7 @@ class Pool(Model):
 
     @classmethod
     def _specs(cls, parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Each member's parameters, by name and in order of the names: the order decides the last digits of a mean."""
+        """Each member's parameters, in order of their names."""
         specs = parameters.get("specs") or {name: {} for name in MEMBERS}
         if member := parameters.get("member"):
             specs = {member: cls.of_member, **specs}
@@ -80,18 +80,17 @@ class Pool(Model):
         assert stepper is not None
 
         def predict(data: Dataset, of_member: Predictions) -> Predictions:
-            others = {other: each.predict(data) for other, each in self.members.items() if other != name}
-            return self.calibrated(self._pooled({**others, name: of_member}))
+            others = [each.predict(data) for other, each in self.members.items() if other != name]
+            return self.calibrated(pooled([*others, of_member], self.horizons))
 
         return PoolStepper(stepper, self.horizons, predict)
 
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
-        readings = {name: each.predict_reading(data, sequences) for name, each in self.members.items()}
-        if all(reading is None for reading in readings.values()):
+        readings = [each.predict_reading(data, sequences) for each in self.members.values()]
+        if all(reading is None for reading in readings):
             return None
-        return self.calibrated(
-            self._pooled({name: reading or self.members[name].predict(data) for name, reading in readings.items()})
-        )
+        members = zip(readings, self.members.values(), strict=True)
+        return self.calibrated(pooled([reading or each.predict(data) for reading, each in members], self.horizons))
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         for member in self.members.values():
@@ -112,17 +111,7 @@ class Pool(Model):
         return pd.concat(columns, axis=1)
 
     def _predict(self, data: Dataset) -> Predictions:
-        return self._pooled({name: member.predict(data) for name, member in self.members.items()})
-
-    def _pooled(self, predictions: Mapping[str, Predictions]) -> Predictions:
-        """One raw prediction from those of each member."""
-        each = [predictions[name] for name in self.members]
-        logits = [np.clip(logit(one.churn_probability), -LIMIT, LIMIT) for one in each]
-        return Predictions(
-            sigmoid(np.mean(logits, axis=0)),
-            _mean([one.expected_purchases for one in each if one.expected_purchases is not None]),
-            _mean([one.expected_spend for one in each if one.expected_spend is not None]),
-        )
+        return pooled([member.predict(data) for member in self.members.values()], self.horizons)
 
     def _take(self, members: Mapping[str, Model]) -> None:
         """Make these the members, without their calibration. Raises ValueError where one has a memory and the class is
@@ -156,10 +145,6 @@ class Pool(Model):
 
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         self._take({name: model_class(name).load(folder / "members" / name) for name in self.members})
-
-
-def _mean(values: Sequence[Floats]) -> Floats | None:
-    return np.asarray(np.mean(values, axis=0)) if values else None
 
 
 def _within_limit(contributions: pd.DataFrame, logits: Floats) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from features.arrays import Floats
 from models.base import Predictions
 from models.numerics import logit, ordered_by_horizon, sigmoid
 
@@ -22,5 +23,10 @@ def pooled(predictions: Sequence[Predictions], horizons: Sequence[int]) -> Predi
         name: [value for member in predictions if (value := getattr(member, name)) is not None]
         for name in ("expected_purchases", "expected_spend")
     }
-    means = {name: np.mean(expected, axis=0) if expected else None for name, expected in values.items()}
-    return Predictions(ordered_by_horizon(sigmoid(np.mean(logits, axis=0)), horizons), **means)
+    means = {name: _mean(expected) if expected else None for name, expected in values.items()}
+    return Predictions(ordered_by_horizon(sigmoid(_mean(logits)), horizons), **means)
+
+
+def _mean(of_members: Sequence[Floats]) -> Floats:
+    """The mean over the members, the same to the last digit in whatever order they come."""
+    return np.asarray(np.mean(np.sort(of_members, axis=0), axis=0))

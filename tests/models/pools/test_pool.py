@@ -8,6 +8,7 @@ import pytest
 from features.dataset import Dataset
 from models import model_class
 from models.base import Model
+from models.calibration import Calibration
 from models.numerics import logit, sigmoid
 from models.pools.conventional_pool import ConventionalPool
 from models.pools.pool import LIMIT, MEMBERS
@@ -24,6 +25,10 @@ SMALL = {
 }
 
 
+def taught(model: Model, data: Dataset) -> Calibration:
+    return Calibration.fit("platt", data.labels.churn, model.predict(data).churn_probability, {})
+
+
 @pytest.fixture(scope="module")
 def world() -> tuple[Dataset, Dataset]:
     return halves(steady_world(horizons=HORIZONS))
@@ -35,7 +40,7 @@ def members(world) -> dict[str, Model]:
     made = {name: model_class(name)(HORIZONS, 5, **own) for name, own in SMALL.items()}
     for member in made.values():
         member.fit(*world)
-        member.calibrate("platt", world[1])
+        member.calibration = taught(member, world[1])
     return made
 
 
@@ -57,8 +62,7 @@ def test_it_is_the_mean_of_what_its_members_say_before_their_calibration(pool, m
 def test_its_members_stay_as_they_were(members, world):
     before = {name: member.predict(world[1]).churn_probability for name, member in members.items()}
     pool = RecurrentPool.of(HORIZONS, 5, members, member="hybrid_gru")
-    pool.calibrate("platt", world[1])
-    assert pool.calibration is not None
+    pool.calibration = taught(pool, world[1])
     for name, member in members.items():
         assert member.calibration is not None
         assert np.array_equal(member.predict(world[1]).churn_probability, before[name])
