@@ -1,5 +1,5 @@
-"""The time from every event to the customer's next, as a survival model learns it: every gap a label, the last one
-censored where knowledge ends.
+"""The time to the customer's next event, as a survival model learns it: from every event (each gap a label, the last
+one censored where knowledge ends), and from a cutoff.
 """
 
 from dataclasses import dataclass
@@ -28,19 +28,9 @@ class Gaps:
         `max(cutoff + horizon)` over the labels that are not NaN. Nothing at or after that instant is looked at, so what
         the labels may not know, the gaps do not know either.
         """
-        sequences, labels = data.sequences, data.labels
-        assert labels is not None
-        observed = np.isfinite(labels.churn)
-        ends = data.cutoff[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
-        lengths = np.diff(sequences.offsets)
-        until = np.full(len(lengths), -1, np.int64)
-        until[sequences.history] = ends[observed].max()
-        # A history of an example's own ends at its cutoff whatever came after: no later silence may be read from it.
-        whole = sequences.length == lengths[sequences.history]
-        contradicted = whole & (np.where(observed, labels.churn, 1.0) == 0).any(axis=1)
-        until[sequences.history[contradicted]] = data.cutoff[contradicted]
-
-        time, until_of_step = sequences.event_time, np.repeat(until, lengths)
+        sequences = data.sequences
+        lengths = sequences.lengths
+        time, until_of_step = sequences.event_time, np.repeat(_ends_of_knowledge(data), lengths)
         following = np.append(time[1:], 0)
         last = sequences.offsets[1:][lengths > 0] - 1
         following[last] = np.iinfo(np.int64).max
@@ -50,3 +40,43 @@ class Gaps:
         readable = np.zeros(len(lengths), np.int64)
         np.add.at(readable, np.repeat(np.arange(len(lengths)), lengths), known)
         return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan), readable)
+
+
+@dataclass(frozen=True)
+class NextEvent:
+    """The time from each example's cutoff to its customer's next event, or to the end of knowledge where none came by
+    then: what `Gaps` may know, and no more.
+    """
+
+    days: Floats  # [examples], NaN where nothing is known past the cutoff
+    ended: Floats  # [examples], 1 an event came, 0 censored, NaN where nothing is known
+
+    @classmethod
+    def of(cls, data: Dataset) -> "NextEvent":
+        """Of the examples of `data`, by the events in `[cutoff, end of knowledge)`."""
+        sequences = data.sequences
+        until = _ends_of_knowledge(data)[sequences.history]
+        following = sequences.last_step + 1
+        there = sequences.length < sequences.lengths[sequences.history]
+        time = np.full(len(data), np.iinfo(np.int64).max)
+        time[there] = sequences.event_time[following[there]]
+        known, ended = data.cutoff < until, time < until
+        days = (np.where(ended, time, until) - data.cutoff) / MICROSECONDS_A_DAY
+        return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan))
+
+
+def _ends_of_knowledge(data: Dataset) -> Integers:
+    """[histories]: the end of the latest observed label of all, for each history that an example points to. A history
+    of an example's own holds what was visible at its cutoff and ends there, whatever came after: no later silence may
+    be read from it.
+    """
+    sequences, labels = data.sequences, data.labels
+    assert labels is not None
+    observed = np.isfinite(labels.churn)
+    ends = data.cutoff[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
+    until = np.full(len(sequences.lengths), -1, np.int64)
+    until[sequences.history] = ends[observed].max()
+    whole = sequences.length == sequences.lengths[sequences.history]
+    contradicted = whole & (np.where(observed, labels.churn, 1.0) == 0).any(axis=1)
+    until[sequences.history[contradicted]] = data.cutoff[contradicted]
+    return until

@@ -7,7 +7,7 @@ import pytest
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import StateAtCutoff
 from features.sequences.gaps import MICROSECONDS_A_DAY as DAY
-from features.sequences.gaps import Gaps
+from features.sequences.gaps import Gaps, NextEvent
 
 
 def dataset(days: list[list[int]], examples: list[tuple[int, int, int]], churn: list[float]) -> Dataset:
@@ -61,3 +61,27 @@ def test_a_history_of_an_examples_own_ends_at_its_cutoff():
 
 def test_silence_is_counted_from_the_last_visible_event():
     assert StateAtCutoff.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]
+
+
+def test_from_a_cutoff_it_is_as_long_to_the_next_event_or_to_the_end_of_knowledge():
+    examples = [(20, 0, 2), (1, 0, 1), (20, 1, 1), (20, 2, 1)]
+    following = NextEvent.of(dataset([[0, 3, 25, 40], [5], [8, 30]], examples, [0, 0, 1, 1]))  # known up to day 30
+    assert following.days.tolist() == [5, 2, 10, 10]
+    assert following.ended.tolist() == [1, 1, 0, 0]  # an event at the end of knowledge is past it
+
+
+def test_from_a_cutoff_nothing_is_known_of_a_history_of_an_examples_own_or_past_all_labels():
+    own = NextEvent.of(dataset([[0, 3]], [(20, 0, 2)], [0.0]))
+    late = NextEvent.of(dataset([[0, 3, 25]], [(5, 0, 2), (20, 0, 2)], [0.0, np.nan]))  # known up to day 15
+    assert np.isnan(own.days).all()
+    assert np.isnan(own.ended).all()
+    assert late.days == pytest.approx([10, np.nan], nan_ok=True)
+    assert late.ended == pytest.approx([0, np.nan], nan_ok=True)
+
+
+def test_from_a_cutoff_what_happens_past_the_end_of_knowledge_changes_nothing():
+    examples, churn = [(20, 0, 2), (20, 1, 1)], [0.0, 1.0]
+    first = NextEvent.of(dataset([[0, 3, 25, 30, 90], [5, 31]], examples, churn))
+    other = NextEvent.of(dataset([[0, 3, 25, 44, 45], [5, 60]], examples, churn))
+    assert first.days.tolist() == other.days.tolist() == [5, 10]
+    assert first.ended.tolist() == other.ended.tolist() == [1, 0]
