@@ -22,6 +22,7 @@ View = Literal["aggregates", "sequences"]
 Needs = Literal["history", "state", "aggregates"]
 Range = tuple[float, float] | tuple[int, int] | list[Any]  # from, to (both included), or the values there are
 OnEpoch = Callable[[int, dict[str, float]], None]
+Alteration = Callable[[Dataset], Sequences]  # to a history of its own for each example, in their order
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ class Model(ABC):
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
         """Predictions for `data` if the model reads `sequences` in place of the data's own, everything else known at
         the cutoff staying as it is. None for a model that does not read events in order.
+        """
+        return None
+
+    def altered(self, alter: Alteration) -> "Model | None":
+        """The same recipe, not fitted, which reads `alter(data)` in place of the histories of all data that it is given
+        from then on, in training too; everything else known at the cutoff stays as it is. None for a model that does
+        not read events in order.
         """
         return None
 

@@ -8,6 +8,8 @@ from typing import Any
 from models import model_class
 from models.base import Model
 
+BETWEEN_SEEDS = 1_000_003  # random states of one seed and the next
+
 
 @dataclass(frozen=True)
 class ModelSpec:

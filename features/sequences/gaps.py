@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import Floats, Integers
-from features.dataset import Dataset
+from features.dataset import Dataset, Sequences
 from features.time import MICROSECONDS_A_DAY
 
 
@@ -40,6 +40,24 @@ class Gaps:
         readable = np.zeros(len(lengths), np.int64)
         np.add.at(readable, np.repeat(np.arange(len(lengths)), lengths), known)
         return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan), readable)
+
+    def of_altered(self, sequences: Sequences, altered: Sequences) -> "Gaps":
+        """These gaps of the histories of `sequences` as those of `altered`: a history of its own for each example, in
+        which what it sees may stand in another order or at other times. The gap after the last step is the real one;
+        the others are as altered. A gap is known to the first example alone that sees the step: it is a label once.
+        """
+        order = np.lexsort((sequences.length, sequences.history))
+        seen = np.zeros(len(order), np.int64)  # by [example]: what an earlier one of its history sees
+        follows = np.flatnonzero(np.diff(sequences.history[order]) == 0) + 1
+        seen[order[follows]] = sequences.length[order[follows - 1]]
+
+        lengths, last = altered.lengths, altered.last_step
+        from_end = np.repeat(altered.offsets[1:], lengths) - np.arange(lengths.sum())  # 1 at the last step
+        new = from_end <= np.repeat(sequences.length - seen, lengths)
+        days = np.diff(altered.event_time, append=0) / MICROSECONDS_A_DAY
+        ended = np.ones(len(days))
+        days[last], ended[last] = self.days[sequences.last_step], self.ended[sequences.last_step]
+        return Gaps(np.where(new, days, np.nan), np.where(new, ended, np.nan), lengths)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Does time matter? Ablations of what a sequence model reads: without the order of the events, without the inter-event
-times, or without all but the last few.
+times, or without all but the last few. A fitted model's damage says what it had learnt; one that is trained on
+histories altered in the same way (`alteration`) says what was there to be learnt.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from features.arrays import Integers
 from features.dataset import Dataset, Sequences
+from models.base import Alteration
 
 LAST = 10
 ABLATIONS = {
@@ -28,11 +30,21 @@ def ablations(data: Dataset, random_state: int) -> Iterator[tuple[str, Sequences
     """Each name of `ABLATIONS` with the sequences to read in place of those of `data`, whose examples must have
     histories of their own (`with_own_histories`), one an example in their order.
     """
-    sequences = data.sequences
-    names = iter(ABLATIONS)
-    yield next(names), _shuffled(sequences, np.random.default_rng(random_state))
-    yield next(names), _even(sequences)
-    yield next(names), _steps(sequences, np.minimum(sequences.length, LAST))
+    for name in ABLATIONS:
+        yield name, _ALTERED[name](data.sequences, np.random.default_rng(random_state))
+
+
+def alteration(name: str | None, random_state: int) -> Alteration:
+    """From examples to a history of its own for each, which holds nothing but what it sees, altered as `name` of
+    `ABLATIONS` says: nothing that comes later, and so no label, moves what it reads. Without a name it is as it is: the
+    control of what is trained on altered histories.
+    """
+
+    def altered(data: Dataset) -> Sequences:
+        sequences = with_own_histories(data).sequences
+        return _ALTERED[name](sequences, np.random.default_rng(random_state)) if name else sequences
+
+    return altered
 
 
 def _steps(sequences: Sequences, last: Integers) -> Sequences:
@@ -57,10 +69,19 @@ def _shuffled(sequences: Sequences, random: np.random.Generator) -> Sequences:
     return replace(sequences.with_steps(order, sequences.length).whole(), event_time=time)
 
 
-def _even(sequences: Sequences) -> Sequences:
+def _even(sequences: Sequences, _: np.random.Generator) -> Sequences:
     first, last = sequences.offsets[:-1], sequences.last_step
     span = sequences.event_time[last] - sequences.event_time[first]
     rank = np.arange(len(sequences.event_time)) - np.repeat(first, sequences.length)
     share = rank / np.repeat(np.maximum(sequences.length - 1, 1), sequences.length)
     moved = (np.repeat(span, sequences.length) * share).astype(np.int64)
     return replace(sequences, event_time=np.repeat(sequences.event_time[first], sequences.length) + moved)
+
+
+def _cut(sequences: Sequences, _: np.random.Generator) -> Sequences:
+    return _steps(sequences, np.minimum(sequences.length, LAST))
+
+
+_ALTERED: dict[str, Callable[[Sequences, np.random.Generator], Sequences]] = dict(
+    zip(ABLATIONS, (_shuffled, _even, _cut), strict=True)
+)

@@ -1,7 +1,7 @@
 """What every recurrent model does: read each history once and predict at every cutoff on the way."""
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pandas as pd
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps
-from models.base import Family, Needs, Predictions, Range, Stepper, View
+from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
 from models.networks.hinge_basis import HingeBasis
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
@@ -20,6 +20,8 @@ from models.recurrent.intervals import Intervals
 if TYPE_CHECKING:
     import keras
 
+LONG_HISTORY = 0.9  # the share of training examples that see no more than `chrono` "history" says
+
 
 class SequenceModel(NetworkModel):
     """A recurrent layer over the history; its state at the last step before the cutoff goes to the heads, with what is
@@ -27,7 +29,8 @@ class SequenceModel(NetworkModel):
 
     `max_steps` cuts the histories that training reads into overlapping chunks; scoring reads every history whole.
     `batch_size` counts histories, each with all its examples. With a `gap_weight` a survival head learns the time from
-    every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with.
+    every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with, or
+    "history": as long as nine of ten training examples can see.
     With `truncate`, backpropagation through time reaches back over so many steps and no further.
     """
 
@@ -49,6 +52,8 @@ class SequenceModel(NetworkModel):
     preparation: Preparation | None = None  # of the aggregates, where the model reads them
     basis: HingeBasis | None = None
     intervals: Intervals | None = None  # of the survival head
+    alter: Alteration | None = None  # what is read in place of histories, in an ablation
+    longest: int | None = None  # steps that training examples see; None where no gates are to start from them
 
     @property
     def has_state(self) -> bool:
@@ -76,6 +81,11 @@ class SequenceModel(NetworkModel):
         )
         return self.calibrated(self.predictions(self.forward(reader)))
 
+    def altered(self, alter: Alteration) -> Self:
+        model = type(self)(self.horizons, self.random_state, **self.recipe_of(self.parameters))
+        model.alter = alter
+        return model
+
     def context(self, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Floats32:
         """[examples, channels]: what the heads read beside the state; `aggregates` where the model reads them."""
         channels = self.encoder.at_cutoff(at_cutoff)
@@ -86,6 +96,12 @@ class SequenceModel(NetworkModel):
 
     def _prepare(self, train: Dataset) -> None:
         self.encoder = Encoder.fit(train)
+        if self.alter:  # else a batch would hold as many examples as it should hold histories
+            examples_a_history = len(train) / len(np.unique(train.sequences.history))
+            self.parameters["batch_size"] = round(self.parameters["batch_size"] * examples_a_history)
+        if self.parameters.get("chrono") == "history":
+            seen = int(np.quantile(train.sequences.length, LONG_HISTORY))
+            self.longest = min(seen, self.parameters["max_steps"] or seen)
         if self.has_state and (self.survives or self.parameters["gap_weight"]):
             self.intervals = Intervals.fit(Gaps.of(train))
         if "aggregates" in self.views:
@@ -97,9 +113,13 @@ class SequenceModel(NetworkModel):
         at_cutoff = StateAtCutoff.of(data)
         max_steps = self.parameters["max_steps"] if training else None
         gaps = Gaps.of(data) if training and self.intervals else None
+        sequences = data.sequences
+        if self.alter:
+            sequences = self.alter(data)
+            gaps = gaps and gaps.of_altered(data.sequences, sequences)
         return HistoryReader(
-            chunks=cut_chunks(data.sequences, max_steps, gaps.readable if gaps else None),
-            steps=self.encoder.encode(data.sequences),
+            chunks=cut_chunks(sequences, max_steps, gaps.readable if gaps else None),
+            steps=self.encoder.encode(sequences),
             context=self.context(at_cutoff, data.aggregates),
             labels=labels,
             recency=at_cutoff.silence_days,
@@ -127,7 +147,8 @@ class SequenceModel(NetworkModel):
             heads=HeadConfig(parameters["head_units"], parameters["dropout"], churn_bias),
             survival=survival,
             wide=self.basis,
-            chrono=parameters.get("chrono"),
+            # What was loaded has its weights: how they began is of no account.
+            chrono=self.longest if parameters.get("chrono") == "history" else parameters.get("chrono"),
             truncate=parameters["truncate"],
             with_state=self.has_state,
             random_state=random_state,

@@ -111,6 +111,10 @@ class Evidence(Section):
     """The map that calibrates every model's probabilities on the calibration part: one of these for all, or (`chosen`)
     for each model the simplest that, fitted on validation, no other beats beyond doubt on the calibration part.
     """
+    retrained_ablations: bool = False
+    """Whether each recurrent recipe is also trained, with three seeds, on histories that are altered as the ablations
+    have it: what cannot be learnt without order, gaps, early events or the state. It takes some fifteen fits a model.
+    """
     contact_cost: Share = 0.1
     """The cost of approaching a customer, as a share of what a churner found is worth; the figures of profit use it."""
 

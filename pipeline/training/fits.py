@@ -14,15 +14,14 @@ from features.dataset import Dataset
 from models import MODELS, model_class
 from models.base import Model
 from models.held_out import adjusted_losses, calibrate, cross_calibrated
-from models.spec import ModelSpec
+from models.spec import BETWEEN_SEEDS, ModelSpec
 from pipeline.config.sections import Evidence, Models
 from pipeline.runtime.errors import ConfigurationError
-from pipeline.training.ablations import SCHEMA, ablated_predictions, ablation_rows
+from pipeline.training.ablations import SCHEMA, ablation_table
 from pipeline.training.predictions import prediction_rows, repeated_for
 from pipeline.training.snapshot import PARTS, Snapshot, digest
 
 log = logging.getLogger("recur.train")
-BETWEEN_SEEDS = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,7 @@ def fit_windows(spec: ModelSpec, snapshot: Snapshot, evidence: Evidence, random_
                 predictions.append(prediction_rows(seed, window, part, held_out[part], crossed))
             predictions.append(prediction_rows(seed, window, "test", parts.test, model.predict(parts.test)))
             if seed == 0:
-                ablated += [
-                    ablation_rows(window, name, rows, probability[:, primary])
-                    for name, rows, probability in ablated_predictions(model, parts, evidence.calibration, random_state)
-                ]
+                ablated.append(ablation_table(model, parts, window, evidence, primary))
                 latest = model, parts
     model, parts = latest
     every_loss, every_row = np.concatenate(losses), pa.concat_tables(predictions)

@@ -86,4 +86,4 @@ def remember(bias: Floats, memory: Floats) -> None:
 class GRU(SequenceModel):
     cell: ClassVar[Cell] = Cell("gru", "GRU", ("h",), recurrence, step, remember)
     defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None}
-    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}
+    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256, "history"]}

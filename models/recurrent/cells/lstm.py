@@ -91,4 +91,4 @@ class LSTM(SequenceModel):
         "lstm", "LSTM", ("h", "c"), recurrence, step, remember, remember_options={"unit_forget_bias": False}
     )
     defaults: ClassVar[dict[str, Any]] = {**SequenceModel.defaults, "chrono": None}
-    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256]}
+    space: ClassVar[dict[str, Range]] = {**SequenceModel.space, "chrono": [None, 64, 256, "history"]}

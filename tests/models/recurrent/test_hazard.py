@@ -10,6 +10,7 @@ from models.networks.heads import HeadConfig
 from models.recurrent.hazard import Hazard
 from models.recurrent.intervals import Intervals
 from models.recurrent.network import InputConfig
+from models.recurrent.sequence_model import LONG_HISTORY
 from tests.support.cell_cases import small_network
 from tests.support.worlds.model_worlds import DAY, HORIZON, change_after, halves, steady_world
 
@@ -63,6 +64,16 @@ def test_chrono_gives_memories_up_to_the_longest(cell, sign):
         assert memory.min() >= 1 - 1e-5
         assert 850 < memory.max() <= 999.1
     assert not rows[len(sign) * units :].any()
+
+
+def test_chrono_follows_the_lengths_of_training_histories():
+    train, valid = halves(steady_world(customers=40))
+    small = {"max_epochs": 1, "units": 100, "head_units": 6, "learning_rate": 1e-9, "weight_decay": 0.0}
+    for most, longest in ((None, np.quantile(train.sequences.length, LONG_HISTORY)), (8, 8)):
+        model = model_class("gru")((HORIZON,), 5, chrono="history", max_steps=most or 256, **small)
+        model.fit(train, valid)
+        memory = np.exp(model.networks[0].get_layer("gru").cell.bias.numpy()[0, :100])
+        assert 0.9 * (longest - 1) < memory.max() <= longest - 1 + 1e-3
 
 
 def test_networks_are_averaged_and_carried_into_a_fit_without_validation(tmp_path):

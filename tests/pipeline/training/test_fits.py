@@ -14,6 +14,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.steps.snapshot import snapshot
 from pipeline.steps.train import train
+from pipeline.training.ablations import AS_IT_IS, RETRAINED_SEEDS, WITHOUT_STATE
 from pipeline.training.registry import open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, made_up_events, make_world
@@ -80,6 +81,27 @@ def test_what_was_altered_is_told_of_the_models_that_read_sequences(seeded: Sett
     forest, gru, _ = last_comparison(seeded.state)["models"]
     assert forest["log_loss_change"] == {}
     assert list(gru["log_loss_change"]) == list(ABLATIONS)
+
+
+def test_recipes_are_trained_on_altered_histories_where_that_is_asked_for(
+    fresh_nights: World, tmp_path: Path, seeded: Settings
+) -> None:
+    settings = elsewhere(fresh_nights, tmp_path, {"names": ("recency", "hybrid_gru")})
+    evidence = settings.evidence.model_copy(update={"retrained_ablations": True})
+    settings = settings.model_copy(update={"evidence": evidence})
+    snapshot(settings, FIRST)
+    for name in settings.models.names:
+        train(settings, FIRST, name)
+    compare(settings, FIRST)
+    rule, hybrid = last_comparison(settings.state)["models"]
+    assert rule["log_loss_change_retrained"] == {}
+    assert list(hybrid["log_loss_change_retrained"]) == list(hybrid["log_loss_change"])
+    assert list(hybrid["log_loss_change"]) == [*ABLATIONS, WITHOUT_STATE]
+    table = pd.read_parquet(settings.state.snapshot(FIRST) / "altered" / "hybrid_gru.parquet")
+    again = table[table["retrained"].notna()]
+    assert set(again["altered"]) == {AS_IT_IS, *ABLATIONS, WITHOUT_STATE}
+    assert again.groupby("altered")["retrained"].nunique().tolist() == [RETRAINED_SEEDS] * 5
+    assert [model["log_loss_change_retrained"] for model in last_comparison(seeded.state)["models"]] == [{}] * 3
 
 
 def test_a_model_of_another_budget_is_refused(seeded: Settings) -> None:
