@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Of the tests a worker, of which there is one a core.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+# What a lock is made with; versions that it holds already stay, as long as they fit.
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
 .DEFAULT_GOAL := help
 .PHONY: setup run test quick up check bench lint docs clean lock help
 
@@ -40,12 +43,14 @@ clean: ## remove what was set up and made, var/ with its predictions included
 	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: ## write requirements.lock again from pyproject.toml
+lock: ## write requirements.lock, and docker/requirements.lock without the tests' packages, from pyproject.toml
 	@command -v uv >/dev/null || { echo "lock: uv is not on PATH: install it (pipx install uv)" >&2; exit 1; }
-	@{ echo "# Every package of the environment with its hashes; written by \`make lock\` from pyproject.toml."; \
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml; } > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+	@uv pip compile $(COMPILE) --extra dev --output-file requirements.lock pyproject.toml >/dev/null
+	@uv pip compile $(COMPILE) --extra build --constraint requirements.lock --output-file docker/requirements.lock \
+	pyproject.toml >/dev/null
+	@for lock in requirements.lock docker/requirements.lock; do \
+	{ echo "# Packages with their hashes; written by \`make lock\` from pyproject.toml."; grep -v '^# ' $$lock; } \
+	> $$lock.new && mv $$lock.new $$lock; done
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

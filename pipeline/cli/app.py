@@ -109,12 +109,14 @@ def query(
 ) -> None:
     """Ask the predictions in SQL.
 
-    Only the views can be read, and nothing can be written. In CSV, a text that a spreadsheet would run as a formula
+    Only the views can be read, and nothing can be written; time and rows are limited ([serving] query_seconds and
+    query_rows). In CSV, a text that a spreadsheet would run as a formula
     begins with '; JSON has it as it is. Without SQL, the views and their columns are listed.
     """
     from pipeline.cli.console import open_console, print_table, print_views
     from pipeline.cli.output import write_csv, write_json
     from pipeline.serving.database import open_predictions
+    from pipeline.serving.query import Limits
     from pipeline.serving.query import query as run_query
     from pipeline.serving.views import VIEWS
 
@@ -123,7 +125,8 @@ def query(
         columns = ["view", "column", "meaning"]
         rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
     else:
-        columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql)
+        limits = Limits(settings.serving.query_seconds, settings.serving.query_rows)
+        columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql, limits)
     if form == "csv":
         write_csv(sys.stdout, columns, rows)
     elif form == "json":

@@ -121,7 +121,7 @@ class Evidence(Section):
 
 class Serving(Section):
     """How scores are presented and kept: risk bands from the top, the share of customers whose reasons are written, how
-    many nights, and whether as files too.
+    many nights, and whether as files too; and how much a statement of `recur query` may take.
     """
 
     high_share: Share = 0.1
@@ -138,6 +138,10 @@ class Serving(Section):
     """The folder, relative to `paths.var`, that also gets each published night as Parquet, as
     `score_date=2017-12-04/predictions.parquet`; `""` for none.
     """
+    query_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """The longest that a statement of `recur query` may take."""
+    query_rows: Annotated[int, Field(gt=0)] = 2_000_000
+    """The most rows that a statement of `recur query` may give; they may take 1 GiB of memory in all."""
 
 
 class Review(Section):

@@ -32,6 +32,7 @@ from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
+from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
@@ -230,6 +231,8 @@ def _make_schema(engine: Engine) -> None:
                 _comment(connection, f"view {name}", view.description)
                 for column, meaning in view.columns.items():
                     _comment(connection, f"column {name}.{column}", meaning)
+        if postgresql:
+            grant_to_readers(connection, VIEWS)
         connection.execute(delete(tables.schema_version))
         connection.execute(insert(tables.schema_version).values(digest=current))
 

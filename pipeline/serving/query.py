@@ -1,34 +1,51 @@
-"""Read-only SQL over the views, where it is the database that refuses everything else."""
+"""Read-only SQL over the views, where it is the database that refuses everything else, within limits."""
 
 import re
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy.exc import DBAPIError
-
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.serving.database import BUSY_SECONDS, PredictionsStore
-from pipeline.serving.views import VIEWS
+from pipeline.serving.reader_role import server_rights
+from pipeline.serving.views import READER, VIEWS
 
+Rows = list[tuple[Any, ...]]
+ROWS_AT_ONCE = 1000
+STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's engine, some tenths of a millisecond
+LONGEST_TEXT = 16 << 20
+BYTES_A_VALUE, BYTES_A_ROW = 32, 56
 _DATABASE_OWN = {"sqlite_master", "sqlite_schema"}
 _FIXED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 
 
-def query(store: PredictionsStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+@dataclass(frozen=True)
+class Limits:
+    """What one statement may take: time, rows, and about how much memory for them."""
+
+    seconds: float = 60.0
+    rows: int = 2_000_000
+    bytes: int = 1 << 30
+
+
+def query(store: PredictionsStore, sql: str, limits: Limits | None = None) -> tuple[list[str], Rows]:
     """The column names and rows of one SELECT over the views.
 
     SQLite is opened with `mode=ro` and `query_only`, and an authorizer lets a statement read the views and nothing
-    else. PostgreSQL runs it alone in a read-only transaction. Raises ConfigurationError for SQL that cannot be run, and
-    RecurError where there is no database.
+    else. PostgreSQL runs it as a cursor, which only a SELECT can be, in a read-only transaction under the role
+    `recur_reader`. Raises ConfigurationError for SQL that cannot be run or takes more than `limits`, and RecurError
+    where there is no database, or its role has rights over the server.
     """
     if not sql.strip().rstrip(";").strip():
         raise _refusal("it is empty")
+    budget = _Budget(limits or Limits())
     if store.on_postgresql:
-        return _on_postgresql(store, sql)
-    return _on_sqlite(Path(str(store.address.database)), sql)
+        return _on_postgresql(store, sql, budget)
+    return _on_sqlite(Path(str(store.address.database)), sql, budget)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -44,14 +61,65 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _on_sqlite(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+@dataclass
+class _Budget:
+    """What is left of the limits of one statement, from now on."""
+
+    limits: Limits
+    rows: Rows = field(default_factory=list)
+    bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def milliseconds_left(self) -> int:
+        """At least one: to PostgreSQL, none is no limit."""
+        return max(1, int(1000 * (self.began + self.limits.seconds - time.monotonic())))
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() - self.began > self.limits.seconds
+
+    def take(self, fetch: Callable[[], Rows]) -> Rows:
+        """All rows that `fetch` gives, some at a time. Raises ConfigurationError past a limit."""
+        while batch := fetch():
+            self.rows += batch
+            self.bytes += sum(BYTES_A_ROW + sum(map(_size, row)) for row in batch)
+            if len(self.rows) > self.limits.rows:
+                raise _refusal(f"it gives more than {self.limits.rows:,} rows: {_LESS}")
+            if self.bytes > self.limits.bytes:
+                raise _refusal(f"its rows take more than {self.limits.bytes >> 20:,} MiB: {_LESS}")
+            if self.is_late:
+                raise self.lateness()
+        return self.rows
+
+    def lateness(self) -> ConfigurationError:
+        return _refusal(f"it takes longer than {self.limits.seconds:g} seconds: {_LESS}")
+
+
+_LESS = "ask for fewer nights or customers, or read the nights as Parquet (serving.parquet)"
+
+
+def _size(value: Any) -> int:
+    return BYTES_A_VALUE + (len(value) if isinstance(value, (str, bytes)) else 0)
+
+
+def _on_sqlite(path: Path, sql: str, budget: _Budget) -> tuple[list[str], Rows]:
     connection = open_read_only(path)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_TEXT)
     connection.set_authorizer(_views_alone)
+    # Python also delivers a Ctrl-C in the handler, for which SQLite then stops as it does where the answer is true.
+    connection.set_progress_handler(lambda: budget.is_late, STEPS_BETWEEN_LOOKS)
     try:
         cursor = connection.execute(sql)
-        return _columns(cursor.description), cursor.fetchall()
-    except (sqlite3.Error, sqlite3.Warning) as error:
-        raise _refusal(str(error)) from None
+        return _columns(cursor.description), budget.take(lambda: cursor.fetchmany(ROWS_AT_ONCE))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise _refusal(str(error)) from None
+        if budget.is_late:
+            raise budget.lateness() from None
+        raise KeyboardInterrupt from None
+    except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
+        raise _refusal(str(error) or "it takes too much memory") from None
     finally:
         connection.close()
 
@@ -69,19 +137,34 @@ def _views_alone(action: int, first: str | None, second: str | None, _schema: st
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _on_postgresql(store: PredictionsStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def _on_postgresql(store: PredictionsStore, sql: str, budget: _Budget) -> tuple[list[str], Rows]:
     import psycopg
 
-    try:
-        with store.reading() as connection:
-            connection.exec_driver_sql("select 1")  # begins the transaction, read-only, before the user's statement
-            driver: Any = connection.connection.driver_connection
+    with store.reading() as connection:
+        if rights := server_rights(connection):  # a statement can put off the role that it runs under
+            raise RecurError(
+                f"the role of {store} has rights over the server ({', '.join(rights)}), which every query could use: "
+                "let addresses.predictions name a role without them"
+            )
+        driver: Any = connection.connection.driver_connection
+        try:
             with driver.cursor() as cursor:
-                # A prepared statement is one statement: what follows a semicolon is refused by the server.
-                cursor.execute(sql, prepare=True)
-                return _columns(cursor.description), cursor.fetchall()
-    except (psycopg.Error, DBAPIError) as error:
-        raise _refusal(str(getattr(error, "orig", None) or error)) from None
+                cursor.execute(f"set local role {READER}")
+                # A cursor is a SELECT. A prepared statement is one: what follows a semicolon is refused by the server.
+                cursor.execute(f"declare asked no scroll cursor for {sql}", prepare=True)
+                columns: list[str] = []
+
+                def fetch() -> Rows:
+                    cursor.execute(f"set local statement_timeout = {budget.milliseconds_left}")
+                    cursor.execute(f"fetch {ROWS_AT_ONCE} from asked")
+                    columns[:] = _columns(cursor.description)
+                    return list(cursor.fetchall())
+
+                return columns, budget.take(fetch)
+        except psycopg.errors.QueryCanceled:
+            raise budget.lateness() from None
+        except psycopg.Error as error:
+            raise _refusal(str(error)) from None
 
 
 def _columns(description: Sequence[Any] | None) -> list[str]:
@@ -92,6 +175,6 @@ def _columns(description: Sequence[Any] | None) -> list[str]:
 
 def _refusal(reason: str) -> ConfigurationError:
     reason = re.sub(r"\s+", " ", reason).strip()
-    if any(word in reason for word in ("authoriz", "prohibited", "readonly", "read-only")):
+    if any(word in reason for word in ("authoriz", "prohibited", "readonly", "read-only", "permission denied")):
         reason += "; only reading the views is allowed"
     return ConfigurationError(f"the SQL cannot be run: {reason}; `recur query` alone lists the views and their columns")

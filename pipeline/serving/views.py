@@ -7,6 +7,10 @@ documentation all take them from `VIEWS`.
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import Any
+
+READER = "recur_reader"
+"""The role of PostgreSQL that may read the views, and nothing else."""
 
 PREDICTION_COLUMNS = {
     "customer_id": "The customer, as the source calls them",
@@ -256,6 +260,11 @@ from step_run
 
 
 def digest() -> str:
-    """The SHA-256 of everything that the database holds of the views, so that a changed view is created again."""
-    content = {name: [view.title, view.description, view.sql, view.columns] for name, view in VIEWS.items()}
+    """The SHA-256 of everything that the database holds of the views, so that a changed view is created again, and who
+    may read them is told again.
+    """
+    content: dict[str, Any] = {
+        name: [view.title, view.description, view.sql, view.columns] for name, view in VIEWS.items()
+    }
+    content["readers"] = READER
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

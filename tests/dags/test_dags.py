@@ -151,7 +151,7 @@ class _Task:
 def test_callbacks_post_failures_and_reviews_that_call_for_something(
     nightly: Any, training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.support.listening import listening
+    from tests.support.servers.listening import listening
 
     for dag in (nightly, training):
         assert all(task.has_on_failure_callback for task in dag.tasks if not task.is_mapped)

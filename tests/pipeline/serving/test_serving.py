@@ -1,9 +1,12 @@
 """The predictions store and its read-only ways in: schema, views, `query`, Datasette."""
 
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
 from pipeline.serving import database, datasette
+from pipeline.serving import query as queries
 from pipeline.serving.database import open_predictions
+from pipeline.serving.query import Limits
 from pipeline.serving.tables import metadata
 from pipeline.serving.views import VIEWS
 from tests.support.published import predictions_of, query
@@ -228,3 +233,31 @@ def test_datasette_says_that_it_reads_sqlite_alone(tmp_path: Path) -> None:
     with pytest.raises(RecurError) as raised:
         datasette.command(open_predictions(address, tmp_path), StateFolder(tmp_path), 8001)
     assert "hidden" not in str(raised.value)
+
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) "
+
+
+@pytest.mark.parametrize("sql", ["select count(*) from n", "select i from n where i < 0", "select sum(i) from n"])
+def test_sql_without_end_is_stopped(settings: Settings, sql: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"longer than 0\.3 seconds"):
+        queries.query(predictions_of(settings), ENDLESS + sql, Limits(seconds=0.3))
+
+
+def test_what_a_query_gives_has_an_end(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="more than 1,500 rows"):
+        queries.query(predictions_of(settings), ENDLESS + "select * from n", Limits(rows=1500))
+    sql = "select hex(randomblob(10000)) from n"
+    with pytest.raises(ConfigurationError, match="more than 8 MiB"):
+        queries.query(predictions_of(settings), ENDLESS + sql, Limits(bytes=8 << 20))
+    for long in ("zeroblob(1000000000)", "replace(hex(zeroblob(10000)), '0', hex(zeroblob(9000)))"):
+        with pytest.raises(ConfigurationError, match="too big"):
+            query(settings, f"select length({long})")
+
+
+def test_sql_without_end_is_interrupted(settings: Settings) -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        query(settings, ENDLESS + "select count(*) from n")
+    assert time.monotonic() - began < 10
