@@ -1,20 +1,21 @@
-"""The comparison: every model scored by the same function on the same examples, and the verdict."""
+"""The comparison: every model scored by the same function on the same examples, and the three statements."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from models.evaluation.details import details
-from models.evaluation.intervals import CustomerWeights, Interval, score
+from models.evaluation.intervals import CustomerWeights, Interval, mean, score
 from models.evaluation.metrics import example_log_loss
 from models.evaluation.result import Result, TestSet
+from models.evaluation.statements.apart import APART, apart
+from models.evaluation.statements.contribution import Contribution, contribution
+from models.evaluation.statements.differences import Difference
+from models.evaluation.statements.verdict import Verdict, verdict
 from models.evaluation.values import score_values
-from models.evaluation.verdict import Verdict, verdict
-
-DETAIL_REPLICATES = 300  # of the figures beside the metrics that decide
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Scored:
     details: dict[str, Interval]
     values: dict[str, dict[str, Interval]]  # purchases and spend, where the model expects such
     seeds: tuple[float, ...]  # the log loss of each seed
+    before: Interval | None  # the log loss before the refit
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -38,17 +40,23 @@ class Scored:
             "details": _json(self.details),
             "values": {outcome: _json(metrics) for outcome, metrics in self.values.items()},
             "log_loss_by_seed": list(self.seeds),
+            "log_loss_before_refit": asdict(self.before) if self.before else None,
+            "spent": dict(self.result.spent),
+            "member": self.result.member,
+            "contender": self.result.chosen,
         }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`models` are in the order of the results."""
+    """`models` are in the order of the results; `apart` is of the verdict's models, and of the contribution's pools."""
 
     test: TestSet
     budget: str
     models: tuple[Scored, ...]
     verdict: Verdict
+    contribution: Contribution
+    apart: dict[str, dict[str, Difference]]
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `recur compare --format json` prints; undefined figures are None, never NaN."""
@@ -57,7 +65,12 @@ class Comparison:
             "test_digest": self.test.digest,
             "windows": self.test.windows_json(),
             "models": [model.to_json() for model in self.models],
-            "verdict": asdict(self.verdict),
+            "verdict": self.verdict.to_json(),
+            "contribution": self.contribution.to_json(),
+            "apart": {
+                statement: {metric: asdict(difference) for metric, difference in figures.items()}
+                for statement, figures in self.apart.items()
+            },
             "budget": self.budget,
         }
 
@@ -65,30 +78,45 @@ class Comparison:
 def compare(
     results: Sequence[Result], test: TestSet, weights: CustomerWeights, margin: float, contact_cost: float = 0.1
 ) -> Comparison:
-    """Score `results` on `test`, whose customers `weights` resamples, with the rows of every seed. Figures are over all
-    rows, so a log loss is the mean over the seeds. `margin` is in log loss.
+    """Score `results` on `test`, whose customers and seeds `weights` resamples (`TestSet.weights`). Figures are means
+    over the seeds. `margin` is in log loss.
 
     Raises ValueError where the evidence would not be comparable: a run on other test examples, with other information
     or another budget, rows too many or too few, a probability that is none, an unobserved label, a name twice.
     """
     _refuse_unequal(results, test)
-    fewer = replace(weights, replicates=min(weights.replicates, DETAIL_REPLICATES))
     scored = []
     for result in results:
         try:
-            losses = example_log_loss(test.labels, result.test_probability)
-            scored.append(
-                Scored(
-                    result,
-                    score(test.labels, result.test_probability, weights),
-                    details(test.labels, result.test_probability, fewer, contact_cost),
-                    _values(result, test.values, fewer),
-                    tuple(float(losses[test.seed == seed].mean()) for seed in np.unique(test.seed)),
-                )
-            )
+            scored.append(_scored(result, test, weights, contact_cost))
         except ValueError as error:
             raise ValueError(f"{result.name} (run {result.run_id}) cannot be scored: {error}") from error
-    return Comparison(test, results[0].budget, tuple(scored), verdict(results, test.labels, weights, margin))
+    decided, added = verdict(results, test.labels, weights, margin), contribution(results, test.labels, weights)
+    by_name = {result.name: result for result in results}
+    pairs = {
+        "verdict": (decided.best_recurrent, decided.best_conventional),
+        "contribution": (added.with_member, added.without_member),
+    }
+    apart_by_statement = {
+        statement: apart(by_name[one], by_name[other], test.labels, weights)
+        if one and other
+        else dict.fromkeys(APART, Difference())
+        for statement, (one, other) in pairs.items()
+    }
+    return Comparison(test, results[0].budget, tuple(scored), decided, added, apart_by_statement)
+
+
+def _scored(result: Result, test: TestSet, weights: CustomerWeights, contact_cost: float) -> Scored:
+    losses = example_log_loss(test.labels, result.test_probability)
+    before = result.test_probability_before
+    return Scored(
+        result,
+        score(test.labels, result.test_probability, weights),
+        details(test.labels, result.test_probability, weights, contact_cost),
+        _values(result, test.values, weights),
+        tuple(float(losses[test.seed == seed].mean()) for seed in np.unique(test.seed)),
+        None if before is None else mean(example_log_loss(test.labels, before), weights),
+    )
 
 
 def _refuse_unequal(results: Sequence[Result], test: TestSet) -> None:

@@ -5,8 +5,8 @@ acting on them. All follow from a model's examples in ten bins and in order of t
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
-from models.evaluation.metrics import BINS, Floats, Ties, calibration_bins, checked
+from models.evaluation.intervals import FEW, UNDEFINED, CustomerWeights, Interval, intervals_of
+from models.evaluation.metrics import BINS, Floats, Ties, calibration_bins, checked, clip_probabilities
 
 DEPTHS = (0.05, 0.1, 0.2)
 DETAILS: dict[str, str] = {
@@ -32,19 +32,22 @@ DETAILS: dict[str, str] = {
 def details(
     labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights, contact_cost: float
 ) -> dict[str, Interval]:
-    """Each of `DETAILS` with its 95 % interval, customers resampled as for the metrics. Raises as `checked` does."""
-    truth, probability = checked(labels, probabilities)
-    if not len(truth):
-        return dict.fromkeys(DETAILS, Interval(None, None, None))
-    totals = _totals(truth, probability, weights, contact_cost)
-    ranked = Ties(-probability, truth, weights.unit)
+    """Each of `DETAILS` for `labels` and `probabilities` `[rows]`: the mean over the seeds, with its 95 % interval,
+    customers resampled as for the metrics. Raises as `checked` does.
+    """
+    checked(labels, probabilities)
+    if not len(weights):
+        return dict.fromkeys(DETAILS, UNDEFINED)
+    seeds = list(zip(weights.by_seed(labels), weights.by_seed(clip_probabilities(probabilities)), strict=True))
+    totals = [_totals(truth, probability, weights, contact_cost) for truth, probability in seeds]
+    ranked = [Ties(-probability, truth, weights.unit) for truth, probability in seeds]
 
-    def values(counts: Floats) -> Floats:
+    def values(seed: int, counts: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
-            *brier, profit = _of_totals(counts @ totals)
-            return np.column_stack([*brier, *_lifts(*ranked(counts)), profit])
+            *brier, profit = _of_totals(counts @ totals[seed])
+            return np.column_stack([*brier, *_lifts(*ranked[seed](counts)), profit])
 
-    return dict(zip(DETAILS, intervals_of(values, weights), strict=True))
+    return dict(zip(DETAILS, intervals_of(values, weights.fewer(FEW)), strict=True))
 
 
 def _totals(truth: Floats, probability: Floats, weights: CustomerWeights, contact_cost: float) -> Floats:

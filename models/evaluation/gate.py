@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.intervals import CustomerWeights, Interval, customer_weights, mean, score
+from models.evaluation.intervals import CustomerWeights, Interval, mean, score
 from models.evaluation.metrics import example_log_loss
 
 NO_SKILL_AUC = 0.5
@@ -103,9 +103,8 @@ def _floors(
     """Whether the gain over the constant prediction is clearly negative in no subgroup, and the worst."""
     intervals = {}
     for subgroup, mask in subgroups.items():
-        customers = weights.unit[mask].astype(str)
-        if len(np.unique(customers)) >= FEWEST_CUSTOMERS:
-            drawn = customer_weights(customers, SUBGROUP_REPLICATES, weights.random_state)
+        drawn = weights.within(mask).fewer(SUBGROUP_REPLICATES)
+        if drawn.customers >= FEWEST_CUSTOMERS:
             intervals[subgroup] = mean(gains[mask], drawn)
     if not intervals:
         return True, f"{name} in slices: none holds {FEWEST_CUSTOMERS} customers"

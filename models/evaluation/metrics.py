@@ -54,6 +54,12 @@ def example_log_loss(labels: ArrayLike, probabilities: ArrayLike) -> Floats:
     return -np.log(np.where(truth == 1, probability, 1 - probability))
 
 
+def example_squared_error(labels: ArrayLike, probabilities: ArrayLike) -> Floats:
+    """The squared difference of each example, `[examples]`. Raises what `checked` raises."""
+    truth, probability = checked(labels, probabilities)
+    return (truth - probability) ** 2
+
+
 def calibration_bins(probabilities: Floats) -> NDArray[np.int64]:
     """The bin of each example, `[examples]`, 0 to 9: deciles of the probabilities, drawn as scikit-learn's
     `calibration_curve(strategy="quantile")` draws them. Equal probabilities share a bin: a constant prediction has one.

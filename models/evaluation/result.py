@@ -1,7 +1,7 @@
 """What a comparison compares: the test set, and what each model predicts of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.base import Family
+from models.evaluation.intervals import CustomerWeights, customer_weights
+
+REPLICATES = 10_000  # of the statements and the metrics that are means
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class TestSet:
             for window, count in zip(self.windows, counts, strict=True)
         ]
 
+    def weights(self, random_state: int, replicates: int = REPLICATES) -> CustomerWeights:
+        """Draws of its customers and seeds."""
+        first = self.seed == 0
+        return customer_weights(self.customer_id[first], replicates, random_state, self.window[first], self.seeds)
+
     def of_examples(self, values: NDArray[Any]) -> NDArray[Any]:
         """[rows] from [examples]: the same for every seed."""
         return np.tile(values, self.seeds)
@@ -56,11 +64,17 @@ class TestSet:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One model's run. `test_digest` is the digest of the test examples that it predicted, and
-    `test_probability [examples]` are its churn probabilities for them at the primary horizon, in their order.
-    `valid_log_loss` is what it is chosen by; None where validation could not be scored. Seconds are wall seconds.
-    `information` is the digest of all that it could know and `budget` what it could spend, in words: both are the same
-    for every model of a comparison. `test_purchases` and `test_spend` are its expectations, None where it has none.
+    """One model's run. `test_digest` is the digest of the test examples that it predicted; `test_probability [rows]`
+    are its churn probabilities for them at the primary horizon, in their order, and `test_probability_before` those of
+    the fit that was then refitted on all that was known when the test began, None where there was no refit.
+    `valid_log_loss` is what it is chosen by, intercept-adjusted, on validation and calibration; None where they could
+    not be scored. Seconds are wall seconds. `information` is the digest of all that it could know and `budget` what it
+    could spend, in words: both are the same for every model of a comparison; `spent` is what it did spend: `trials`,
+    `epochs`, `networks`, `trees`. `test_purchases` and `test_spend` are its expectations, None where it has none.
+
+    `member` is the recurrent model of a pool that has one or, in `twin_pool`, whose twin the pool has. `chosen` is
+    False where no member was chosen before the test, and the pool was made with the one that ranked best: it is then no
+    contender.
     """
 
     name: str
@@ -75,3 +89,7 @@ class Result:
     budget: str = ""
     test_purchases: ArrayLike | None = None
     test_spend: ArrayLike | None = None
+    test_probability_before: ArrayLike | None = None
+    spent: Mapping[str, int] = field(default_factory=dict)
+    member: str | None = None
+    chosen: bool = True

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.evaluation.intervals import CustomerWeights, Interval, mean
 from models.evaluation.metrics import example_log_loss
 
-Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]  # dimension -> subgroup -> [examples]
+Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]  # dimension -> subgroup -> [rows]
 HISTORY = {"1 to 5 events": (1, 5), "6 to 20 events": (6, 20), "more than 20 events": (21, np.inf)}
 RECENCY = {"up to 7 days": (0, 7), "7 to 28 days": (7, 28), "more than 28 days": (28, np.inf)}
 
@@ -45,13 +45,17 @@ def subgroup_differences(
     masks: Masks, labels: ArrayLike, recurrent: ArrayLike, conventional: ArrayLike, weights: CustomerWeights
 ) -> tuple[Subgroup, ...]:
     """The difference within every subgroup that holds examples; `recurrent` and `conventional` are probabilities
-    `[examples]`. Customers are resampled within each subgroup.
+    `[rows]`. Customers, and seeds, are resampled within each subgroup.
     """
     truth = np.asarray(labels, dtype=np.float64)
     difference = example_log_loss(truth, conventional) - example_log_loss(truth, recurrent)
     return tuple(
         Subgroup(
-            dimension, name, int(mask.sum()), float(truth[mask].mean()), mean(difference[mask], weights.within(mask))
+            dimension,
+            name,
+            int(mask.sum()) // weights.seeds,
+            float(truth[mask].mean()),
+            mean(difference[mask], weights.within(mask)),
         )
         for dimension, named in masks.items()
         for name, mask in named.items()

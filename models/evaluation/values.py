@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.evaluation.intervals import CustomerWeights, Interval, intervals_of
+from models.evaluation.intervals import FEW, UNDEFINED, CustomerWeights, Interval, intervals_of
 from models.evaluation.metrics import Floats, Ties
 
 VALUE_METRICS: dict[str, str] = {
@@ -16,31 +16,34 @@ VALUE_METRICS: dict[str, str] = {
 
 
 def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeights) -> dict[str, Interval]:
-    """Each of `VALUE_METRICS` for `expected [examples]` against `actual [examples]`, both of one outcome within the
-    primary horizon, refunds counted as 0; with 95 % intervals from resampling customers.
+    """Each of `VALUE_METRICS` for `expected [rows]` against `actual [rows]`, both of one outcome within the primary
+    horizon, refunds counted as 0: the mean over the seeds, with 95 % intervals from resampling customers.
 
     Raises ValueError for values that are not finite or do not match the weights.
     """
-    truth, guess = np.maximum(np.asarray(actual, np.float64), 0), np.asarray(expected, np.float64)
-    if truth.shape != (len(weights),) or guess.shape != truth.shape:
-        raise ValueError(f"values {truth.shape} and {guess.shape} do not match weights for {len(weights)} examples")
+    truth, guess = weights.by_seed(np.maximum(np.asarray(actual, np.float64), 0)), weights.by_seed(expected)
     if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
         raise ValueError("values that are NaN or infinite cannot be scored: leave unobserved horizons out first")
-    if not len(truth):
-        return dict.fromkeys(VALUE_METRICS, Interval(None, None, None))
-    error = guess - truth
-    sums = [np.ones_like(truth), np.abs(error), error**2, guess, truth]
-    totals = np.column_stack([np.bincount(weights.unit, column, weights.customers) for column in sums])
-    by_guess, by_truth = Ties(guess, truth, weights.unit), Ties(truth, truth, weights.unit)
+    if not len(weights):
+        return dict.fromkeys(VALUE_METRICS, UNDEFINED)
+    sums = [_sums(*seed, weights) for seed in zip(truth, guess, strict=True)]
+    by_guess = [Ties(guess[seed], truth[seed], weights.unit) for seed in range(weights.seeds)]
+    by_truth = Ties(truth[0], truth[0], weights.unit)
 
-    def values(counts: Floats) -> Floats:
-        total = counts @ totals
+    def values(seed: int, counts: Floats) -> Floats:
+        total = counts @ sums[seed]
         with np.errstate(divide="ignore", invalid="ignore"):
             means = total[:, 1:3] / total[:, :1]
-            gini = _concentration(*by_guess(counts)) / _concentration(*by_truth(counts))
+            gini = _concentration(*by_guess[seed](counts)) / _concentration(*by_truth(counts))
             return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
 
-    return dict(zip(VALUE_METRICS, intervals_of(values, weights), strict=True))
+    return dict(zip(VALUE_METRICS, intervals_of(values, weights.fewer(FEW)), strict=True))
+
+
+def _sums(truth: Floats, guess: Floats, weights: CustomerWeights) -> Floats:
+    """`[customers, 5]`: examples, absolute and squared errors, expected and actual values."""
+    error = guess - truth
+    return weights.by_customer(np.array([np.ones_like(truth), np.abs(error), error**2, guess, truth]))
 
 
 def _concentration(weight: Floats, value: Floats) -> Floats:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.evaluation.comparison import compare as compare_results
-from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import clip_probabilities
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
@@ -83,7 +82,7 @@ def last_report(state: StateFolder) -> Path:
 
 def _compared(evidence: Evidence, margin: float, contact_cost: float, random_state: int) -> dict[str, Any]:
     """The comparison as JSON. Raises RecurError for evidence that is not comparable."""
-    weights = customer_weights(evidence.test.customer_id, random_state=random_state)
+    weights = evidence.test.weights(random_state)
     try:
         compared = compare_results(evidence.results, evidence.test, weights, margin, contact_cost).to_json()
     except ValueError as error:

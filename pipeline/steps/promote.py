@@ -11,8 +11,7 @@ import numpy as np
 from features.dataset import Dataset
 from features.time import microseconds
 from models.evaluation.gate import Candidate, Gate, decide
-from models.evaluation.intervals import customer_weights
-from models.evaluation.verdict import best_of
+from models.evaluation.statements.sides import best_of
 from models.spec import ModelSpec
 from pipeline.config import sections
 from pipeline.config.settings import Settings
@@ -29,7 +28,6 @@ from pipeline.training.registry import Registry, Version, open_registry
 from pipeline.training.snapshot import Snapshot, write_outcome
 
 log = logging.getLogger("recur.promote")
-REPLICATES = 1000
 FALLBACK = "recency"
 """What serves where no model beats a constant and there is no champion: barely more than the base rate."""
 
@@ -65,7 +63,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             },
             may_change=_may_change(registry, cutoff),
         )
-        weights = customer_weights(evidence.test.customer_id, REPLICATES, random_state)
+        weights = evidence.test.weights(random_state)
         decision = decide(challenger, champion, gate, evidence.test.labels, weights)
         version = _refit(registry, predictions, snapshot, fitted, random_state)
         reasons = [why, *decision.reasons]

@@ -7,16 +7,14 @@ from typing import Any
 
 from models.evaluation.ablation import ABLATIONS
 from models.evaluation.details import DETAILS
-from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS, example_log_loss
-from models.evaluation.paired import paired_differences
 from models.evaluation.subgroups import Subgroup, subgroup_differences
 from models.evaluation.values import VALUE_METRICS
 from pipeline.training.ablations import WITHOUT_STATE
 from pipeline.training.evidence import Evidence
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-REPLICATES, SUBGROUP_REPLICATES = 1000, 500
+SUBGROUP_REPLICATES = 1000
 
 
 def comparison_report(
@@ -29,11 +27,8 @@ def comparison_report(
     """The page of a `comparison` of `evidence`; `pictures` are PNG."""
     from jinja2 import Environment, StrictUndefined
 
-    snapshot, test, verdict = evidence.snapshot, evidence.test, comparison["verdict"]
+    snapshot, verdict = evidence.snapshot, comparison["verdict"]
     best = [name for name in (verdict["best_recurrent"], verdict["best_conventional"]) if name]
-    by_name = {result.name: result for result in evidence.results}
-    reference = by_name.get(verdict["best_conventional"] or "")
-    weights = customer_weights(test.customer_id, REPLICATES, random_state)
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         TEMPLATE.read_text("utf-8")
     )
@@ -49,7 +44,6 @@ def comparison_report(
         altered={**ABLATIONS, WITHOUT_STATE: "the same heads on the same aggregates, trained without the state"},
         calibration=_calibration(evidence),
         contact_cost=contact_cost,
-        paired=paired_differences(evidence.results, test.labels, weights, reference) if reference else (),
         best=best,
         windows=_windows(comparison, evidence, best),
         subgroups=_subgroups(evidence, best, random_state),
@@ -96,5 +90,5 @@ def _subgroups(evidence: Evidence, best: list[str], random_state: int) -> tuple[
     if len(best) < 2:
         return ()
     recurrent, conventional = (evidence.probabilities()[name] for name in best)
-    weights = customer_weights(evidence.test.customer_id, SUBGROUP_REPLICATES, random_state)
+    weights = evidence.test.weights(random_state, SUBGROUP_REPLICATES)
     return subgroup_differences(evidence.subgroups(), evidence.test.labels, recurrent, conventional, weights)

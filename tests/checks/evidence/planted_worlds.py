@@ -32,7 +32,7 @@ from models import model_class
 from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import example_log_loss
 from models.evaluation.result import Result
-from models.evaluation.verdict import Verdict, verdict
+from models.evaluation.statements.verdict import Verdict, verdict
 from tests.support.worlds.planted_worlds import IN_TIME, QUESTION, WORLDS, planted, share_of_gain
 
 NETWORK = {"max_epochs": 20, "patience": 6, "dropout": 0.0, "weight_decay": 0.01, "max_steps": 2_000, "batch_size": 64}
@@ -132,7 +132,7 @@ def _compare(name: str, customers: int, seed: int, models: Sequence[str]) -> tup
         shares[model_name] = share_of_gain(said, truth)
         loss = example_log_loss(valid.labels.churn[:, 0], model.predict(valid).churn_probability[:, 0]).mean()
         results.append(Result(model_name, model.family, "", "", float(loss), said, 0.0, 0.0))
-    weights = customer_weights(test.customer_id, seed=seed)
+    weights = customer_weights(test.customer_id, 10_000, seed)
     return shares, verdict(results, test.labels.churn[:, 0], weights, MARGIN)
 
 

@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from models.evaluation.comparison import compare
-from models.evaluation.intervals import customer_weights
 from models.evaluation.metrics import METRICS
 from models.evaluation.result import Result, TestSet, Window
 
@@ -37,12 +36,21 @@ def compared(results=RESULTS, labels=LABELS, customers=CUSTOMERS, seeds=None, **
         "values": {},
     }
     test = TestSet(labels=labels, customer_id=customers, seed=seeds, **(fixed | changes))
-    return compare(results, test, customer_weights(customers, 100, 7), 0.002)
+    return compare(results, test, test.weights(7, 100), 0.002)
 
 
 def test_the_json_object_is_the_promised_one():
     document = json.loads(json.dumps(compared().to_json(), allow_nan=False))
-    assert list(document) == ["question_digest", "test_digest", "windows", "models", "verdict", "budget"]
+    assert list(document) == [
+        "question_digest",
+        "test_digest",
+        "windows",
+        "models",
+        "verdict",
+        "contribution",
+        "apart",
+        "budget",
+    ]
     assert document["windows"] == [
         {"start": "2017-11-06T00:00:00+00:00", "end": "2017-12-04T00:00:00+00:00", "examples": EXAMPLES}
     ]
@@ -58,22 +66,46 @@ def test_the_json_object_is_the_promised_one():
             "details",
             "values",
             "log_loss_by_seed",
+            "log_loss_before_refit",
+            "spent",
+            "member",
+            "contender",
         ]
         assert list(model["metrics"]) == list(METRICS)
         for interval in model["metrics"].values():
             assert list(interval) == ["value", "low", "high"]
             assert interval["low"] <= interval["value"] <= interval["high"]
-    assert list(document["verdict"]) == [
+    verdict, contribution = document["verdict"], document["contribution"]
+    difference = ["difference", "low", "high", "windows"]
+    assert list(verdict) == [
         "sentence",
         "best_recurrent",
         "best_conventional",
         "metric",
-        "difference",
-        "low",
-        "high",
+        *difference,
+        "opponents",
+        "mirror",
         "margin",
         "decision",
     ]
+    assert list(verdict["mirror"]) == ["best_recurrent", "best_conventional", *difference, "opponents"]
+    assert all(list(opponent) == ["name", *difference] for opponent in verdict["opponents"])
+    assert list(contribution) == [
+        "sentence",
+        "without",
+        "with",
+        "member",
+        "best_ranked",
+        *difference,
+        "twin",
+        "decision",
+    ]
+    assert list(contribution["twin"]) == ["name", *difference]
+    assert list(document["apart"]) == ["verdict", "contribution"]
+    for figures in document["apart"].values():
+        assert list(figures) == ["intercept_adjusted_log_loss", "roc_auc"]
+        assert all(list(figure) == difference for figure in figures.values())
+    assert len(verdict["windows"]) == len(document["apart"]["verdict"]["roc_auc"]["windows"]) == 1
 
 
 def test_figures_agree_with_scikit_learn_and_with_the_verdict():
@@ -98,7 +130,8 @@ def test_the_figures_of_several_seeds_are_means_over_them():
     assert document["models"][1]["log_loss_by_seed"] == pytest.approx(each)
     assert document["models"][1]["metrics"]["log_loss"]["value"] == pytest.approx(np.mean(each))
     twice, once = document["models"][0]["metrics"], compared().to_json()["models"][0]["metrics"]
-    assert all(twice[name] == pytest.approx(once[name]) for name in METRICS), "the same fit twice is no more evidence"
+    for name in METRICS:
+        assert twice[name] == pytest.approx(once[name]), "the same fit twice is no more evidence"
 
 
 @pytest.mark.parametrize("unequal", [{"information": "others"}, {"budget": "more"}])
@@ -140,7 +173,10 @@ def changed(number, **changes):
         ({"results": changed(0, name="gru")}, "gru is there 2 times"),
         ({"results": []}, "there is no model to compare"),
         ({"labels": np.r_[np.nan, LABELS[1:]]}, "1 of 300 labels are neither 0 nor 1"),
-        ({"customers": CUSTOMERS[1:]}, "do not match weights"),
+        (
+            {"customers": CUSTOMERS[1:], "seeds": np.zeros(299, int), "window": np.zeros(299, int)},
+            "do not match weights",
+        ),
     ],
 )
 def test_what_is_not_comparable_is_refused(arguments, message):

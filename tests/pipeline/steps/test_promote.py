@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.calibration import KINDS
-from models.evaluation.verdict import best_of
+from models.evaluation.statements.sides import best_of
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
