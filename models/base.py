@@ -112,6 +112,12 @@ class Model(ABC):
         """The same recipe, not fitted, without recurrent state; None for a model with none or nothing without it."""
         return None
 
+    def twin(self) -> "Model | None":
+        """The same recipe, not fitted, with the memory taken out and all else kept: a feed-forward layer on the
+        aggregates in the place of the recurrent one. None for a model without a memory.
+        """
+        return None
+
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
         """Predictions for `data` if the model reads `sequences` in place of the data's own, everything else known at
         the cutoff staying as it is. None for a model that does not read events in order.

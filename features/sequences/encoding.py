@@ -45,6 +45,17 @@ class StateAtCutoff:
         first = sequences.event_time[sequences.offsets[sequences.history]]
         return cls(data.cutoff, first, sequences.event_time[sequences.last_step], sequences.length)
 
+    @classmethod
+    def of_aggregates(cls, data: Dataset) -> Self:
+        """The same, to the second, without a look at a history."""
+
+        def before(column: str) -> Integers:
+            days = data.aggregates[column].to_numpy(np.float64)
+            return np.asarray(data.cutoff - np.rint(days * MICROSECONDS_A_DAY).astype(np.int64))
+
+        events = data.aggregates["events_total"].to_numpy().astype(np.int64)
+        return cls(data.cutoff, before("days_since_first_event"), before("days_since_last_event"), events)
+
     @property
     def silence_days(self) -> NDArray[np.float32]:
         """[examples]: days from the last event to the cutoff."""
@@ -85,6 +96,11 @@ class Encoder:
             cutoffs=_fit_scalers([_cutoff_channels(StateAtCutoff.of(data))]),
             vocabularies=_fit_vocabularies(sequences, longest),
         )
+
+    @classmethod
+    def of_cutoffs(cls, at: StateAtCutoff) -> Self:
+        """Of what is said at the cutoff, and of no step."""
+        return cls(steps=(), cutoffs=_fit_scalers([_cutoff_channels(at)]), vocabularies={})
 
     def encode(self, sequences: Sequences, previous: Integers | None = None) -> EncodedSteps:
         """Every step of `sequences`; `numeric` in the order of `numeric_channels`. `previous` [histories] is the time

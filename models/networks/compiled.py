@@ -76,9 +76,12 @@ class Compiled:
         self.network, self.churn_weight, self.gap_weight = network, churn_weight, gap_weight
         self.sizes = [math.prod(weight.shape) for weight in network.trainable_variables]
         self.learns_survival = bool(gap_weight) and "log_rate" in network.output
+        # Rates are given after every event, [real steps, intervals], or at cutoffs, [batch, queries, intervals].
+        self.truncated = self.learns_survival and len(network.output["log_rate"].shape) == 3
         labels = {name: tf.TensorSpec(network.output[name].shape, tf.float32) for name in HEADS}
         if self.learns_survival:
-            labels |= {name: tf.TensorSpec((None,), tf.float32) for name in ("inter_event_days", "event_observed")}
+            times = tf.TensorSpec(network.output["log_rate"].shape[:-1], tf.float32)
+            labels |= {"inter_event_days": times, "event_observed": times}
         inputs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
         self.read = inputs | labels
         weights = tf.TensorSpec((sum(self.sizes),), tf.float32)
@@ -119,7 +122,8 @@ class Compiled:
             if self.learns_survival:
                 observed = arrays["event_observed"]
                 hazard = self.network.get_layer("hazard")
-                losses = hazard.loss(outputs["log_rate"], arrays["inter_event_days"], observed)
+                since = arrays["recency"] if self.truncated else None
+                losses = hazard.loss(outputs["log_rate"], arrays["inter_event_days"], observed, since)
                 known = tf.reduce_sum(tf.cast(tf.math.is_finite(observed), tf.float32))
                 loss += self.gap_weight * tf.reduce_sum(losses) / tf.maximum(known, 1.0)
             for head, deviance in (("purchases", poisson), ("spend", tweedie)):

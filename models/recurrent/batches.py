@@ -36,6 +36,13 @@ class Chunks:
     length: Integers  # [chunks], steps to read: as far as the last example sees
     position: Integers  # [examples], in the dataset's order: steps between `start` and the example's last step
 
+    def examples(self, batch: Integers) -> Integers:
+        """The examples [batch, queries] that query each chunk of the batch; -1: none."""
+        queries = self.first[batch + 1] - self.first[batch]
+        slot = np.arange(queries.max())
+        taken = slot < queries[:, None]
+        return np.where(taken, self.order[np.where(taken, self.first[batch][:, None] + slot, 0)], -1)
+
 
 def cut_chunks(sequences: Sequences, max_steps: int | None = None, readable: Integers | None = None) -> Chunks:
     """One chunk a history, from its first step. With `max_steps`, as when training, a longer history is read in chunks
@@ -118,10 +125,8 @@ class HistoryReader:
         step = np.arange(length.max())
         real = step < length[:, None]
         flat = np.where(real, chunks.start[batch][:, None] + step, 0)
-        queries = chunks.first[batch + 1] - chunks.first[batch]
-        slot = np.arange(queries.max())
-        taken = slot < queries[:, None]
-        example = np.where(taken, chunks.order[np.where(taken, chunks.first[batch][:, None] + slot, 0)], -1)
+        example = chunks.examples(batch)
+        taken = example >= 0
         arrays: dict[str, NDArray[Any]] = {
             "numeric": self.steps.numeric[flat] * real[..., None],
             "categorical": self.steps.categorical[flat] * real[..., None],

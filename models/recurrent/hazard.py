@@ -36,11 +36,15 @@ class Hazard(keras.layers.Layer):
         cumulative = ops.maximum(ops.sum(exposure * ops.exp(log_rate)[..., None, :], axis=-1), LEAST)
         return -cumulative - ops.log(-ops.expm1(-cumulative))
 
-    def loss(self, log_rate: Any, days: Any, event_observed: Any) -> Any:
-        """The negative log likelihood of each inter-event time; 0 where it is not known (NaN)."""
+    def loss(self, log_rate: Any, days: Any, event_observed: Any, since: Any = None) -> Any:
+        """The negative log likelihood of each inter-event time; 0 where it is not known (NaN). With `since`, the days
+        without an event that are given, it is left-truncated there: `H(since, days) - log r(days)`.
+        """
         known = ops.isfinite(event_observed)
         days, event_observed = ops.where(known, days, 0.0), ops.where(known, event_observed, 0.0)
         exposure = self._exposure(days)
+        if since is not None:
+            exposure -= self._exposure(since)
         from_begin = days[..., None] - self.begins
         within = ops.cast((from_begin >= 0) & (from_begin < self.widths), log_rate.dtype)
         losses = ops.sum(ops.exp(log_rate) * exposure - event_observed[..., None] * within * log_rate, axis=-1)

@@ -21,7 +21,9 @@ class HybridGRU(SurvivalGRU):
     views: ClassVar[tuple[View, ...]] = ("aggregates", "sequences")
     defaults: ClassVar[dict[str, Any]] = {**SurvivalGRU.defaults, "with_state": True}
 
-    def without_state(self) -> Self:
+    def without_state(self) -> Self | None:
         """One network, however many the model averages: what is left is nearly a straight line, and networks agree."""
+        if not self.has_state or not self.has_memory:
+            return None
         parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1}
         return type(self)(self.horizons, self.random_state, **parameters)

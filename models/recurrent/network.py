@@ -43,7 +43,8 @@ class NetworkConfig:
     """`truncate` is how many steps at the most the gradient reaches back, `chrono` the longest memory, in steps, that
     gates start with. With a `wide` head, which reads the aggregates alone, churn is the mean of its logit and the
     other's. Without the state (`with_state` False) the heads read the context alone, and churn is the wide head's: what
-    is left of a hybrid when its history is taken away.
+    is left of a hybrid when its history is taken away. Without `memory`, in a twin, the state at a cutoff is made from
+    the context by a feed-forward layer of as many units, and everything else stays.
     """
 
     cell: Cell
@@ -55,6 +56,7 @@ class NetworkConfig:
     chrono: int | None = None
     truncate: int | None = None
     with_state: bool = True
+    memory: bool = True
     random_state: int = 0  # of `chrono`
 
 
@@ -137,7 +139,8 @@ WideHead.__name__ = "Direct"  # Keras stores weights under the name of the class
 
 def build_network(config: NetworkConfig) -> keras.Model:
     """Inputs as `batches.HistoryReader.read` makes them; outputs as `heads.heads`, each [batch, queries, horizons], and
-    with a survival head the `log_rate` [real steps, intervals] after every step, one history after the other.
+    with a survival head the `log_rate` [real steps, intervals] after every step, one history after the other; without
+    memory [batch, queries, intervals] at every cutoff.
     """
     sizes = config.inputs
     inputs = {
@@ -147,15 +150,20 @@ def build_network(config: NetworkConfig) -> keras.Model:
         "position": keras.Input((None,), dtype="int32", name="position"),
         "context": keras.Input((None, sizes.at_cutoff + sizes.aggregates), name="context"),
     }
-    states = _states(config, inputs)
+    states = _states(config, inputs) if config.memory else None
     queried, seen = None, inputs["context"]
+    if not config.memory and not config.wide:  # of which the aggregates are for what replaces the state alone
+        seen = seen[..., : sizes.at_cutoff]
     if config.with_state:
-        queried = AtPosition(name="queried")(states, inputs["position"])
-        seen = layers.Concatenate(name="seen")([queried, inputs["context"]])
+        if config.memory:
+            queried = AtPosition(name="queried")(states, inputs["position"])
+        else:
+            queried = layers.Dense(config.units, activation="tanh", name="queried")(inputs["context"])
+        seen = layers.Concatenate(name="seen")([queried, seen])
     outputs = heads(layers.Dropout(config.heads.dropout)(seen), config.heads)
     if config.survival:
         inputs["recency"] = keras.Input((None,), name="recency")
-        real = RealSteps(name="real")(states, inputs["length"])
+        real = RealSteps(name="real")(states, inputs["length"]) if config.memory else queried
         outputs |= _survival(config.survival, config.heads, (queried, seen, real), inputs["recency"])
         if config.survival.gives_churn:
             outputs["churn"] = outputs["survival"]
@@ -164,8 +172,8 @@ def build_network(config: NetworkConfig) -> keras.Model:
         outputs["wide"] = wide(inputs["context"])
         both = [outputs["churn"], outputs["wide"]]
         outputs["churn"] = layers.Average(name="pooled")(both) if config.with_state else outputs["wide"]
-    if not config.with_state:
-        inputs = {"context": inputs["context"]}
+    if not config.with_state or not config.memory:
+        inputs = {name: inputs[name] for name in ("context", "recency") if name in inputs}
     return keras.Model(inputs, outputs)
 
 
@@ -194,7 +202,7 @@ def _states(config: NetworkConfig, inputs: dict[str, KerasTensor]) -> KerasTenso
 def _survival(
     config: SurvivalConfig, head: HeadConfig, states: tuple[KerasTensor, ...], recency: KerasTensor
 ) -> dict[str, KerasTensor]:
-    """`states` are those at the cutoffs, the same with the context, and those after every real step."""
+    """`states` are those at the cutoffs, the same with the context, and those at which rates are learned."""
     queried, seen, real = states
     intervals = len(config.intervals.begins)
     hidden = layers.Dense(head.units, activation="relu", name="survival_hidden")

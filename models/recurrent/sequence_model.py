@@ -8,13 +8,14 @@ import pandas as pd
 
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, StateAtCutoff
-from features.sequences.gaps import Gaps
+from features.sequences.gaps import Gaps, NextEvent
 from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
 from models.networks.hinge_basis import HingeBasis
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
 from models.recurrent.batches import HistoryReader, cut_chunks
 from models.recurrent.cells.cell import Cell, Floats32
+from models.recurrent.cutoff_reader import CutoffReader
 from models.recurrent.intervals import Intervals
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class SequenceModel(NetworkModel):
     every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with, or
     "history": as long as nine of ten training examples can see.
     With `truncate`, backpropagation through time reaches back over so many steps and no further.
+
+    Without `memory` it is the twin: a feed-forward layer on the aggregates, and on what is known at the cutoff, stands
+    in the place of the recurrent layer, and a survival head learns the time from every cutoff to the next event, given
+    the silence so far. No step is read; training goes through the same batches of examples.
     """
 
     family: ClassVar[Family] = "recurrent"
@@ -47,6 +52,7 @@ class SequenceModel(NetworkModel):
         "max_steps": 256,
         "gap_weight": 0.0,
         "truncate": None,
+        "memory": True,
     }
     space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
     preparation: Preparation | None = None  # of the aggregates, where the model reads them
@@ -55,24 +61,42 @@ class SequenceModel(NetworkModel):
     alter: Alteration | None = None  # what is read in place of histories, in an ablation
     longest: int | None = None  # steps that training examples see; None where no gates are to start from them
 
+    def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
+        super().__init__(horizons, random_state, **parameters)
+        if not self.has_memory:
+            self.family, self.views = "neural", ("aggregates",)  # type: ignore[misc]
+
+    @property
+    def has_memory(self) -> bool:
+        return bool(self.parameters["memory"])
+
     @property
     def has_state(self) -> bool:
-        """Whether the heads read the recurrent state."""
+        """Whether the heads read the recurrent state, or what stands in its place."""
         return bool(self.parameters.get("with_state", True))
 
     @property
     def needs(self) -> Needs:
+        if not self.has_memory:
+            return "aggregates"
         # Without the state the heads still read the first event and the number of events from the history.
         return "state" if self.has_state else "history"
 
     def stepper(self) -> Stepper | None:
-        if not self.has_state:
+        if not self.has_state or not self.has_memory:
             return None
         from models.recurrent.stepping import NetworkStepper
 
         return NetworkStepper(self)
 
-    def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions:
+    def twin(self) -> Self | None:
+        if not self.has_memory:
+            return None
+        return type(self)(self.horizons, self.random_state, **self.recipe_of(self.parameters) | {"memory": False})
+
+    def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
+        if not self.has_memory:
+            return None
         at_cutoff = StateAtCutoff.of(data)
         reader = replace(
             self._reader(replace(data, sequences=sequences), None, training=False),
@@ -81,7 +105,9 @@ class SequenceModel(NetworkModel):
         )
         return self.calibrated(self.predictions(self.forward(reader)))
 
-    def altered(self, alter: Alteration) -> Self:
+    def altered(self, alter: Alteration) -> Self | None:
+        if not self.has_memory:
+            return None
         model = type(self)(self.horizons, self.random_state, **self.recipe_of(self.parameters))
         model.alter = alter
         return model
@@ -95,7 +121,10 @@ class SequenceModel(NetworkModel):
         return np.hstack([channels, self.preparation.transform(aggregates)])
 
     def _prepare(self, train: Dataset) -> None:
-        self.encoder = Encoder.fit(train)
+        if self.has_memory:
+            self.encoder = Encoder.fit(train)
+        else:
+            self.encoder = Encoder.of_cutoffs(StateAtCutoff.of_aggregates(train))
         if self.alter:  # else a batch would hold as many examples as it should hold histories
             examples_a_history = len(train) / len(np.unique(train.sequences.history))
             self.parameters["batch_size"] = round(self.parameters["batch_size"] * examples_a_history)
@@ -106,25 +135,24 @@ class SequenceModel(NetworkModel):
             self.intervals = Intervals.fit(Gaps.of(train))
         if "aggregates" in self.views:
             self.preparation = Preparation.fit(train.aggregates)
+        if self.preparation and "aggregates" in type(self).views:
             prepared = self.preparation.transform(train.aggregates)
             self.basis = HingeBasis.fit(prepared, self.preparation.names)
 
-    def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader:
-        at_cutoff = StateAtCutoff.of(data)
-        max_steps = self.parameters["max_steps"] if training else None
+    def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader | CutoffReader:
         gaps = Gaps.of(data) if training and self.intervals else None
         sequences = data.sequences
         if self.alter:
             sequences = self.alter(data)
             gaps = gaps and gaps.of_altered(data.sequences, sequences)
-        return HistoryReader(
-            chunks=cut_chunks(sequences, max_steps, gaps.readable if gaps else None),
-            steps=self.encoder.encode(sequences),
-            context=self.context(at_cutoff, data.aggregates),
-            labels=labels,
-            recency=at_cutoff.silence_days,
-            gaps=gaps,
-        )
+        max_steps = self.parameters["max_steps"] if training else None
+        chunks = cut_chunks(sequences, max_steps, gaps.readable if gaps else None)
+        at_cutoff = StateAtCutoff.of(data) if self.has_memory else StateAtCutoff.of_aggregates(data)
+        context, recency = self.context(at_cutoff, data.aggregates), at_cutoff.silence_days
+        if not self.has_memory:
+            following = NextEvent.of(data) if gaps else None
+            return CutoffReader(context, labels, recency, chunks if training else None, following)
+        return HistoryReader(chunks, self.encoder.encode(sequences), context, labels, recency, gaps)
 
     def _network(self, churn_bias: list[float], random_state: int) -> "keras.Model":
         from models.networks.heads import HeadConfig
@@ -151,6 +179,7 @@ class SequenceModel(NetworkModel):
             chrono=self.longest if parameters.get("chrono") == "history" else parameters.get("chrono"),
             truncate=parameters["truncate"],
             with_state=self.has_state,
+            memory=self.has_memory,
             random_state=random_state,
         )
         return build_network(config)

@@ -31,7 +31,8 @@ SMALL = {
 HORIZONS = (28, HORIZON)
 
 
-POOLS = {"conventional_pool": None, "recurrent_pool": "hybrid_gru"}  # and their members with a memory
+# Each pool's member beside those that all have.
+POOLS = {"conventional_pool": None, "recurrent_pool": "hybrid_gru", "twin_pool": "hybrid_gru"}
 
 
 def small(name: str) -> dict[str, object]:
@@ -41,8 +42,10 @@ def small(name: str) -> dict[str, object]:
 def make(name: str, horizons: tuple[int, ...] = HORIZONS, **parameters: object) -> Model:
     own = small(name)
     if name.endswith("_pool"):
-        member = POOLS.get(name)
-        own = {"member": member, "specs": {each: small(each) for each in (*MEMBERS, *([member] if member else []))}}
+        member, more = POOLS[name], {"memory": False} if name == "twin_pool" else {}
+        own = {"member": member, "specs": {each: small(each) for each in MEMBERS}}
+        if member:
+            own["specs"][member] = small(member) | more
     return model_class(name)(horizons, 5, **own | parameters)
 
 

@@ -13,6 +13,7 @@ from models.numerics import logit, sigmoid
 from models.pools.conventional_pool import ConventionalPool
 from models.pools.pool import LIMIT, MEMBERS
 from models.pools.recurrent_pool import RecurrentPool
+from models.pools.twin_pool import TwinPool
 from models.spec import ModelSpec
 from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
 
@@ -157,6 +158,18 @@ def test_it_reads_other_histories_through_its_member_alone(pool, members, world)
 def test_the_conventional_side_has_no_member_with_a_memory(members):
     with pytest.raises(ValueError, match="ConventionalPool has no member with a memory, and hybrid_gru has one"):
         ConventionalPool.of(HORIZONS, 5, members)
+
+
+def test_the_twin_pool_has_the_members_twin(pool, members, world):
+    twin = members["hybrid_gru"].twin()
+    twin.fit(*world)
+    composed = TwinPool.of(HORIZONS, 5, members | {"hybrid_gru": twin}, member="hybrid_gru")
+    assert (composed.needs, composed.family, composed.views) == ("aggregates", "conventional", ("aggregates",))
+    assert composed.parameters["specs"]["hybrid_gru"]["memory"] is False
+    assert TwinPool(HORIZONS, 5, member="gru").members["gru"].parameters["memory"] is False
+    theirs, ours = (each.recipe_of(each.parameters)["specs"] for each in (composed, pool))
+    assert theirs == ours | {"hybrid_gru": ours["hybrid_gru"] | {"memory": False}}
+    assert not np.array_equal(composed.predict(world[1]).churn_probability, pool.predict(world[1]).churn_probability)
 
 
 def test_a_member_that_is_not_there_is_refused(members):
