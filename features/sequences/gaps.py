@@ -30,7 +30,7 @@ class Gaps:
         """
         sequences = data.sequences
         lengths = sequences.lengths
-        time, until_of_step = sequences.event_time, np.repeat(_ends_of_knowledge(data), lengths)
+        time, until_of_step = sequences.event_time, np.repeat(ends_of_knowledge(data), lengths)
         following = np.append(time[1:], 0)
         last = sequences.offsets[1:][lengths > 0] - 1
         following[last] = np.iinfo(np.int64).max
@@ -73,7 +73,7 @@ class NextEvent:
     def of(cls, data: Dataset) -> "NextEvent":
         """Of the examples of `data`, by the events in `[cutoff, end of knowledge)`."""
         sequences = data.sequences
-        until = _ends_of_knowledge(data)[sequences.history]
+        until = ends_of_knowledge(data)[sequences.history]
         following = sequences.last_step + 1
         there = sequences.length < sequences.lengths[sequences.history]
         time = np.full(len(data), np.iinfo(np.int64).max)
@@ -83,7 +83,7 @@ class NextEvent:
         return cls(np.where(known, days, np.nan), np.where(known, ended.astype(np.float64), np.nan))
 
 
-def _ends_of_knowledge(data: Dataset) -> Integers:
+def ends_of_knowledge(data: Dataset) -> Integers:
     """[histories]: the end of the latest observed label of all, for each history that an example points to. A history
     of an example's own holds what was visible at its cutoff and ends there, whatever came after: no later silence may
     be read from it.

@@ -75,6 +75,7 @@ def make_dataset(
                 "days_since_last_event": (cutoff - last) / DAY,
                 "days_since_first_event": (cutoff - flat[offsets[history]]) / DAY,
                 "events_total": length.astype(np.float64),
+                "active_days_total": _active_days(flat, offsets, history, length),
                 "gap_mean": np.where(
                     length > 1, (last - flat[offsets[history]]) / np.maximum(length - 1, 1) / DAY, np.nan
                 ),
@@ -93,6 +94,15 @@ def make_dataset(
         ),
         labels=Labels(churn, purchases, spend),
     )
+
+
+def _active_days(flat: np.ndarray, offsets: np.ndarray, history: np.ndarray, length: np.ndarray) -> Floats:
+    """[examples]: the number of different days among the events that each example sees."""
+    day = flat // DAY
+    another = np.diff(day, prepend=-1) != 0
+    another[offsets[:-1]] = True
+    seen = np.concatenate([[0], np.cumsum(another)])
+    return (seen[offsets[history] + length] - seen[offsets[history]]).astype(np.float64)
 
 
 def with_labels(data: Dataset, labels: Labels | None) -> Dataset:
