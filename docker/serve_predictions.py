@@ -1,4 +1,4 @@
-"""Datasette over the predictions, for the network of compose.yaml; its published port is on the host's loopback."""
+"""Datasette over the predictions, for the network of compose.yaml: it does not start without a password."""
 
 import os
 
@@ -8,5 +8,5 @@ from pipeline.serving.datasette import command
 
 settings = load_settings()
 predictions = open_predictions(settings.predictions, settings.root)
-served = command(predictions, settings.state, port=8001, host="0.0.0.0", behind_loopback=True)
+served = command(predictions, settings.state, port=8001, host="0.0.0.0")
 os.execv(served[0], served)

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.paths import atomically
+from pipeline.serving.spreadsheets import harmless
 
 Rows = Sequence[Sequence[Any]]
-_CALLS = {"(", "|", "!"}
 
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
@@ -22,7 +22,7 @@ def write_csv(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_harmless(_plain(value)) for value in row] for row in rows)
+    writer.writerows([harmless(_plain(value)) for value in row] for row in rows)
 
 
 def write_json(file: IO[str], columns: Sequence[str], rows: Rows) -> None:
@@ -43,15 +43,6 @@ def copy_to(source: Path, target: Path) -> None:
             file.write_bytes(source.read_bytes())
     except OSError as error:
         raise RecurError(f"{target} cannot be written: {error.strerror}: name another file") from None
-
-
-def _harmless(value: Any) -> Any:
-    """+49 151, -5 and @anna are left: only calls, pipes and references to other sheets do something."""
-    if isinstance(value, str) and (
-        value[:1] in ("=", "\t", "\r") or (value[:1] in ("+", "-", "@") and _CALLS & {*value})
-    ):
-        return f"'{value}"
-    return value
 
 
 def _plain(value: Any) -> Any:

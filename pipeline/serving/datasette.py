@@ -24,6 +24,7 @@ SETTINGS = {
     "default_page_size": 50,
     "max_returned_rows": 5000,
     "sql_time_limit_ms": 5000,
+    "max_csv_mb": 50,
     "allow_download": "off",
     "suggest_facets": "off",  # each suggestion is one more pass over the view
     "truncate_cells_html": 240,
@@ -66,16 +67,13 @@ def metadata(database_name: str) -> dict[str, Any]:
     }
 
 
-def command(
-    predictions: PredictionsStore, state: StateFolder, port: int, host: str = HOST, behind_loopback: bool = False
-) -> list[str]:
+def command(predictions: PredictionsStore, state: StateFolder, port: int, host: str = HOST) -> list[str]:
     """The command line that serves the pages, for a process that the caller starts and stops. Makes the database, empty
-    if need be. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it;
-    `behind_loopback` says that the host cannot be reached but through the loopback of another, as in a container.
-    Raises ConfigurationError where that password is missing, and RecurError where the predictions are not in SQLite,
-    which is all that Datasette reads.
+    if need be. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it,
+    whatever stands before the host. Raises ConfigurationError where that password is missing, and RecurError where the
+    predictions are not in SQLite, which is all that Datasette reads.
     """
-    if host not in LOOPBACK and not behind_loopback and sign_in.password() is None:
+    if host not in LOOPBACK and sign_in.password() is None:
         raise ConfigurationError(
             f"the pages on {host} could be read by anyone who reaches it: set {sign_in.VARIABLE} in the environment, "
             f"or serve them on {HOST}"

@@ -1,15 +1,18 @@
-"""Sign-in for pages that leave loopback: one password, from the environment alone, by the browser's own dialogue."""
+"""Sign-in to the pages: one password, from the environment alone, by the browser's own dialogue."""
 
 import base64
 import binascii
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections import deque
 from typing import Any
+
+from pipeline.serving.pages.application import Application, header, refuse
 
 VARIABLE = "RECUR_PAGES_PASSWORD"
 OPEN = "/-/versions.json"  # for health checks: it holds nothing of a customer
-Application = Callable[[Any, Any, Any], Awaitable[None]]
+GUESSES, SECONDS, CLIENTS = 10, 60.0, 10_000
 
 
 def password() -> str | None:
@@ -17,24 +20,55 @@ def password() -> str | None:
     return os.environ.get(VARIABLE) or None
 
 
-def guarded(app: Application) -> Application:
-    """`app`, whose pages but `OPEN` answer 401 without the password (any user name); `app` itself where none is set."""
+def signed_in(app: Application) -> Application:
+    """`app`, whose pages but `OPEN` answer 401 without the password (any user name); `app` itself where none is set.
+    Who has guessed wrong `GUESSES` times within `SECONDS` is not heard until that long has passed.
+    """
     if (expected := password()) is None:
         return app
+    guesses = WrongGuesses()
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] == OPEN or _has_password(scope["headers"], expected):
+        if scope["type"] != "http" or scope["path"] == OPEN:
             await app(scope, receive, send)
             return
-        headers = [(b"www-authenticate", b'Basic realm="Recur", charset="UTF-8"'), (b"content-type", b"text/plain")]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body", "body": b"Sign in with the password of these pages."})
+        client = str((scope.get("client") or ("",))[0])
+        if wait := guesses.wait(client):
+            words = f"Too many wrong passwords: try again in {wait} seconds."
+            await refuse(send, 429, words, (b"retry-after", str(wait).encode()))
+        elif _has_password(header(scope, b"authorization"), expected):
+            await app(scope, receive, send)
+        else:
+            if header(scope, b"authorization"):
+                guesses.add(client)
+            asks = (b"www-authenticate", b'Basic realm="Recur", charset="UTF-8"')
+            await refuse(send, 401, "Sign in with the password of these pages.", asks)
 
     return guard
 
 
-def _has_password(headers: list[tuple[bytes, bytes]], expected: str) -> bool:
-    kind, _, encoded = dict(headers).get(b"authorization", b"").partition(b" ")
+class WrongGuesses:
+    """The wrong passwords of late, by the address that sent them."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, deque[float]] = {}
+
+    def wait(self, client: str) -> int:
+        """For how many seconds `client` is not heard; 0 where it is."""
+        moments = self._moments.get(client)
+        if not moments or len(moments) < GUESSES:
+            return 0
+        left = moments[0] + SECONDS - time.monotonic()
+        return int(left) + 1 if left > 0 else 0
+
+    def add(self, client: str) -> None:
+        if client not in self._moments and len(self._moments) >= CLIENTS:
+            del self._moments[next(iter(self._moments))]  # the one that began longest ago
+        self._moments.setdefault(client, deque(maxlen=GUESSES)).append(time.monotonic())
+
+
+def _has_password(authorization: bytes, expected: str) -> bool:
+    kind, _, encoded = authorization.partition(b" ")
     try:
         sent = base64.b64decode(encoded, validate=True).partition(b":")[2]
     except binascii.Error:

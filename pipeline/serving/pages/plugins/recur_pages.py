@@ -9,8 +9,10 @@ from datasette.utils.asgi import Request, Response
 from markupsafe import Markup
 
 from pipeline.serving.pages import reading, shown
+from pipeline.serving.pages.application import Application
 from pipeline.serving.pages.charts import percent
-from pipeline.serving.pages.sign_in import Application, guarded
+from pipeline.serving.pages.limits import limit
+from pipeline.serving.pages.protection import protected
 
 CHANGES = (
     ('<select name="_filter_column', '<select aria-label="filter by column" name="_filter_column'),
@@ -35,7 +37,12 @@ def register_routes() -> list[tuple[str, Any]]:
 
 @hookimpl
 def asgi_wrapper() -> Callable[[Application], Application]:
-    return guarded
+    return protected
+
+
+@hookimpl
+def prepare_connection(conn: Any) -> None:
+    limit(conn)
 
 
 @hookimpl
