@@ -10,12 +10,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from features.dataset import Dataset
 from features.question import Question
-from models.base import Predictions
-from models.conventional.logistic_regression import LogisticRegression
+from models import model_class
+from models.base import Model, Predictions
+from models.calibration import Calibration
 from models.conventional.recency import Recency
+from models.explanation.attributions import attributions
 from models.explanation.reasons import figures
-from models.recurrent.sequence_model import SequenceModel
+from models.pools.conventional_pool import ConventionalPool
+from models.pools.recurrent_pool import RecurrentPool
+from models.pools.twin_pool import TwinPool
 from pipeline.event_store.store import open_store
 from pipeline.runtime.nights import DAY
 from pipeline.scoring import erasure
@@ -51,14 +56,33 @@ class World:
             end = FIRST + night * DAY
             write_night(self.settings, self.revisions, end - DAY if night else None, end)
         examples = recomputed(self.settings, FIRST, [FIRST - 28 * DAY])
-        self.models: dict[str, SequenceModel] = {
+        self.models: dict[str, Model] = {
             "lstm": untrained("lstm", examples, units=4, seeds=2),
             "hybrid_gru": untrained("hybrid_gru", examples, units=4),
         }
+        grid = [FIRST - days * DAY for days in (56, 49, 42, 35, 28)]
+        for member in ("lstm", "hybrid_gru"):
+            members = conventional_members(recomputed(self.settings, FIRST, grid)) | {member: self.models[member]}
+            pool = RecurrentPool.of(examples.horizons, 5, members, member=member)
+            pool.calibration = Calibration("platt", [[[0.2, 1.3]]] * 2, {"spend": [1.1, 0.9]}, [None] * 2, [None] * 2)
+            self.models[f"recurrent_pool of {member}"] = pool
 
     def updater(self, name: str, number: int = 1) -> StateUpdater:
         model_version = version(self.settings, name, number)
         return updater(self.settings, model_version, self.models[name], events_a_shard=200)
+
+
+def conventional_members(examples: Dataset) -> dict[str, Model]:
+    """Fitted."""
+    small: dict[str, dict[str, Any]] = {
+        "logistic_regression": {},
+        "random_forest": {"trees": 10, "min_examples_a_leaf": 3},
+        "lightgbm": {"max_rounds": 60, "min_examples_a_leaf": 3},
+    }
+    members = {name: model_class(name)(examples.horizons, 0, **parameters) for name, parameters in small.items()}
+    for member in members.values():
+        member.fit(examples, None)
+    return members
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +101,16 @@ def world(made: World, tmp_path: Path) -> Iterator[World]:
     shutil.copytree(tmp_path / "store", store)
 
 
+def test_a_pool_gives_the_reasons_of_all_its_members(world: World) -> None:
+    """From examples that are read again for those most at risk, as a night does it."""
+    pool, data = world.models["recurrent_pool of lstm"], recomputed(world.settings, FIRST)
+    groups = attributions(pool, data, 0, data)
+    assert {"last_event", "events", "shop", "amount"} <= set(groups.columns)
+    assert any(reasons_of(pool, data, 0, data))
+    alone = attributions(world.models["lstm"], data, 0, data)
+    assert not np.allclose(groups["last_event"], alone["last_event"])
+
+
 def folder_of(world: World, name: str, number: int = 1) -> Path:
     return Checkpoints(world.settings.state, version(world.settings, name, number)).folder
 
@@ -89,7 +123,7 @@ def same(one: list[tuple[QueryShard, Predictions]], other: list[tuple[QueryShard
     )
 
 
-@pytest.mark.parametrize("name", ["lstm", "hybrid_gru"])
+@pytest.mark.parametrize("name", ["lstm", "hybrid_gru", "recurrent_pool of lstm", "recurrent_pool of hybrid_gru"])
 def test_every_night_agrees_with_whole_histories(world: World, name: str) -> None:
     carried = world.updater(name)
     for night in (0, 1, 5, 13):  # some nights are skipped, and caught up with
@@ -107,9 +141,15 @@ def test_every_night_agrees_with_whole_histories(world: World, name: str) -> Non
 def test_a_model_without_a_state_reads_the_aggregates_of_the_whole_past(world: World, question: Any) -> None:
     question = world.settings.question.model_copy(update=question)
     settings = world.settings.model_copy(update={"question": question})
-    model, rule = LogisticRegression(question.horizons, 0), Recency(question.horizons, 0)
-    for one in (model, rule):
-        one.fit(recomputed(settings, FIRST, [FIRST - 28 * DAY]), None)
+    examples = recomputed(settings, FIRST, [FIRST - days * DAY for days in (56, 49, 42, 35, 28)])
+    rule, members = Recency(question.horizons, 0), conventional_members(examples)
+    rule.fit(examples, None)
+    model = members["logistic_regression"]
+    twin = untrained("hybrid_gru", examples, units=4, memory=False)
+    pools = (
+        ConventionalPool.of(question.horizons, 0, members),
+        TwinPool.of(question.horizons, 0, members | {"hybrid_gru": twin}, member="hybrid_gru"),
+    )
     inputs, champion = ScoringInputs.open(settings), version(settings, "logistic_regression")
     carried = StateUpdater(inputs, champion, model, events_a_shard=200)
     for night in (0, 1, 5, 13):
@@ -121,8 +161,9 @@ def test_a_model_without_a_state_reads_the_aggregates_of_the_whole_past(world: W
         last = data.sequences.event_time[data.sequences.last_step]
         np.testing.assert_array_equal(found.sequences.event_time[found.sequences.last_step], last)
         pd.testing.assert_frame_equal(figures(found), figures(data), check_exact=True)
-        for one in (model, rule):
-            np.testing.assert_array_equal(one.predict(found).churn_probability, one.predict(data).churn_probability)
+        for one in (model, rule, twin, *pools):
+            for value in ("churn_probability", "expected_purchases", "expected_spend"):
+                np.testing.assert_array_equal(getattr(one.predict(found), value), getattr(one.predict(data), value))
             assert reasons_of(one, found, 0, found) == reasons_of(one, data, 0, data)
         own = pa.array(data.customer_id[::3].tolist(), pa.string())
         some = carried_aggregates(inputs, champion, cutoff, own)
