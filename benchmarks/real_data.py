@@ -126,7 +126,7 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
     if anew is None:
         shutil.rmtree(settings.state.snapshot(cutoff), ignore_errors=True)
         snapshot(settings, cutoff)
-    for model in anew or settings.models.names:
+    for model in anew or settings.models.in_order:
         train(settings, cutoff, model)
         print(f"trained {model}", flush=True)
     compare(settings, cutoff)

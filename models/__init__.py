@@ -27,6 +27,14 @@ MODELS: dict[str, str] = {
     "twin_pool": "models.pools.twin_pool:TwinPool",
 }
 
+POOLED = ("lightgbm", "logistic_regression", "random_forest")  # the members of every pool
+POOLS = ("conventional_pool", "recurrent_pool", "twin_pool")  # made of models that were trained before them
+
+
+def has_memory(name: str) -> bool:
+    """Whether the model of that name reads events in order by itself; nothing is imported."""
+    return MODELS[name].startswith("models.recurrent.")
+
 
 def model_class(name: str) -> "type[Model]":
     """The class of a name, imported now; Keras, scikit-learn and LightGBM are imported only when it is used. Raises

@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -34,6 +35,14 @@ class Predictions:
     churn_probability: NDArray[np.float64]
     expected_purchases: NDArray[np.float64] | None = None
     expected_spend: NDArray[np.float64] | None = None
+
+
+def total(spent: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What was spent together, by kind."""
+    sums: Counter[str] = Counter()
+    for kinds in spent:
+        sums.update(kinds)
+    return dict(sums)
 
 
 def calibrated(calibration: Calibration, raw: Predictions, horizons: Sequence[int]) -> Predictions:
@@ -107,6 +116,11 @@ class Model(ABC):
     def stepper(self) -> Stepper | None:
         """What carries the state of a fitted model that `needs` one, else None. Imports Keras."""
         return None
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """What a fit took, by kind: `networks` and their `epochs`, or `trees`; empty where nothing is counted."""
+        return {}
 
     def without_state(self) -> "Model | None":
         """The same recipe, not fitted, without recurrent state; None for a model with none or nothing without it."""

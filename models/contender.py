@@ -104,17 +104,16 @@ def contend(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: i
     return contender, model, refit
 
 
-def pool(members: Sequence[Contender], parts: Parts, procedure: Procedure) -> Contender:
-    """The contender that pools others of the same parts: nothing is fitted but its map."""
-    raws = [member.raw for member in members]
-    crossed = [raw.crossed for raw in raws if raw.crossed is not None]
-    raw = Raw(
-        {name: pooled([raw.held_out[name] for raw in raws], procedure.horizons) for name in raws[0].held_out},
-        pooled([raw.before for raw in raws], procedure.horizons),
-        pooled([raw.test for raw in raws], procedure.horizons),
-        pooled(crossed, procedure.horizons) if crossed else None,
+def pool(members: Sequence[Raw], procedure: Procedure) -> Raw:
+    """What the pool of these members predicts: nothing is fitted, and its map is taught as any model's."""
+    crossed = [member.crossed for member in members if member.crossed is not None]
+    horizons = procedure.horizons
+    return Raw(
+        {name: pooled([member.held_out[name] for member in members], horizons) for name in members[0].held_out},
+        pooled([member.before for member in members], horizons),
+        pooled([member.test for member in members], horizons),
+        pooled(crossed, horizons) if crossed else None,
     )
-    return Contender.of(raw, parts, procedure)
 
 
 @dataclass(frozen=True)
@@ -130,17 +129,17 @@ class MemberChoice:
 
 def choose_member(
     without: Sequence[Contender], candidates: Mapping[str, Sequence[Contender]], parts: Parts, horizon_index: int
-) -> MemberChoice | None:
-    """Among pools with each of the `candidates`, a contender a seed as for the pool `without`; None without candidates.
-    An example's loss is the mean over the seeds.
+) -> MemberChoice:
+    """Among pools with each of the `candidates`, one at least, a contender a seed as for the pool `without`. An
+    example's loss is the mean over the seeds.
     """
     base = mean_losses(without, parts, horizon_index)
     losses = {name: mean_losses(pools, parts, horizon_index) for name, pools in candidates.items()}
-    if not losses or not len(base):
-        return None
     best = min(losses, key=lambda name: (losses[name].mean(), name))
     gain = base - losses[best]
-    return MemberChoice(best, float(gain.mean()), beyond_doubt(gain, held_out_customers(parts, horizon_index)))
+    return MemberChoice(
+        best, float(gain.mean()) if len(gain) else 0.0, beyond_doubt(gain, held_out_customers(parts, horizon_index))
+    )
 
 
 def mean_losses(contenders: Sequence[Contender], parts: Parts, horizon_index: int) -> Floats:

@@ -60,6 +60,10 @@ class LightGBM(Model):
         "max_bins": [31, 127, 255],
     }
 
+    @property
+    def spent(self) -> dict[str, int]:
+        return {"trees": sum(booster.num_trees() for booster in self.boosters.values())}
+
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels, self.columns = observed_labels(train.labels), list(train.aggregates.columns)
         held_out = valid and held_out_labels(valid.labels)

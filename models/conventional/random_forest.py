@@ -104,6 +104,10 @@ class RandomForest(Model):
         "share_of_rows": (0.2, 0.9),
     }
 
+    @property
+    def spent(self) -> dict[str, int]:
+        return {"trees": sum(len(forest.column) for forest in self.forests)}
+
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         from sklearn.ensemble import RandomForestClassifier
 

@@ -62,6 +62,10 @@ class NetworkModel(Model):
     networks: "list[keras.Model]"
     compiled: "Compiled"  # what they compute, as functions of their weights
 
+    @property
+    def spent(self) -> dict[str, int]:
+        return {"networks": len(self.networks), "epochs": int(np.sum(self.parameters["epochs"]))}
+
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         """Keras's random state is set first, so that two fits on a CPU are equal bit for bit. The weights kept are
         those of the epoch with the lowest intercept-adjusted log loss on `valid`, over all horizons. Several networks

@@ -11,14 +11,12 @@ import pandas as pd
 
 from features.arrays import Floats
 from features.dataset import Dataset, Sequences
-from models import model_class
-from models.base import Model, Needs, OnEpoch, Predictions, Stepper, View
+from models import POOLED, model_class
+from models.base import Model, Needs, OnEpoch, Predictions, Stepper, View, total
 from models.numerics import logit
-from models.pools.pooling import LEAST, pooled
+from models.pools.pooling import LIMIT, pooled
 from models.pools.stepping import PoolStepper
 
-MEMBERS = ("lightgbm", "logistic_regression", "random_forest")
-LIMIT = float(logit(np.array(1 - LEAST)))  # no member's logit counts for more
 WITH_MEMORY = ("recurrent", "hybrid")
 
 
@@ -27,7 +25,7 @@ class Pool(Model):
     own.
 
     `specs` maps the members' names to their parameters, what fitting found included; where it is empty, the members are
-    MEMBERS with their defaults. `member` is the name of one more, with the parameters `of_member` where it has no spec.
+    POOLED with their defaults. `member` is the name of one more, with the parameters `of_member` where it has no spec.
     """
 
     defaults: ClassVar[dict[str, Any]] = {"member": None, "specs": {}}
@@ -63,7 +61,7 @@ class Pool(Model):
     @classmethod
     def _specs(cls, parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Each member's parameters, in order of their names."""
-        specs = parameters.get("specs") or {name: {} for name in MEMBERS}
+        specs = parameters.get("specs") or {name: {} for name in POOLED}
         if member := parameters.get("member"):
             specs = {member: cls.of_member, **specs}
         return {name: dict(specs[name]) for name in sorted(specs)}
@@ -84,6 +82,10 @@ class Pool(Model):
             return self.calibrated(pooled([*others, of_member], self.horizons))
 
         return PoolStepper(stepper, self.horizons, predict)
+
+    @property
+    def spent(self) -> dict[str, int]:
+        return total(member.spent for member in self.members.values())
 
     def predict_reading(self, data: Dataset, sequences: Sequences) -> Predictions | None:
         readings = [each.predict_reading(data, sequences) for each in self.members.values()]

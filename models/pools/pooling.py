@@ -8,17 +8,14 @@ from features.arrays import Floats
 from models.base import Predictions
 from models.numerics import logit, ordered_by_horizon, sigmoid
 
-LEAST = 1e-4
-"""A member's probability counts as no less than this and no more than its complement: one that is sure of itself would
-outvote all others.
-"""
+LIMIT = 8.0  # no member's logit counts for more: a forest is certain where no training example says otherwise
 
 
 def pooled(predictions: Sequence[Predictions], horizons: Sequence[int]) -> Predictions:
     """The logarithmic opinion pool with equal weights (Genest and Zidek, 1986) of uncalibrated predictions of the same
     examples. Purchases and spend are the means over the members that expect such; None where none does.
     """
-    logits = [logit(np.clip(member.churn_probability, LEAST, 1 - LEAST)) for member in predictions]
+    logits = [np.clip(logit(member.churn_probability), -LIMIT, LIMIT) for member in predictions]
     values = {
         name: [value for member in predictions if (value := getattr(member, name)) is not None]
         for name in ("expected_purchases", "expected_spend")

@@ -49,7 +49,7 @@ def train(settings: Settings, console: Console, cutoff: datetime | None) -> None
     """Snapshot, every model, comparison and promotion as of `cutoff`, by default the last loaded night."""
     cutoff = cutoff or _last_loaded(settings.events)
     _run(console, f"examples as of {cutoff:%Y-%m-%d}", snapshot, settings, cutoff)
-    names = settings.models.names
+    names = settings.models.in_order
     for number, name in enumerate(names, 1):
         _run(console, f"train {name} ({number} of {len(names)})", train_one, settings, cutoff, name)
     _run(console, "compare", compare, settings, cutoff)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from models import MODELS
+from models import MODELS, POOLED, POOLS, has_memory
 from pipeline.config.source import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -71,8 +71,14 @@ class Models(Section):
         "gru",
         "survival_gru",
         "hybrid_gru",
+        "conventional_pool",
+        "recurrent_pool",
+        "twin_pool",
     )
-    """The models that compete."""
+    """The models that compete. A pool averages others, which must be among them: `conventional_pool` logistic
+    regression, forest and LightGBM, `recurrent_pool` these and the recurrent model that helps them most before any
+    test, `twin_pool` these and that model's twin without a memory.
+    """
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """The optimizer of the networks: AdamW, Adam (without weight decay), or SGD with momentum."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -90,6 +96,11 @@ class Models(Section):
     horizon has.
     """
 
+    @property
+    def in_order(self) -> tuple[str, ...]:
+        """The models in the order in which they are trained: pools after what they average."""
+        return tuple(sorted(self.names, key=lambda name: name in POOLS))
+
     @field_validator("names")
     @classmethod
     def _names_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,6 +108,11 @@ class Models(Section):
         if unknown or not names or len(set(names)) != len(names):
             fault = f"there is no model {unknown[0]!r}" if unknown else "each model is named once, and at least one"
             raise ValueError(f"{fault}: choose among {', '.join(MODELS)}")
+        if pools := [name for name in POOLS if name in names]:
+            if absent := [name for name in POOLED if name not in names]:
+                raise ValueError(f"{pools[0]} averages {absent[0]}, which is not named: name both or neither")
+            if pools != ["conventional_pool"] and not any(map(has_memory, names)):
+                raise ValueError(f"{pools[-1]} takes in a recurrent model, and none is named: add one, as hybrid_gru")
         return names
 
 
@@ -114,6 +130,10 @@ class Evidence(Section):
     retrained_ablations: bool = False
     """Whether each recurrent recipe is also trained, with three seeds, on histories that are altered as the ablations
     have it: what cannot be learnt without order, gaps, early events or the state. It takes some fifteen fits a model.
+    """
+    refit_map: Literal["carried", "cross_fitted"] = "carried"
+    """The map of what is refitted on all that is known when a test begins: carried over from the fit before, or taught
+    by predictions of fits that had not seen the customer, over five folds of the customers (five more fits).
     """
     contact_cost: Share = 0.1
     """The cost of approaching a customer, as a share of what a churner found is worth; the figures of profit use it."""

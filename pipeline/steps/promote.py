@@ -21,9 +21,9 @@ from pipeline.runtime.nights import DAY, Night
 from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.steps.compare import COMPARISON
 from pipeline.training.evidence import Evidence, Fitted, read_evidence
-from pipeline.training.fits import fit_windows, timed_fit
+from pipeline.training.fits import Training, fit_windows, timed_fit
 from pipeline.training.global_importance import write_global_importance
-from pipeline.training.predictions import test_rows
+from pipeline.training.predictions import part_rows
 from pipeline.training.registry import Registry, Version, open_registry
 from pipeline.training.snapshot import Snapshot, write_outcome
 
@@ -121,8 +121,8 @@ def _champion(
         if evidence.fitted[name].spec.identity == identity:
             words = f"{champion.label} is the champion, and its recipe on the same examples stands for it"
             return Candidate(champion.label, identity, probability), words
-    fits = fit_windows(champion.spec.recipe, snapshot, spending, random_state)
-    probability = test_rows(fits.predictions, snapshot.question.primary)["churn_probability"].to_numpy()
+    fits = fit_windows(champion.spec.recipe, Training(snapshot, spending, random_state))
+    probability = part_rows(fits.predictions, "test", snapshot.question.primary)["churn_probability"].to_numpy()
     words = f"{champion.label} is the champion, and its recipe, fitted once more on the same splits, stands for it"
     return Candidate(champion.label, identity, probability), words
 

@@ -1,13 +1,11 @@
 """Train one recipe on the snapshot's examples, and keep what it predicts of the validation and the test examples."""
 
 import logging
-import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from features.dataset import Dataset
-from models import model_class
+from models import POOLS, model_class
 from models.base import Model
 from models.spec import ModelSpec
 from pipeline.config.sections import Evidence, Models
@@ -16,12 +14,13 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.training.evidence import write_result
-from pipeline.training.fits import default_spec, fit_windows
+from pipeline.training.fits import Training, default_spec, fit_windows
+from pipeline.training.pools import train_pool
 from pipeline.training.snapshot import Snapshot, digest
 from pipeline.training.tracking import Run, Tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from models.tuning import Trial
 
@@ -29,51 +28,60 @@ log = logging.getLogger("recur.train")
 
 
 def train(settings: Settings, cutoff: datetime, name: str) -> str:
-    """Tune the recipe `name` where `models.trials` asks for it, fit it on every window with every seed, predict the
-    later parts; log all of it to a child run, and give that run's id. Parameters, curves and calibration are those of
-    the latest window and the first seed.
+    """Tune the recipe `name` where `models.trials` asks for it, fit and refit it on every window with every seed,
+    predict the later parts; log all of it to a child run, and give that run's id. A pool is made of the fits of its
+    members, which are trained first. Parameters, curves and calibration are those of the latest window and the first
+    seed.
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, f"train {name}", Night(None, cutoff)) as figures:
         folder = settings.state.snapshot(cutoff)
         snapshot = Snapshot.read(folder, settings.question)
+        training = Training(snapshot, settings.evidence, settings.run.seed, folder)
         tracking = Tracking(settings.mlflow, settings.state)
         spec = default_spec(name, settings.models)
         tags = {"family": model_class(name).family, "recipe": name}
         with tracking.child_run(name, snapshot.run_id, tags) as run:
-            spec = _tuned(spec, snapshot, settings.models.trials, settings.run.seed, _on_trial(tracking, name, run))
-            fits = fit_windows(spec, snapshot, settings.evidence, settings.run.seed)
-            model, loss = fits.model, fits.valid_log_loss
-            spent = budget(settings.models, settings.evidence, len(snapshot.windows))
-            calibration = asdict(model.calibration) if model.calibration else None
+            trials = _Trials(tracking, name, run)
+            if name in POOLS:
+                fits = train_pool(name, settings.models.names, training)
+            else:
+                fits = fit_windows(_tuned(spec, training, settings.models.trials, trials), training)
+            spent = {"trials": trials.number, **fits.spent}
+            calibration = asdict(fits.calibration) if fits.calibration else None
             measures = {
                 "fit_seconds": fits.fit_seconds,
-                "predict_customers_per_second": _customers_per_second(model, fits.test),
-                "valid_log_loss": loss,
+                "predict_customers_per_second": fits.predict_customers_per_second,
+                "valid_log_loss": fits.valid_log_loss,
             }
+            offered = budget(settings.models, settings.evidence, len(snapshot.windows))
             result: dict[str, Any] = {
                 "name": name,
-                "family": model.family,
+                "family": model_class(name).family,
                 "run_id": run.run_id,
                 "test_digest": snapshot.test_digest,
                 "information": fits.information,
-                "budget": spent,
-                "parameters": model.parameters,
+                "budget": offered,
+                "spent": spent,
+                "member": fits.member and fits.member.best,
+                "chosen": fits.member is None or fits.member.chosen,
+                "parameters": fits.spec.parameters,
                 "calibration": calibration,
-                "curves": model.curves,
+                "curves": fits.curves,
                 **measures,
             }
-            run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
-            run.parameters({"calibration": calibration, "budget": spent})
+            run.parameters({"seed": settings.run.seed, "horizons": list(snapshot.question.horizons)})
+            run.parameters({**fits.spec.parameters, "calibration": calibration, "budget": offered, "spent": spent})
             run.metrics(measures)
-            run.curves(model.curves)
-            run.dataset("train", digest(fits.train), len(fits.train), folder)
+            run.curves(fits.curves)
+            train = snapshot.part("train")
+            run.dataset("train", digest(train), len(train), folder)
             run.dataset("test", snapshot.test_digest, snapshot.examples["test"], folder)
             write_result(folder, result, fits.predictions, fits.ablations)
-        figures["rows_read"] = len(fits.train)
-        shown = "unknown" if loss is None else f"{loss:.4f}"
+        figures["rows_read"] = len(train)
+        shown = "unknown" if fits.valid_log_loss is None else f"{fits.valid_log_loss:.4f}"
         figures["message"] = f"log loss {shown} on validation"
-        examples = f"{len(fits.train):,}"
+        examples = f"{len(train):,}"
         log.info("%s trained on %s examples in %.1f s: %s", name, examples, fits.fit_seconds, figures["message"])
     return run.run_id
 
@@ -82,16 +90,15 @@ def budget(models: Models, evidence: Evidence, windows: int) -> str:
     """What every model of a comparison may spend, in words: two runs that differ in it are not comparable."""
     return (
         f"{models.trials} trials, {models.max_epochs} epochs, {evidence.seeds} seeds, {windows} windows, "
-        f"calibration {evidence.calibration}"
+        f"calibration {evidence.calibration}, {evidence.refit_map.replace('_', '-')} after the refit"
     )
 
 
-def _tuned(
-    spec: ModelSpec, snapshot: Snapshot, trials: int, random_state: int, on_trial: "Callable[[Trial], None]"
-) -> ModelSpec:
-    """`spec` with what `trials` on the oldest window choose, which sees no test; as it is if nothing can be tuned."""
-    kind = model_class(spec.name)
-    if trials < 2 or not kind.space:
+def _tuned(spec: ModelSpec, training: Training, offered: int, on_trial: "_Trials") -> ModelSpec:
+    """`spec` with what trials on the oldest window choose, which sees no test; as it is if nothing can be tuned."""
+    kind, snapshot = model_class(spec.name), training.snapshot
+    trials = kind.trials_of(offered)
+    if not trials:
         return spec
     from models.tuning import Search, tune
 
@@ -99,29 +106,26 @@ def _tuned(
     space = {key: values for key, values in kind.space.items() if key not in spec.parameters}
 
     def build(tried: "Mapping[str, Any]") -> Model:
-        return ModelSpec(spec.name, {**spec.parameters, **tried}).build(question.horizons, random_state)
+        return ModelSpec(spec.name, {**spec.parameters, **tried}).build(question.horizons, training.random_state)
 
-    search = Search(space, kind.defaults, trials, question.primary, random_state)
+    search = Search(space, kind.defaults, trials, question.primary, training.random_state)
     chosen = tune(build, search, snapshot.part("train", 0), snapshot.part("valid", 0), on_trial)
     return ModelSpec(spec.name, {**spec.parameters, **chosen})
 
 
-def _on_trial(tracking: Tracking, name: str, run: Run) -> "Callable[[Trial], None]":
-    """Makes every trial a child run of `run`."""
+@dataclass
+class _Trials:
+    """Makes every trial a child run of `run`, and counts them."""
 
-    def on_trial(trial: "Trial") -> None:
-        tags = {"recipe": name, "state": "given up" if trial.log_loss is None else "finished"}
-        with tracking.child_run(f"{name} trial {trial.number}", run.run_id, tags) as child:
+    tracking: Tracking
+    name: str
+    run: Run
+    number: int = 0
+
+    def __call__(self, trial: "Trial") -> None:
+        self.number += 1
+        tags = {"recipe": self.name, "state": "given up" if trial.log_loss is None else "finished"}
+        with self.tracking.child_run(f"{self.name} trial {trial.number}", self.run.run_id, tags) as child:
             child.parameters(trial.parameters)
             child.metrics({"valid_log_loss": trial.log_loss})
-        log.info("%s trial %d: %s, log loss %s", name, trial.number, trial.parameters, trial.log_loss)
-
-    return on_trial
-
-
-def _customers_per_second(model: Model, test: Dataset) -> float:
-    """How fast a night would be scored: the customers of the last test cutoff, each predicted once."""
-    night = test.select(test.cutoff == test.cutoff.max())
-    started = time.perf_counter()
-    model.predict(night)
-    return len(night) / (time.perf_counter() - started)
+        log.info("%s trial %d: %s, log loss %s", self.name, trial.number, trial.parameters, trial.log_loss)

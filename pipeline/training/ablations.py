@@ -64,9 +64,9 @@ def ablation_table(model: Model, parts: Parts, window: int, evidence: Settings, 
 def ablated_predictions(
     model: Model, parts: Parts, calibration: CalibrationChoice
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Each ablation of a fitted model: its name, rows of the test, and what is predicted of them, `[rows, horizons]`.
-    The same heads trained without the state stand beside it once, however many networks the model averages: what is
-    left is close to a straight line, and its networks say the same.
+    """Each ablation of a model that was refitted for the test: its name, rows of the test, and what is predicted of
+    them, `[rows, horizons]`. The same heads trained without the state stand beside it once, however many networks the
+    model averages: what is left is close to a straight line, and its networks say the same.
     """
     rows = tested_rows(parts)
     examples = with_own_histories(parts.test.select(rows))
@@ -79,7 +79,10 @@ def ablated_predictions(
     if bare is not None:
         bare.fit(parts.train, parts.valid)
         calibrate(bare, calibration, parts)
-        yield WITHOUT_STATE, np.arange(len(parts.test)), bare.predict(parts.test).churn_probability
+        refit = type(bare)(bare.horizons, bare.random_state, **bare.parameters)
+        refit.fit(parts.known, None)
+        refit.calibration = bare.calibration
+        yield WITHOUT_STATE, np.arange(len(parts.test)), refit.predict(parts.test).churn_probability
 
 
 def retrained_predictions(

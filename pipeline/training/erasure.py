@@ -11,7 +11,11 @@ def erase(state: StateFolder, customer_id: str) -> int:
     """Removes `customer_id` and returns how many rows went."""
     removed = 0
     for folder in sorted(state.path.glob("snapshots/*/")):
-        for file in [*folder.glob("predictions/*.parquet"), *folder.glob("test_predictions.parquet")]:
+        for file in [
+            *folder.glob("predictions/*.parquet"),
+            *folder.glob("contenders/*/*-*[0-9].parquet"),
+            *folder.glob("test_predictions.parquet"),
+        ]:
             table = pq.read_table(file)
             rest = table.filter(pc.not_equal(table["customer_id"], customer_id))
             if rest.num_rows < table.num_rows:

@@ -18,7 +18,7 @@ from models.labels import VALUES
 from models.spec import ModelSpec
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import atomically
-from pipeline.training.predictions import mean_churn, test_rows
+from pipeline.training.predictions import mean_churn, part_rows
 from pipeline.training.snapshot import Snapshot
 
 
@@ -77,7 +77,7 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
         if not file.exists() or not rows_file.exists():
             raise RecurError(f"{name} has no result as of {folder.name} in {folder}: run `recur train` for it")
         content, table = json.loads(file.read_text("utf-8")), pq.read_table(rows_file)
-        rows = test_rows(table, snapshot.question.primary)
+        rows, before = (part_rows(table, part, snapshot.question.primary) for part in ("test", "before"))
         first = first or rows
         same = ["seed", "customer_id", "cutoff"]
         if not rows.select(same).equals(first.select(same)):
@@ -92,6 +92,7 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
             Result(
                 **content,
                 test_probability=rows["churn_probability"].to_numpy(),
+                test_probability_before=before["churn_probability"].to_numpy(),
                 test_purchases=_values(rows, "expected_purchases"),
                 test_spend=_values(rows, "expected_spend"),
             )

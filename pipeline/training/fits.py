@@ -1,80 +1,192 @@
-"""A recipe on the snapshot's windows: fitted with every seed on each window's training part, stopped by validation,
-calibrated on its part, and asked for predictions of what comes later.
+"""A recipe on the snapshot's windows: with every seed fitted on each window's training part, stopped by validation,
+calibrated, refitted on all that was known when the test begins, and asked for predictions.
 """
 
 import hashlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from features.dataset import Dataset
 from models import MODELS, model_class
-from models.base import Model
-from models.held_out import adjusted_losses, calibrate, cross_calibrated
+from models.base import Model, total
+from models.calibration import Calibration
+from models.contender import Contender, MemberChoice, Procedure, contend, mean_losses
+from models.held_out import Parts
 from models.spec import BETWEEN_SEEDS, ModelSpec
 from pipeline.config.sections import Evidence, Models
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.training.ablations import SCHEMA, ablation_table
+from pipeline.training.contender_files import ContenderFiles, StoredFit
 from pipeline.training.predictions import prediction_rows, repeated_for
-from pipeline.training.snapshot import PARTS, Snapshot, digest
+from pipeline.training.snapshot import Snapshot, digest
 
 log = logging.getLogger("recur.train")
+CONTENDERS, TWIN = "contenders", "twin_of_"
 
 
 @dataclass(frozen=True)
 class Fits:
-    """`model`, `train` and `test` are of the latest window and the first seed. `predictions` has a row for each seed,
-    window, later part, horizon and example; `ablations` one for each ablation and example, at the primary horizon.
-    `valid_log_loss`, by which the best of a family is chosen, is the mean over seeds, windows and the examples of
-    validation and calibration, each under the map that the other part teaches, None where none could be scored;
-    `information` the digest of all that was known.
+    """`parameters`, `calibration` (of the refit) and `curves` are of the latest window and the first seed.
+    `predictions` has a row for each seed, window, later part, horizon and example, the test's both `before` the refit
+    and by it (`test`); `ablations` one for each ablation and example, at the primary horizon. `valid_log_loss`, by
+    which the best of a side is chosen, is the mean intercept-adjusted log loss over seeds and the examples of
+    validation and calibration of the oldest window, which lie before every test; None where none could be scored.
+    `information` is the digest of all that was read.
     """
 
-    model: Model
-    train: Dataset
-    test: Dataset
+    spec: ModelSpec
+    calibration: Calibration | None
+    curves: dict[str, list[float]]
     predictions: pa.Table
     ablations: pa.Table
     valid_log_loss: float | None
     fit_seconds: float
+    predict_customers_per_second: float
+    spent: dict[str, int]
     information: str
+    member: MemberChoice | None = None  # of a pool that takes one in
 
 
-def fit_windows(spec: ModelSpec, snapshot: Snapshot, evidence: Evidence, random_state: int) -> Fits:
-    """Fit `spec` on every window, once for each of `evidence.seeds`, by what `Snapshot.part` lets a part know."""
-    primary = snapshot.question.primary_index
-    losses, predictions, ablated, seconds = [], [], [SCHEMA.empty_table()], 0.0
-    seeds, seeded = range(evidence.seeds), model_class(spec.name).seeded
-    for seed in seeds if seeded else seeds[:1]:
-        for window in range(len(snapshot.windows)):
-            parts = snapshot.parts(window)
-            model = spec.build(snapshot.question.horizons, random_state + BETWEEN_SEEDS * seed)
-            seconds += timed_fit(model, spec.name, parts.train, parts.valid)
-            held_out = parts.held_out
-            uncalibrated = {part: model.predict(data) for part, data in held_out.items()}
-            calibrate(model, evidence.calibration, parts)
-            for part, crossed in cross_calibrated(model.calibration, held_out, uncalibrated).items():
-                losses.append(adjusted_losses(held_out[part], crossed, primary))
-                predictions.append(prediction_rows(seed, window, part, held_out[part], crossed))
-            predictions.append(prediction_rows(seed, window, "test", parts.test, model.predict(parts.test)))
-            if seed == 0:
-                ablated.append(ablation_table(model, parts, window, evidence, primary))
-                latest = model, parts
-    model, parts = latest
-    every_loss, every_row = np.concatenate(losses), pa.concat_tables(predictions)
-    return Fits(
-        model,
-        parts.train,
-        parts.test,
-        predictions=every_row if seeded else repeated_for(seeds, every_row),
-        ablations=pa.concat_tables(ablated),
-        valid_log_loss=float(every_loss.mean()) if len(every_loss) else None,
-        fit_seconds=seconds,
-        information=information(snapshot),
+@dataclass(frozen=True)
+class Training:
+    """What all recipes of a training share. `folder` is the snapshot's, where fits are kept; None keeps none."""
+
+    snapshot: Snapshot
+    evidence: Evidence
+    random_state: int
+    folder: Path | None = None
+
+    @property
+    def procedure(self) -> Procedure:
+        return Procedure(self.snapshot.question.horizons, self.evidence.calibration, self.evidence.refit_map)
+
+    @property
+    def primary(self) -> int:
+        return self.snapshot.question.primary_index
+
+    @property
+    def seeds(self) -> range:
+        return range(self.evidence.seeds)
+
+    def windows(self) -> "Iterator[FitWindow]":
+        """Oldest first."""
+        for number in range(len(self.snapshot.windows)):
+            parts = self.snapshot.parts(number)
+            yield FitWindow(number, parts, known_digest(parts))
+
+    def state_of(self, seed: int) -> int:
+        return self.random_state + BETWEEN_SEEDS * seed
+
+    def files(self, name: str, window: "FitWindow", seed: int) -> ContenderFiles | None:
+        """Of the fits that are kept under `name`; None where none are."""
+        if self.folder is None:
+            return None
+        seed = seed if model_class(name.removeprefix(TWIN)).seeded else 0
+        return ContenderFiles(self.folder / CONTENDERS / name, window.parts, window.number, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class FitWindow:
+    number: int
+    parts: Parts
+    known: str  # digest of what a fit reads
+
+
+def fit_windows(spec: ModelSpec, training: Training, name: str | None = None) -> Fits:
+    """Fit `spec` on every window, once for each seed, by what `Snapshot.part` lets a part know; its fits are kept under
+    `name`, by default the model's.
+    """
+    seeds = training.seeds if model_class(spec.name).seeded else training.seeds[:1]
+    gathered = Gathered(training)
+    for window in training.windows():
+        for seed in seeds:
+            gathered.add(window, seed, _fit(spec, name or spec.name, training, window, seed))
+    return gathered.fits(spec.name)
+
+
+class Gathered:
+    """What the fits of one recipe come to, window by window and seed by seed."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.rows: dict[int, list[pa.Table]] = {}  # by seed
+        self.ablations = [SCHEMA.empty_table()]
+        self.oldest: list[Contender] = []
+        self.seconds = 0.0
+        self.spent: list[dict[str, int]] = []
+        self.information = hashlib.sha256()
+
+    def add(self, window: FitWindow, seed: int, fit: StoredFit) -> None:
+        parts, number = window.parts, window.number
+        contender = Contender.of(fit.raw, parts, self.training.procedure)
+        held_out = parts.held_out
+        predictions = [(part, held_out[part], rows) for part, rows in contender.held_out.items()]
+        predictions += [("before", parts.test, contender.before), ("test", parts.test, contender.test)]
+        self.rows.setdefault(seed, []).extend(prediction_rows(seed, number, *part) for part in predictions)
+        if seed == 0:
+            self.ablations.append(fit.ablations)
+            self.latest = contender, fit
+            self.information.update(window.known.encode())
+        if number == 0:
+            self.oldest.append(contender)
+            self.oldest_parts = parts
+        self.seconds += fit.fit_seconds
+        self.spent.append(fit.spent)
+
+    def fits(self, name: str) -> Fits:
+        contender, fit = self.latest
+        seeds = self.training.seeds
+        rows = pa.concat_tables(table for tables in self.rows.values() for table in tables)
+        losses = mean_losses(self.oldest, self.oldest_parts, self.training.primary)
+        return Fits(
+            ModelSpec(name, fit.parameters),
+            contender.refit_calibration,
+            fit.curves,
+            rows if len(self.oldest) == len(seeds) else repeated_for(seeds, rows),
+            pa.concat_tables(self.ablations),
+            float(losses.mean()) if len(losses) else None,
+            self.seconds,
+            fit.predict_customers_per_second,
+            total(self.spent),
+            self.information.hexdigest()[:16],
+        )
+
+
+def _fit(spec: ModelSpec, name: str, training: Training, window: FitWindow, seed: int) -> StoredFit:
+    """The fit that is kept, else a new one, which is kept."""
+    parts, files = window.parts, training.files(name, window, seed)
+    procedure, random_state = training.procedure, training.state_of(seed)
+    made_of = hashlib.sha256(
+        f"{spec.identity} {window.known} {procedure} {random_state} {training.evidence.retrained_ablations}".encode()
+    ).hexdigest()
+    if files and (stored := files.read(made_of)):
+        log.info("%s on window %d with seed %d is fitted already", name, window.number + 1, seed)
+        return stored
+    started = time.perf_counter()
+    contender, model, refit = contend(spec, parts, procedure, random_state)
+    seconds = time.perf_counter() - started
+    ablations = SCHEMA.empty_table()
+    if seed == 0:
+        ablations = ablation_table(refit, parts, window.number, training.evidence, training.primary)
+    fit = StoredFit(
+        contender.raw,
+        made_of,
+        model.parameters,
+        model.curves,
+        seconds,
+        _customers_per_second(refit, parts.test),
+        total([model.spent, refit.spent]),
+        ablations,
     )
+    if files:
+        files.write(fit)
+    return fit
 
 
 def default_spec(name: str, models: Models) -> ModelSpec:
@@ -96,13 +208,23 @@ def timed_fit(model: Model, name: str, train: Dataset, valid: Dataset | None) ->
     return time.perf_counter() - started
 
 
-def information(snapshot: Snapshot) -> str:
-    """The digest of all that a fit may know: the examples of parts before the test, and the columns' names."""
-    sequences = snapshot.data.sequences
+def known_digest(parts: Parts) -> str:
+    """The digest of what a fit reads, as it lies in memory: examples, labels, aggregates, the steps of histories."""
     content = hashlib.sha256()
-    for window in range(len(snapshot.windows)):
-        for part in PARTS[:-1]:
-            content.update(digest(snapshot.part(part, window)).encode())
-    names = [*snapshot.data.aggregates.columns, *sequences.numeric, *sequences.categorical]
-    content.update("\0".join(map(str, names)).encode())
+    for data in (parts.train, parts.valid, parts.calibrate, parts.known):
+        sequences = data.sequences
+        content.update(digest(data).encode())
+        content.update("\0".join(map(str, data.aggregates.columns)).encode())
+        codes = [array for codes, names in sequences.categorical.values() for array in (codes, np.array(names, "U"))]
+        pointers = [sequences.offsets, sequences.event_time, sequences.history, sequences.length]
+        for array in (data.aggregates.to_numpy(np.float64), *pointers, *sequences.numeric.values(), *codes):
+            content.update(np.ascontiguousarray(array).data)
     return content.hexdigest()[:16]
+
+
+def _customers_per_second(model: Model, test: Dataset) -> float:
+    """How fast a night would be scored: the customers of the last test cutoff, each predicted once."""
+    night = test.select(test.cutoff == test.cutoff.max())
+    started = time.perf_counter()
+    model.predict(night)
+    return len(night) / (time.perf_counter() - started)

@@ -43,9 +43,11 @@ def repeated_for(seeds: Sequence[int], first: pa.Table) -> pa.Table:
     return pa.concat_tables([first.set_column(position, "seed", column) for column in columns])
 
 
-def test_rows(table: pa.Table, horizon_days: int) -> pa.Table:
-    """The rows of the test at one horizon, in the order of a `TestSet`."""
-    return table.filter(pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], horizon_days)))
+def part_rows(table: pa.Table, part: str, horizon_days: int) -> pa.Table:
+    """The rows of one part at one horizon. Those of the `test`, and of it `before` the refit, are in the order of a
+    `TestSet`.
+    """
+    return table.filter(pc.and_(pc.equal(table["slice"], part), pc.equal(table["horizon_days"], horizon_days)))
 
 
 def mean_churn(table: pa.Table) -> tuple[dict[int, float], dict[int, float]]:

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset, Labels
-from models import MODELS, model_class
+from models import MODELS, POOLED, model_class
 from models.base import Model
 from models.evaluation.metrics import clip_probabilities
 from models.explanation.attributions import attributions
 from models.labels import base_rates
 from models.numerics import log_loss, logit
-from models.pools.pool import MEMBERS
 from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
@@ -45,7 +44,7 @@ def make(name: str, horizons: tuple[int, ...] = HORIZONS, **parameters: object) 
     own = small(name)
     if name.endswith("_pool"):
         member, more = POOLS[name], {"memory": False} if name == "twin_pool" else {}
-        own = {"member": member, "specs": {each: small(each) for each in MEMBERS}}
+        own = {"member": member, "specs": {each: small(each) for each in POOLED}}
         if member:
             own["specs"][member] = small(member) | more
     return model_class(name)(horizons, 5, **own | parameters)

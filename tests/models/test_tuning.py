@@ -4,8 +4,7 @@ import warnings
 
 import pytest
 
-from models import MODELS, model_class
-from models.pools.pool import MEMBERS
+from models import MODELS, POOLED, model_class
 from models.tuning import Search, tune
 from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
 
@@ -69,7 +68,7 @@ def test_what_is_tuned_are_parameters_that_fitting_does_not_find(name):
     assert set(kind.space) <= set(kind.defaults) - set(kind.found_by_fit)
     recipe = {k: v for k, v in kind.defaults.items() if k not in kind.found_by_fit}
     if "specs" in recipe:  # a pool writes out its members'
-        recipe["specs"] = {member: model_class(member).recipe_of({}) for member in MEMBERS}
+        recipe["specs"] = {member: model_class(member).recipe_of({}) for member in POOLED}
     assert kind.recipe_of(dict.fromkeys(kind.found_by_fit, 3)) == recipe
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset
-from models import model_class
+from models import POOLED, model_class
 from models.base import Model
 from models.calibration import Calibration
 from models.numerics import logit, sigmoid
 from models.pools.conventional_pool import ConventionalPool
-from models.pools.pool import LIMIT, MEMBERS
+from models.pools.pooling import LIMIT
 from models.pools.recurrent_pool import RecurrentPool
 from models.pools.twin_pool import TwinPool
 from models.spec import ModelSpec
@@ -92,9 +92,9 @@ def test_the_order_of_its_members_is_that_of_their_names(members, world):
 
 
 def test_a_fit_is_that_of_its_members(world):
-    pool = ConventionalPool(HORIZONS, 5, specs={name: SMALL[name] for name in MEMBERS})
+    pool = ConventionalPool(HORIZONS, 5, specs={name: SMALL[name] for name in POOLED})
     states = {member.random_state for member in pool.members.values()}
-    assert len(states) == len(MEMBERS)  # each its own
+    assert len(states) == len(POOLED)  # each its own
     pool.fit(*world)
     alone = model_class("lightgbm")(HORIZONS, pool.members["lightgbm"].random_state, **SMALL["lightgbm"])
     alone.fit(*world)
@@ -122,7 +122,7 @@ def test_a_fit_without_validation_trains_its_members_as_long_as_was_found(pool, 
 
 
 def test_without_a_member_it_is_the_conventional_pool(members, world):
-    others = {name: members[name] for name in MEMBERS}
+    others = {name: members[name] for name in POOLED}
     without = RecurrentPool.of(HORIZONS, 5, others)
     conventional = ConventionalPool.of(HORIZONS, 5, others)
     assert np.array_equal(without.predict(world[1]).churn_probability, conventional.predict(world[1]).churn_probability)
@@ -139,7 +139,7 @@ def test_with_a_member_it_needs_what_that_needs(pool):
 def test_without_its_state_it_is_the_conventional_pool_of_the_same_recipes(pool):
     without = pool.without_state()
     assert isinstance(without, ConventionalPool)
-    assert sorted(without.members) == sorted(MEMBERS)
+    assert sorted(without.members) == sorted(POOLED)
     assert without.parameters["specs"]["random_forest"]["trees"] == SMALL["random_forest"]["trees"]
     assert without.members["lightgbm"].random_state == RecurrentPool(HORIZONS, 5).members["lightgbm"].random_state
 

@@ -1,0 +1,106 @@
+"""The files `contenders/MODEL/WINDOW-SEED.*` of a snapshot: what one fit and its refit predicted, before calibration.
+
+Pools are made of them without a fit, and a training that was stopped goes on from them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.arrays import Floats
+from features.dataset import Dataset
+from models.base import Predictions
+from models.contender import Raw, latest_known
+from models.held_out import Parts
+from pipeline.runtime.paths import atomically
+from pipeline.training.predictions import prediction_rows
+
+BEFORE, TEST, CROSSED = "before", "test", "crossed"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFit:
+    """`parameters` are those that the fit ended with. `spent` is what it and the refit took: epochs, networks, trees.
+    `made_of` says of what and how it was made: another one is another fit.
+    """
+
+    raw: Raw
+    made_of: str
+    parameters: dict[str, Any]
+    curves: dict[str, list[float]]
+    fit_seconds: float
+    predict_customers_per_second: float
+    spent: dict[str, int]
+    ablations: pa.Table
+
+
+@dataclass(frozen=True)
+class ContenderFiles:
+    """Of one model, window and seed. `parts` are the window's, whose order the predictions have."""
+
+    folder: Path
+    parts: Parts
+    window: int
+    seed: int
+
+    def write(self, fit: StoredFit) -> None:
+        """The JSON comes last: a fit is complete when it is there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        raw, data = fit.raw, self._data()
+        predictions: dict[str, Predictions] = {**raw.held_out, BEFORE: raw.before, TEST: raw.test}
+        if raw.crossed is not None:
+            predictions[CROSSED] = raw.crossed
+        tables = [prediction_rows(self.seed, self.window, part, data[part], rows) for part, rows in predictions.items()]
+        with atomically(self._file("parquet")) as file:
+            pq.write_table(pa.concat_tables(tables), file)
+        with atomically(self._file("altered.parquet")) as file:
+            pq.write_table(fit.ablations, file)
+        content = {
+            key: getattr(fit, key)
+            for key in ("made_of", "parameters", "curves", "fit_seconds", "predict_customers_per_second", "spent")
+        }
+        with atomically(self._file("json")) as file:
+            file.write_text(json.dumps(content), "utf-8")
+
+    def read(self, made_of: str | None = None) -> StoredFit | None:
+        """None where there is no complete fit, or none that was made of this."""
+        file = self._file("json")
+        content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+        if content is None or (made_of is not None and content["made_of"] != made_of):
+            return None
+        table = pq.read_table(self._file("parquet"))
+        parts = table["slice"].unique().to_pylist()
+        predictions = {part: _predictions(table.filter(pc.equal(table["slice"], part))) for part in parts}
+        before, test, crossed = (predictions.pop(part, None) for part in (BEFORE, TEST, CROSSED))
+        assert before is not None
+        assert test is not None
+        return StoredFit(
+            Raw(predictions, before, test, crossed), ablations=pq.read_table(self._file("altered.parquet")), **content
+        )
+
+    def _data(self) -> Mapping[str, Dataset]:
+        parts = self.parts
+        return {**parts.held_out, BEFORE: parts.test, TEST: parts.test, CROSSED: latest_known(parts)}
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{self.window}-{self.seed}.{kind}"
+
+
+def _predictions(rows: pa.Table) -> Predictions:
+    """From `prediction_rows`, one horizon after the other."""
+    horizons = len(rows["horizon_days"].unique())
+
+    def column(name: str) -> Floats | None:
+        values = rows[name]
+        return None if values.null_count else values.to_numpy().reshape(horizons, -1).T
+
+    churn = column("churn_probability")
+    assert churn is not None
+    return Predictions(np.ascontiguousarray(churn), column("expected_purchases"), column("expected_spend"))
