@@ -14,6 +14,8 @@ MODELS: dict[str, str] = {
     "logistic_regression": "models.conventional.logistic_regression:LogisticRegression",
     "random_forest": "models.conventional.random_forest:RandomForest",
     "lightgbm": "models.conventional.lightgbm:LightGBM",
+    "hazard_logistic_regression": "models.conventional.hazard_logistic_regression:HazardLogisticRegression",
+    "hazard_lightgbm": "models.conventional.hazard_lightgbm:HazardLightGBM",
     "bg_nbd": "models.conventional.bg_nbd:BGNBD",
     "pareto_nbd": "models.conventional.pareto_nbd:ParetoNBD",
     "feed_forward": "models.networks.feed_forward:FeedForward",

@@ -76,6 +76,8 @@ class LightGBM(Model):
                 judged_by = self._rows(valid, getattr(held_out, key.outcome)[:, column])
             return self._boost(key, rows, judged_by)
 
+        # An outcome that was nowhere observed is not expected.
+        self.values = [name for name in VALUES if np.isfinite(getattr(labels, name)).any()]
         keys = self._keys(self.parameters["bags"])
         # Few rows leave a booster with one thread: several are grown side by side.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -90,11 +92,13 @@ class LightGBM(Model):
             np.mean([booster.predict(rows, raw_score=True) for booster in self._bags(horizon)], axis=0)
             for horizon in self.horizons
         ]
-        purchases, spend = (
-            np.column_stack([self.boosters[BoosterKey(outcome, horizon)].predict(rows) for horizon in self.horizons])
-            for outcome in VALUES
-        )
-        return Predictions(ordered_by_horizon(sigmoid(np.column_stack(logits)), self.horizons), purchases, spend)
+        expected = {
+            f"expected_{outcome}": np.column_stack(
+                [self.boosters[BoosterKey(outcome, horizon)].predict(rows) for horizon in self.horizons]
+            )
+            for outcome in self.values
+        }
+        return Predictions(ordered_by_horizon(sigmoid(np.column_stack(logits)), self.horizons), **expected)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Exact Shapley values of the trees (Lundberg and others, 2020), from the mean logit of the training examples,
@@ -108,7 +112,7 @@ class LightGBM(Model):
 
     def _keys(self, bags: int) -> "list[BoosterKey]":
         churn = [BoosterKey("churn", horizon, bag) for horizon in self.horizons for bag in range(bags)]
-        return churn + [BoosterKey(outcome, horizon) for outcome in VALUES for horizon in self.horizons]
+        return churn + [BoosterKey(outcome, horizon) for outcome in self.values for horizon in self.horizons]
 
     def _bags(self, horizon: int) -> "list[lightgbm.Booster]":
         return [booster for key, booster in self.boosters.items() if (key.outcome, key.horizon) == ("churn", horizon)]
@@ -116,12 +120,12 @@ class LightGBM(Model):
     def _save(self, folder: Path) -> dict[str, Any]:
         for key, booster in self.boosters.items():
             booster.save_model(folder / f"{key}.txt")
-        return {"columns": self.columns}
+        return {"columns": self.columns, "values": self.values}
 
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         import lightgbm
 
-        self.columns = content["columns"]
+        self.columns, self.values = content["columns"], content.get("values", list(VALUES))
         # An artefact of before there were bags has one booster.
         self.parameters["bags"] = content["parameters"].get("bags", 1)
         keys = self._keys(self.parameters["bags"])

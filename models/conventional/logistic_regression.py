@@ -54,13 +54,19 @@ class LogisticRegression(Model):
                 trials[strength] = intercept_adjusted_loss(churn, self._linear("churn", held_out))
             self.parameters["strength"] = min(trials, key=trials.__getitem__)
             self.curves = {"valid_log_loss_by_strength": list(trials.values())}
-        values = {name: _by_horizon(_value_weights, rows, getattr(labels, name)) for name in VALUES}
+        # An outcome that was nowhere observed is not expected.
+        observed = {name: getattr(labels, name) for name in VALUES if np.isfinite(getattr(labels, name)).any()}
+        values = {name: _by_horizon(_value_weights, rows, outcome) for name, outcome in observed.items()}
         self.weights = {"churn": churn_weights(self.parameters["strength"])} | values
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = self._rows(data)
-        purchases, spend = (np.exp(np.clip(self._linear(name, rows), -30, 30)) for name in VALUES)
-        return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), purchases, spend)
+        values = {
+            f"expected_{name}": np.exp(np.clip(self._linear(name, rows), -30, 30))
+            for name in VALUES
+            if name in self.weights
+        }
+        return Predictions(ordered_by_horizon(sigmoid(self._linear("churn", rows)), self.horizons), **values)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Weights times the distance from the median of `baseline`: the Shapley values of this regression, where a

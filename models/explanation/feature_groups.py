@@ -5,7 +5,7 @@ import re
 LAST_EVENT, EVENTS, AMOUNT, QUANTITY, FIRST_EVENT = "last_event", "events", "amount", "quantity", "first_event"
 CALENDAR = "calendar"
 PATTERNS = (
-    (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?"), LAST_EVENT),
+    (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?|silence_at_period|period_(begin|days)"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
     (
         re.compile(r"events_(\d+|total|trend|a_day|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"),

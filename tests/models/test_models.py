@@ -28,7 +28,7 @@ SMALL = {
     "max_rounds": 60,
 }
 HORIZONS = (28, HORIZON)
-WITHOUT_PURCHASES: tuple[str, ...] = ()
+WITHOUT_PURCHASES = ("hazard_logistic_regression", "hazard_lightgbm")
 WITHOUT_SPEND = ("bg_nbd", "pareto_nbd", *WITHOUT_PURCHASES)
 
 
