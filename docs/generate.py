@@ -3,7 +3,8 @@
 `make docs` runs it. README's first table comes from docs/results/complete_journey.json, which is the output of
 `recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
 `make bench NAME=real-data` writes; the two of worlds whose truth is known from docs/results/planted_worlds.json and
-docs/results/lags.json, which `python -m tests.checks.evidence.planted_worlds --write FILE` writes.
+docs/results/lags.json, which `python -m tests.checks.evidence.planted_worlds --write` writes; that of worlds without
+time from docs/results/null_worlds.json, which `python -m tests.checks.evidence.null_worlds --write` writes.
 """
 
 import ast
@@ -20,12 +21,16 @@ README = DOCS.parent / "README.md"
 RESULTS = DOCS / "results" / "complete_journey.json"
 REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
 PLANTED, LAGS = DOCS / "results" / "planted_worlds.json", DOCS / "results" / "lags.json"
+NULL = DOCS / "results" / "null_worlds.json"
 WHERE_THE_TRUTH_IS_KNOWN = (
     "**Where the truth is known** ([worlds](tests/support/worlds/planted_worlds.py) whose every customer's "
-    "true probability of "
-    "churn is given): the share of what can be gained over the base rate that each model gains, over all repeats, and "
-    "in how many of them the verdict said `recurrent`. In the first two worlds there is nothing in time to be found. "
-    "The verdict is on the conventional models; the feed-forward network shows what a network gains without a memory."
+    "true probability of churn is given): the share of what can be gained over the base rate that each model gains, "
+    "over all repeats, in how many of them the verdict said `recurrent`, and in how many the contribution said `adds`."
+)
+WHERE_NOTHING_IS_IN_TIME = (
+    "**Where nothing is in time** ([worlds](tests/support/worlds/null_worlds.py) whose true probabilities follow from "
+    "counts, recency, age or the calendar): how often a decision came, and how often it was false, that is, without "
+    "the sign of the expected difference of those very fits under the true probabilities."
 )
 OF_EACH_CELL = "And by how many steps back each cell remembers what decides, where all after it means nothing (once):"
 BEGIN, END = "<!-- results: written by make docs -->", "<!-- end of results -->"
@@ -44,6 +49,8 @@ def with_results(readme: str) -> str:
         json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA, PLANTED, LAGS)
     )
     where_known = ["", WHERE_THE_TRUTH_IS_KNOWN, "", *planted(worlds), "", OF_EACH_CELL, "", *planted(lags), ""]
+    if NULL.exists():
+        where_known += [WHERE_NOTHING_IS_IN_TIME, "", *without_time(json.loads(NULL.read_text("utf-8"))), ""]
     lines = [*results(comparison), "", *real_data(sets), *where_known]
     return "\n".join([before + BEGIN, "", *lines, END]) + after
 
@@ -102,15 +109,37 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
 
 
 def planted(worlds: dict[str, Any]) -> Iterator[str]:
-    """Each model's mean share of what can be gained in a planted world, and how often the verdict was `recurrent`."""
+    """Each model's mean share of what can be gained in a planted world, and how often the verdict was `recurrent` and
+    the contribution `adds`.
+    """
     models = list(dict.fromkeys(model for outcome in worlds.values() for model in outcome["shares"]))
     rows = []
     for world, outcome in worlds.items():
         means = (fmean(outcome["shares"].get(model, [nan])) for model in models)
         shares = ("" if isnan(mean) else f"{round(mean, 2) + 0:.2f}" for mean in means)  # no minus before 0.00
-        verdicts = f"{outcome['decisions'].count('recurrent')} of {len(outcome['decisions'])}"
-        rows.append([world.replace("-", " "), *shares, verdicts])
-    yield from _table(["world", *models, "verdict `recurrent`"], rows)
+        said = (_said(outcome["decisions"], "recurrent"), _said(outcome.get("contributions", []), "adds"))
+        rows.append([world.replace("-", " "), *shares, *said])
+    yield from _table(["world", *models, "verdict `recurrent`", "contribution `adds`"], rows)
+
+
+def without_time(sizes: dict[str, Any]) -> Iterator[str]:
+    """How often each decision came in worlds without time, and how often it was false."""
+    decisions = ("recurrent", "conventional", "adds", "harms")
+    rows = [
+        [
+            f"{world.replace('-', ' ')}, {size} size",
+            str(outcome["repeats"]),
+            str(outcome["member_chosen"]),
+            *(f"{outcome['decided'][name]} ({outcome['false'][name]} false)" for name in decisions),
+        ]
+        for size, worlds in sizes.items()
+        for world, outcome in worlds.items()
+    ]
+    yield from _table(["world", "repeats", "member chosen", *(f"`{name}`" for name in decisions)], rows)
+
+
+def _said(decisions: list[str], decision: str) -> str:
+    return f"{decisions.count(decision)} of {len(decisions)}" if decisions else ""
 
 
 def reference() -> str:

@@ -98,6 +98,8 @@ def retrained_predictions(
         random_state = model.random_state + BETWEEN_SEEDS * seed
         seeded = type(model)(model.horizons, random_state, **model.recipe_of(model.parameters))
         trained = {name: seeded.altered(alteration(name, random_state)) for name in (None, *ABLATIONS)}
+        if trained[None] is None:  # it reads no events in order, or is a pool of such as do
+            return
         for name, bare in {**trained, WITHOUT_STATE: seeded.without_state()}.items():
             if bare is not None:
                 bare.fit(parts.train, parts.valid)

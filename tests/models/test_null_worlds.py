@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tests.support.worlds.null_worlds import NULL_WORLDS, null_dataset
+from features.splits import require_purged
+from tests.support.worlds.null_worlds import NULL_WORLDS, Size, null_snapshot
 
 FINE = 5  # standard errors
 
 
 @pytest.fixture(scope="module", params=NULL_WORLDS)
 def world(request):
-    null = NULL_WORLDS[request.param]
-    data, _ = null_dataset(null, 6_000, (448, 28), 5)
-    return data, null.truth(data)
+    data = null_snapshot(request.param, Size(6_000, 448, 28), 5).data
+    return data, NULL_WORLDS[request.param].truth(data)
 
 
 def same_rate(churn, truth, customer):
@@ -40,7 +40,17 @@ def test_nothing_else_that_is_known_moves_it(world, column):
 
 
 def test_the_same_seed_makes_the_same_world():
-    null = NULL_WORLDS["bg-nbd"]
-    (one, _), (again, _), (other, _) = (null_dataset(null, 50, (448, 28), seed) for seed in (1, 1, 2))
-    assert np.array_equal(one.sequences.event_time, again.sequences.event_time)
-    assert len(one.sequences.event_time) != len(other.sequences.event_time)
+    size = Size(50, 448, 28)
+    one, again, other = (null_snapshot("bg-nbd", size, seed).data.sequences for seed in (1, 1, 2))
+    assert np.array_equal(one.event_time, again.event_time)
+    assert len(one.event_time) != len(other.event_time)
+
+
+@pytest.mark.parametrize("name", NULL_WORLDS)
+def test_there_is_a_forward_window_a_horizon_apart(name):
+    snapshot = null_snapshot(name, Size(60, 448, 28), 1)
+    (split,), question = snapshot.windows, snapshot.question
+    require_purged(split, question)
+    parts = snapshot.parts(0)
+    assert len(parts.known) == (snapshot.data.cutoff < parts.test.cutoff.min()).sum()
+    assert not set(parts.test.cutoff) & set(parts.known.cutoff)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.worlds.planted_worlds import CUTOFF, WORLDS, planted, share_of_gain
+from tests.support.worlds.planted_worlds import CUTOFF, WORLDS, Groups, planted, planted_snapshot, share_of_gain
 
 QUICK = [name for name in WORLDS if name not in ("signal-100-back", "signal-1000-back")]
 
@@ -40,3 +40,16 @@ def test_the_share_is_one_for_the_truth_and_none_for_the_base_rate():
     assert share_of_gain(truth, truth) == pytest.approx(1)
     assert share_of_gain(np.full(3, 0.5), truth) == pytest.approx(0)
     assert np.isnan(share_of_gain(np.full(3, 0.3), np.full(3, 0.3)))
+
+
+def test_each_part_of_a_forward_window_has_customers_of_its_own():
+    snapshot, truth = planted_snapshot("regularity", Groups(300, 40, 50, 600), 3)
+    parts = snapshot.parts(0)
+    sizes = [len(data) for data in (parts.train, parts.valid, parts.calibrate, parts.test)]
+    assert sizes == [300, 40, 50, 600]
+    assert len(set(snapshot.data.customer_id)) == len(snapshot.data) == sum(sizes)
+    assert len(parts.known) == 390
+    for data in (parts.known, parts.test):
+        assert np.isfinite(data.labels.churn).all()
+        assert (data.sequences.event_time[data.sequences.last_step] < data.cutoff).all()
+    assert np.corrcoef(parts.test.labels.churn[:, 0], truth)[0, 1] > 0.6

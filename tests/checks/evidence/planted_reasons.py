@@ -50,7 +50,7 @@ def main(worlds: list[str] = ALL, customers: int = CUSTOMERS) -> bool:
         part = np.arange(len(data)) % 5
         train, valid, test = data.select(part < 3), data.select(part == 3), data.select(part == 4)
         for name in MODELS:
-            model = model_class(name)(QUESTION.horizons, 1, **recipe(world, name))
+            model = model_class(name)(QUESTION.horizons, 1, **recipe(name))
             model.fit(train, valid)
             said = model.predict(test).churn_probability[:, 0]
             learned = share_of_gain(said, truth[part == 4])

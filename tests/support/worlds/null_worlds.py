@@ -20,7 +20,9 @@ from features.arrays import Floats, Integers
 from features.dataset import Dataset
 from features.question import Question
 from features.sequences.encoding import StateAtCutoff
+from features.splits import rolling_origin
 from features.time import MICROSECONDS_A_DAY, microseconds
+from pipeline.training.snapshot import Snapshot
 from tests.support.worlds.made_events import built, moments_after
 
 START = datetime(2021, 1, 4, tzinfo=UTC)  # a Monday
@@ -47,17 +49,32 @@ class NullWorld:
     events: Callable[[np.random.Generator, int, int], Events]
     truth: Callable[[Dataset], Floats]
     least_days: int = 0  # for what there is to be learnt: a season takes years
+    calendar: bool = False  # whether the question asks for the calendar, for both sides
 
 
-def null_dataset(world: NullWorld, customers: int, size: tuple[int, int], seed: int) -> tuple[Dataset, Question]:
-    """The dataset of a world and its question; `size` is how many days there are and how many lie between cutoffs."""
-    days, every = max(size[0], world.least_days), size[1]
-    question = Question(active_within=ACTIVE_WITHIN, horizons=(HORIZON,), cutoff_every=every)
+@dataclass(frozen=True)
+class Size:
+    """How many customers there are, over how many days, and how many days lie between cutoffs."""
+
+    customers: int
+    days: int
+    cutoff_every: int
+
+
+def null_snapshot(name: str, size: Size, seed: int) -> Snapshot:
+    """The examples of a world with one forward window, split as real data are."""
+    world = NULL_WORLDS[name]
+    days = max(size.days, world.least_days)
+    question = Question(
+        active_within=ACTIVE_WITHIN, horizons=(HORIZON,), cutoff_every=size.cutoff_every, calendar=world.calendar
+    )
     random = np.random.default_rng(seed)
-    customer, day = world.events(random, customers, days)
-    cutoffs = question.cutoffs(START, START + timedelta(days=days))
+    customer, day = world.events(random, size.customers, days)
     amount = random.gamma(2.0, 10.0, len(customer)).round(2)
-    return built(customer, moments_after(START, day), {}, amount, (question, cutoffs)), question
+    end = START + timedelta(days=days)
+    cutoffs = question.cutoffs(START, end)
+    data = built(customer, moments_after(START, day), {}, amount, (question, cutoffs))
+    return Snapshot(end, question, rolling_origin(cutoffs, question, 1), (), data)
 
 
 def memoryless_events(random: np.random.Generator, customers: int, days: int) -> Events:
@@ -130,7 +147,7 @@ NULL_WORLDS = {
     "bg-nbd": NullWorld(buy_till_you_die_events, buy_till_you_die_truth),
     "memoryless": NullWorld(memoryless_events, memoryless_truth),
     "counts-only": NullWorld(counts_events, counts_truth),
-    "calendar-only": NullWorld(season_events, season_truth, least_days=1_120),
+    "calendar-only": NullWorld(season_events, season_truth, least_days=1_120, calendar=True),
 }
 
 

@@ -1,28 +1,25 @@
 """Worlds whose true probability of churn is known, and with it the best score that any model could reach.
 
-Every customer has a history before one common cutoff; who does not churn has one more event within the horizon. The
-datasets are built by `build_shard`, so that conventional models get the full aggregates: what kind an event is (`a`,
-`b` or neither) stands in numeric attributes, which gives the aggregates the counts of each kind in two windows and the
-time since the last of each.
+Every customer has a history before one cutoff, that of a part of a forward window (`Groups`) or one for all; who does
+not churn has one more event within the horizon. The datasets are built by `build_shard`, so that conventional models
+get the full aggregates: what kind an event is (`a`, `b` or neither) stands in numeric attributes, which gives the
+aggregates the counts of each kind in two windows and the time since the last of each.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from features.arrays import Floats
 from features.dataset import Dataset
-from features.examples.merging import together
-from features.examples.request import BuildRequest
-from features.examples.revisions import ORDER
-from features.examples.shard import build_shard
 from features.question import Question
+from features.splits import Split
 from features.time import microseconds
 from models.numerics import sigmoid
+from pipeline.training.snapshot import Snapshot
+from tests.support.worlds.made_events import built, moments_after
 
 CUTOFF = datetime(2024, 6, 3, tzinfo=UTC)
 SPAN = 80.0  # days over which a history extends
@@ -173,35 +170,57 @@ IN_TIME = (
 )
 
 
+@dataclass(frozen=True)
+class Groups:
+    """How many customers are asked about in each part of a forward window; nobody is in two."""
+
+    train: int
+    valid: int
+    calibrate: int
+    test: int
+
+
 def planted(name: str, customers: int, seed: int) -> tuple[Dataset, Floats]:
     """The world's dataset, one example a customer, and their true probabilities of churn, in its order."""
+    data, truth, _ = _planted(name, [customers], seed)
+    return data, truth
+
+
+def planted_snapshot(name: str, groups: Groups, seed: int) -> tuple[Snapshot, Floats]:
+    """The world with a forward window, each part a horizon after the one before and of customers of its own, and the
+    true probabilities of the test's customers, in its order.
+    """
+    data, truth, cutoffs = _planted(name, list(asdict(groups).values()), seed)
+    split = Split(*((cutoff,) for cutoff in cutoffs))
+    end = cutoffs[-1] + timedelta(days=QUESTION.primary)
+    return Snapshot(end, QUESTION, (split,), (), data), truth[data.cutoff == microseconds(cutoffs[-1])]
+
+
+def _planted(name: str, groups: list[int], seed: int) -> tuple[Dataset, Floats, list[datetime]]:
+    """One example a customer, at the cutoff of the customer's group, the truth of each, and the cutoffs, which are a
+    horizon apart.
+    """
     random = np.random.default_rng(seed)
-    world = WORLDS[name](random, customers)
-    churns = random.random(customers) < world.probability
-    back = np.flatnonzero(~churns)
-    customer = np.concatenate([world.customer, back])
-    days = np.concatenate([-world.before, random.uniform(0, QUESTION.primary, len(back))])
-    kind = np.concatenate([world.kind, np.full(len(back), "-")])
-    moment = pd.Timestamp(CUTOFF).as_unit("us") + pd.to_timedelta((days * 86_400).round(), unit="s").as_unit("us")
-    events = pd.DataFrame(
-        {
-            "event_id": [f"e{number:08d}" for number in range(len(customer))],
-            "customer_id": [f"c{number:06d}" for number in customer],
-            "event_time": moment,
-            "known_time": moment.floor("D") + pd.Timedelta(days=1),
-            "event_type": "purchase",
-            "amount": random.gamma(2.0, 10.0, len(customer)).round(2),
-            "quantity": 1.0,
-            "deleted": False,
-            "superseded_time": pd.Series(pd.NaT, index=range(len(customer)), dtype="datetime64[us, UTC]"),
-            **{name: (kind == name).astype(np.float64) for name in ATTRIBUTES},
-        }
-    )
-    until = CUTOFF + timedelta(days=QUESTION.primary + 1)
-    table = pa.Table.from_pandas(events.sort_values(list(ORDER)), preserve_index=False)
-    request = BuildRequest(np.array([microseconds(CUTOFF)]), QUESTION.spec(ATTRIBUTES), microseconds(until))
-    data = together([build_shard(table, request)], QUESTION.horizons)
-    return data, world.probability[[int(name[1:]) for name in data.customer_id]]
+    horizon = timedelta(days=QUESTION.primary)
+    cutoffs = [CUTOFF + number * horizon for number in range(len(groups))]
+    worlds = [WORLDS[name](random, customers) for customers in groups]
+    customer, day, kind = [], [], []
+    for number, (world, begin) in enumerate(zip(worlds, np.cumsum([0, *groups]), strict=False)):
+        churns = random.random(groups[number]) < world.probability
+        back = np.flatnonzero(~churns)
+        customer += [begin + world.customer, begin + back]
+        after = number * QUESTION.primary
+        day += [after - world.before, after + random.uniform(0, QUESTION.primary, len(back))]
+        kind += [world.kind, np.full(len(back), "-")]
+    kinds, days = np.concatenate(kind), np.concatenate(day)
+    attributes = {name: (kinds == name).astype(np.float64) for name in ATTRIBUTES}
+    amount = random.gamma(2.0, 10.0, len(days)).round(2)
+    every = built(np.concatenate(customer), moments_after(CUTOFF, days), attributes, amount, (QUESTION, cutoffs))
+    number_of = np.array([int(name[1:]) for name in every.customer_id])
+    group = np.searchsorted(np.cumsum(groups), number_of, side="right")
+    own = every.cutoff == np.array([microseconds(cutoff) for cutoff in cutoffs])[group]
+    truth = np.concatenate([world.probability for world in worlds])
+    return every.select(own), truth[number_of[own]], cutoffs
 
 
 def share_of_gain(probability: Floats, truth: Floats) -> float:
