@@ -33,7 +33,7 @@ SIZES = {"reduced": Size(300, 476, 28), "real": Size(4_000, 728, 14)}
 SEEDS, TRIALS, REPEATS = {"reduced": 1, "real": 2}, {"reduced": 50, "real": 50}, {"reduced": 40, "real": 10}
 MODELS = (
     *("recency", "logistic_regression", "random_forest", "lightgbm", "feed_forward"),
-    *("hazard_logistic_regression", "hazard_lightgbm", "bg_nbd"),
+    *("hazard_logistic_regression", "hazard_lightgbm", "bg_nbd", "pareto_nbd"),
     *("gru", "survival_gru", "hybrid_gru"),
 )
 ONE_NETWORK = {"seeds": 1}  # at reduced size, of those who would average several
