@@ -3,6 +3,7 @@
 Nothing heavy is imported when a DAG is parsed; every task is one call of a pipeline function.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,10 @@ from pipeline.config.settings import load_settings
 from pipeline.monitoring.alerts import alert
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import resolve_cutoff
+from pipeline.runtime.secret_files import PRIVATE
 from pipeline.steps import step
+
+os.umask(PRIVATE)  # of every task's process
 
 EVENTS = Asset("recur_events")
 """The event store. Each night that is loaded emits it, with its cutoff in the event's extra."""

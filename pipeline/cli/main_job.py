@@ -42,8 +42,16 @@ SLOW_TASK = 2.0  # seconds from which a task has a line of its own
 def run(settings: Settings, until: date | None = None) -> None:
     """Every night not yet done, up to the source's last closed day or `until`, and the closing report.
 
-    Raises the first failed task's RecurError, which names the night and the task; the next run begins there.
+    Raises the first failed task's RecurError, which names the night and the task; the next run begins there. Raises
+    RecurError too where another run is at work on the same state.
     """
+    refusal = f"the nights under {settings.state.path} are being worked through already: let that run end first"
+    with settings.state.at_work("run", refusal):
+        _run(settings, until)
+    print_report(settings, open_console())
+
+
+def _run(settings: Settings, until: date | None) -> None:
     job, predictions = StepRun("run"), open_predictions(settings.predictions, settings.root)
     nights = pending_nights(settings, until)
     job.score_date = nights[-1].date() if nights else None
@@ -55,7 +63,6 @@ def run(settings: Settings, until: date | None = None) -> None:
             job.write(predictions, "failed", str(error) or type(error).__name__)
         raise
     job.write(predictions, "done", None)
-    print_report(settings, open_console())
 
 
 def pending_nights(settings: Settings, until: date | None = None) -> list[datetime]:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 def settings_of(context: typer.Context) -> "Settings":
-    """The configuration that `--config` names. Raises ConfigurationError."""
+    """The configuration that `--config` names; its state, from now on, is for this user alone. Raises
+    ConfigurationError.
+    """
     from pipeline.config.settings import load_settings
+    from pipeline.runtime.secret_files import make_private
 
-    return load_settings(context.find_root().obj)
+    settings = load_settings(context.find_root().obj)
+    make_private(settings.var)
+    return settings
 
 
 def date_of(text: str | None) -> datetime | None:

@@ -3,14 +3,14 @@
 `docker/` holds the production shape, which sets the same things for its own services.
 """
 
-import os
-import secrets
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.runtime.nights import DAY
-from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.secret_files import secret
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, DagRunState
@@ -28,7 +28,8 @@ def environment(state: StateFolder, configuration: Path | None, port: int = 8080
     an environment left over from another Airflow changes nothing here.
     """
     home, logs = state.airflow, state.logs / "airflow"
-    secret = _secret(home / "secret")
+    (home / "secret").unlink(missing_ok=True)  # an earlier recur's, one for all purposes
+    _write_password(home / "passwords.json", secret(state, "airflow_admin"))
     named = {"RECUR_CONFIG": str(configuration)} if configuration else {}
     return named | {
         "AIRFLOW_HOME": str(home),
@@ -36,9 +37,9 @@ def environment(state: StateFolder, configuration: Path | None, port: int = 8080
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__SECRET_KEY": secret,
+        "AIRFLOW__API__SECRET_KEY": secret(state, "airflow_api"),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": secret,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret(state, "airflow_jwt"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
@@ -87,14 +88,13 @@ def run_in_process(dag: "DAG", cutoff: datetime) -> "DagRunState":
     return state
 
 
-def _secret(path: Path) -> str:
-    """The key that Airflow's services sign with: made once, readable by this user alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    return path.read_text()
+def _write_password(file: Path, password: str) -> None:
+    """Airflow would make one itself, and print it into its log."""
+    content = json.dumps({"admin": password})
+    if not file.exists() or file.read_text("utf-8").strip() != content:
+        with atomically(file) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(content, "utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 
 
@@ -71,11 +72,28 @@ class StateFolder:
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Only one process, or thread, at a time does `what`; others wait here. A killed one holds nothing up."""
-        path = self.path / "locks" / what
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
+        with self._lock(what).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def at_work(self, what: str, refusal: str) -> Iterator[None]:
+        """Only one process at a time does `what`. Raises RecurError, with `refusal` and who, where another does."""
+        with self._lock(what).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RecurError(f"{refusal} ({file.read().strip() or 'a process that has just begun'})") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}")
+            file.flush()
+            yield
+
+    def _lock(self, what: str) -> Path:
+        path = self.path / "locks" / what
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The environment that Airflow is given: all of its state under `var/`, all of its services on loopback."""
 
+import json
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.runtime.airflow import DAGS, environment
 from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.secret_files import secret
 
 
 @pytest.fixture
@@ -34,11 +36,36 @@ def test_its_page_is_on_loopback_at_the_given_port(settings: Settings) -> None:
     assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
 
 
-def test_the_secret_is_made_once_and_readable_by_its_owner_alone(settings: Settings) -> None:
+def test_each_purpose_has_a_secret_that_is_made_once(settings: Settings) -> None:
     first, second = environment(settings.state, None), environment(settings.state, None)
-    assert first["AIRFLOW__API_AUTH__JWT_SECRET"] == second["AIRFLOW__API_AUTH__JWT_SECRET"]
-    assert len(first["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 48
-    assert stat.S_IMODE((settings.var / "airflow" / "secret").stat().st_mode) == 0o600
+    assert first == second
+    signs, speaks = first["AIRFLOW__API__SECRET_KEY"], first["AIRFLOW__API_AUTH__JWT_SECRET"]
+    assert len({signs, speaks, secret(settings.state, "airflow_admin")}) == 3
+    assert min(len(signs), len(speaks)) >= 48
+    files = [*(settings.var / "secrets").iterdir(), settings.state.airflow / "passwords.json"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+@pytest.mark.parametrize("left", ["", "  \n", "cut"])
+def test_a_secret_that_a_kill_cut_short_is_made_again(settings: Settings, left: str) -> None:
+    before = secret(settings.state, "airflow_jwt")
+    (settings.var / "secrets" / "airflow_jwt").write_text(left)
+    after = environment(settings.state, None)["AIRFLOW__API_AUTH__JWT_SECRET"]
+    assert len(after) >= 48
+    assert after != before
+
+
+def test_airflow_prints_no_password(settings: Settings) -> None:
+    """Its manager of users, as the API server starts it."""
+    program = (
+        "from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager\n"
+        "SimpleAuthManager().init()"
+    )
+    variables = {**os.environ, **environment(settings.state, None)}
+    done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True)
+    assert "Password" not in done.stdout + done.stderr
+    passwords = json.loads((settings.state.airflow / "passwords.json").read_text())
+    assert passwords == {"admin": secret(settings.state, "airflow_admin")}
 
 
 def test_tasks_read_the_named_configuration(tmp_path: Path) -> None:
