@@ -21,33 +21,32 @@ NETWORK = {"max_epochs": 1, "units": 4, "head_units": 4}
 def tiny():
     snapshot = null_snapshot("bg-nbd", Size(80, 392, 28), 3)
     plan = Plan({"logistic_regression": {}, "random_forest": {}, "lightgbm": {"max_rounds": 20}, "gru": NETWORK}, 2)
-    comparison = stated(snapshot, plan, 1)
-    return comparison, Truth(comparison, NULL_WORLDS["bg-nbd"].truth(snapshot.parts(0).test)), snapshot
+    statements = stated(snapshot, plan, 1)
+    return statements, Truth(statements, NULL_WORLDS["bg-nbd"].truth(snapshot.parts(0).test)), snapshot
 
 
 def test_a_repeat_goes_the_way_of_the_product(tiny):
-    comparison, truth, snapshot = tiny
-    results = {scored.result.name: scored.result for scored in comparison.models}
+    statements, truth, snapshot = tiny
+    results = {result.name: result for result in statements.results}
     assert list(results)[4:] == ["conventional_pool", "recurrent_pool", "twin_pool"]
     assert results["recurrent_pool"].member == results["twin_pool"].member == "gru"
-    assert comparison.test.seeds == 2
+    assert statements.test.seeds == 2
     examples = len(snapshot.parts(0).test)
     first, second = np.split(results["gru"].test_probability, 2)
     assert len(first) == examples
     assert not np.array_equal(first, second)
     assert np.array_equal(*np.split(results["logistic_regression"].test_probability, 2))
     assert not np.array_equal(results["recurrent_pool"].test_probability, results["twin_pool"].test_probability)
-    assert comparison.contribution.best_ranked == "gru"
+    assert statements.contribution.best_ranked == "gru"
     record = truth.to_json()
     assert json.loads(json.dumps(record)) == record
 
 
 def test_the_expected_loss_is_least_for_the_truth(tiny):
-    comparison, truth, snapshot = tiny
+    statements, truth, snapshot = tiny
     probability = NULL_WORLDS["bg-nbd"].truth(snapshot.parts(0).test)
-    first = comparison.models[0]
-    oracle = replace(first, result=replace(first.result, test_probability=np.tile(probability, 2)))
-    best = Truth(replace(comparison, models=(oracle,)), probability).loss["logistic_regression"]
+    oracle = replace(statements.results[0], test_probability=np.tile(probability, 2))
+    best = Truth(replace(statements, results=(oracle,)), probability).loss["logistic_regression"]
     assert all(best < loss for loss in truth.loss.values())
 
 
@@ -57,7 +56,7 @@ def decided(verdict, contribution, losses):
     mirror = Confrontation("gru", "lightgbm", None, {"gru": None, "recurrent_pool": None})
     pools = {"without_member": "conventional_pool", "with_member": "recurrent_pool", "twin_name": "twin_pool"}
     truth = object.__new__(Truth)
-    truth.comparison = SimpleNamespace(
+    truth.statements = SimpleNamespace(
         verdict=SimpleNamespace(decision=verdict, against=against, mirror=mirror),
         contribution=SimpleNamespace(decision=contribution, **pools),
     )

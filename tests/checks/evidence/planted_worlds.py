@@ -28,10 +28,9 @@ from typing import Any
 import numpy as np
 
 from models import model_class
-from models.evaluation.comparison import Comparison
 from tests.support.ledger import Ledger
 from tests.support.worlds.planted_worlds import WORLDS, Groups, planted_snapshot, share_of_gain
-from tests.support.worlds.stated import Plan, Truth, stated, tuned_lightgbm
+from tests.support.worlds.stated import Plan, Statements, Truth, stated, tuned_lightgbm
 
 ROOT = Path(__file__).parents[3]
 LEDGER, RESULTS = ROOT / "var" / "ledgers", ROOT / "docs" / "results"
@@ -107,8 +106,8 @@ def repeated(world: str, repeat: int, models: Sequence[str], book: Ledger) -> di
     lightgbm = book.read()[world, TUNED]["lightgbm"]
     snapshot, probability = planted_snapshot(world, groups(world), _seed(world, repeat))
     plan = Plan({name: lightgbm if name == "lightgbm" else recipe(name) for name in models})
-    comparison = stated(snapshot, plan, repeat)
-    return {"shares": _shares(comparison, probability), **Truth(comparison, probability).to_json()}
+    statements = stated(snapshot, plan, repeat)
+    return {"shares": _shares(statements, probability), **Truth(statements, probability).to_json()}
 
 
 def groups(world: str) -> Groups:
@@ -142,11 +141,10 @@ def published(book: Ledger) -> dict[str, Any]:
     return {world: worlds[world] for world in WORLDS if world in worlds}
 
 
-def _shares(comparison: Comparison, probability: np.ndarray) -> dict[str, float]:
+def _shares(statements: Statements, probability: np.ndarray) -> dict[str, float]:
     """By model, where anything can be gained."""
     shares = {
-        scored.result.name: share_of_gain(np.asarray(scored.result.test_probability), probability)
-        for scored in comparison.models
+        result.name: share_of_gain(np.asarray(result.test_probability), probability) for result in statements.results
     }
     return {name: round(share, 3) for name, share in shares.items() if np.isfinite(share)}
 

@@ -1,5 +1,5 @@
-"""From a world to the three statements, by the product's own path: contenders, pools, the member's choice, the twin and
-the comparison.
+"""From a world to the verdict and the contribution, by the product's own path: contenders, pools, the member's choice,
+the twin and the two statements. Metrics that no decision reads are left out: over many customers they take minutes.
 """
 
 import time
@@ -13,9 +13,10 @@ from features.arrays import Floats
 from models import POOLED, has_memory, model_class
 from models.base import Family
 from models.contender import Contender, MemberChoice, Procedure, choose_member, contend, mean_losses, pool
-from models.evaluation.comparison import Comparison, compare
 from models.evaluation.metrics import clip_probabilities
 from models.evaluation.result import Result, TestSet, Window
+from models.evaluation.statements.contribution import Contribution, contribution
+from models.evaluation.statements.verdict import Verdict, verdict
 from models.held_out import Parts
 from models.labels import VALUES
 from models.spec import BETWEEN_SEEDS, ModelSpec
@@ -34,9 +35,19 @@ class Plan:
     seeds: int = 1
 
 
-def stated(snapshot: Snapshot, plan: Plan, random_state: int) -> Comparison:
-    """The comparison of the plan's models, the pools and the twin on the snapshot's only window."""
-    return _World(snapshot, plan, random_state).comparison()
+@dataclass(frozen=True, eq=False)
+class Statements:
+    """What a comparison of these results decides."""
+
+    test: TestSet
+    results: tuple[Result, ...]
+    verdict: Verdict
+    contribution: Contribution
+
+
+def stated(snapshot: Snapshot, plan: Plan, random_state: int) -> Statements:
+    """The statements on the plan's models, the pools and the twin, on the snapshot's only window."""
+    return _World(snapshot, plan, random_state).statements()
 
 
 def tuned_lightgbm(snapshot: Snapshot, trials: int, random_state: int) -> dict[str, Any]:
@@ -57,43 +68,42 @@ class Truth:
     the test's churn.
     """
 
-    def __init__(self, comparison: Comparison, probability: Floats) -> None:
-        self.comparison = comparison
-        truth = comparison.test.of_examples(probability)
+    def __init__(self, statements: Statements, probability: Floats) -> None:
+        self.statements = statements
+        truth = statements.test.of_examples(probability)
         self.loss = {
-            scored.result.name: _expected_loss(truth, np.asarray(scored.result.test_probability))
-            for scored in comparison.models
+            result.name: _expected_loss(truth, np.asarray(result.test_probability)) for result in statements.results
         }
 
     def of_verdict(self) -> float | None:
         """By how much the recurrent side's best is ahead of the one of its opponents that truly is hardest."""
-        against = self.comparison.verdict.against
+        against = self.statements.verdict.against
         if against.best_recurrent is None or not against.opponents:
             return None
         return min(self.loss[name] for name in against.opponents) - self.loss[against.best_recurrent]
 
     def of_mirror(self) -> float | None:
         """The same of the conventional side's best, in the same sense: negative where it is ahead of all."""
-        mirror = self.comparison.verdict.mirror
+        mirror = self.statements.verdict.mirror
         if mirror.best_conventional is None or not mirror.opponents:
             return None
         return self.loss[mirror.best_conventional] - min(self.loss[name] for name in mirror.opponents)
 
     def of_contribution(self) -> tuple[float | None, float | None]:
         """What the member adds to the pool, and what it adds to the twin's."""
-        contribution = self.comparison.contribution
-        with_member = contribution.with_member
+        added = self.statements.contribution
+        with_member = added.with_member
         if with_member is None:
             return None, None
         ahead = [
             None if name is None else self.loss[name] - self.loss[with_member]
-            for name in (contribution.without_member, contribution.twin_name)
+            for name in (added.without_member, added.twin_name)
         ]
         return ahead[0], ahead[1]
 
     def false(self) -> list[str]:
         """The decisions that the truth does not bear out."""
-        verdict, added = self.comparison.verdict.decision, self.comparison.contribution.decision
+        decided, added = self.statements.verdict.decision, self.statements.contribution.decision
         (pool_gain, twin_gain), ahead, behind = self.of_contribution(), self.of_verdict(), self.of_mirror()
         borne_out = {
             "recurrent": ahead is not None and ahead > 0,
@@ -101,22 +111,22 @@ class Truth:
             "adds": pool_gain is not None and pool_gain > 0 and twin_gain is not None and twin_gain > 0,
             "harms": pool_gain is not None and pool_gain < 0,
         }
-        return [decision for decision in (verdict, added) if not borne_out.get(decision, True)]
+        return [decision for decision in (decided, added) if not borne_out.get(decision, True)]
 
     def to_json(self) -> dict[str, Any]:
         """One repeat's record: decisions, figures beside the expected ones, and what was false."""
-        verdict, added = self.comparison.verdict, self.comparison.contribution
+        decided, added = self.statements.verdict, self.statements.contribution
         pool_gain, twin_gain = self.of_contribution()
         return {
-            "verdict": verdict.decision,
+            "verdict": decided.decision,
             "contribution": added.decision,
             "false": self.false(),
-            "best_recurrent": verdict.against.best_recurrent,
-            "hardest": verdict.against.best_conventional,
+            "best_recurrent": decided.against.best_recurrent,
+            "hardest": decided.against.best_conventional,
             "member": added.member,
             "best_ranked": added.best_ranked,
-            "verdict_difference": _figures(verdict.against.hardest, self.of_verdict()),
-            "mirror_difference": _figures(verdict.mirror.hardest, self.of_mirror()),
+            "verdict_difference": _figures(decided.against.hardest, self.of_verdict()),
+            "mirror_difference": _figures(decided.mirror.hardest, self.of_mirror()),
             "pool_difference": _figures(added.pool, pool_gain),
             "twin_difference": _figures(added.twin, twin_gain),
             "expected_loss": {name: round(value, 5) for name, value in self.loss.items()},
@@ -134,7 +144,7 @@ class _World:
         self.contenders: dict[str, list[Contender]] = {}  # one a seed
         self.seconds: dict[str, float] = {}
 
-    def comparison(self) -> Comparison:
+    def statements(self) -> Statements:
         for name, parameters in self.plan.models.items():
             self._fit(name, ModelSpec(name, parameters))
         results = [self._result(name, model_class(name).family) for name in self.plan.models]
@@ -151,7 +161,13 @@ class _World:
                 self._result("twin_pool", "conventional", member),
             ]
         test = self._test()
-        return compare(results, test, test.weights(self.random_state), MARGIN)
+        weights = test.weights(self.random_state)
+        return Statements(
+            test,
+            tuple(results),
+            verdict(results, test.labels, weights, MARGIN),
+            contribution(results, test.labels, weights),
+        )
 
     def _fit(self, name: str, spec: ModelSpec) -> None:
         seeds = self.plan.seeds if model_class(spec.name).seeded else 1
