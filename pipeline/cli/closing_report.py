@@ -69,7 +69,8 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         grid.add_column(name, no_wrap=True)
     for name in numbers:
         grid.add_column(name, no_wrap=True, justify="right")
-    best = {comparison["verdict"]["best_recurrent"], comparison["verdict"]["best_conventional"]}
+    verdict = comparison["verdict"]
+    best = {verdict["best_recurrent"], verdict["best_conventional"]}
     for model in sorted(comparison["models"], key=lambda model: (_value(model, "log_loss"), model["name"])):
         loss = model["metrics"]["log_loss"]
         cells = [
@@ -85,6 +86,16 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     console.print(grid)
     console.print()
     console.print("Verdict: " + comparison["verdict"]["sentence"])
+    console.print("Contribution: " + comparison["contribution"]["sentence"])
+    for statement, figures in comparison["apart"].items():
+        adjusted, ranking = figures["intercept_adjusted_log_loss"], figures["roc_auc"]
+        if adjusted["difference"] is not None:
+            console.print(
+                f"The {statement} with levels set right: {_signed(adjusted, 4)}; by ranking alone, AUC "
+                f"{_signed(ranking, 3)}."
+            )
+    if comparison.get("left_out"):
+        console.print(f"Left out here: {'; '.join(comparison['left_out'])}.")
 
 
 def print_review(predictions: PredictionsStore, console: Console) -> None:
@@ -227,6 +238,14 @@ def _in_interval(words: str, row: Any) -> str:
 def _value(model: Mapping[str, Any], metric: str) -> float:
     value = model["metrics"][metric]["value"]
     return float("inf") if value is None else float(value)
+
+
+def _signed(difference: Mapping[str, Any], decimals: int) -> str:
+    value, low, high = (difference[key] for key in ("difference", "low", "high"))
+    if value is None:
+        return "undefined"
+    interval = "" if low is None else f" ({low:+.{decimals}f} to {high:+.{decimals}f})"
+    return f"{value:+.{decimals}f}{interval}"
 
 
 def _fixed(value: float | None, decimals: int) -> str:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models import MODELS
 from models.evaluation.comparison import compare as compare_results
 from models.evaluation.metrics import clip_probabilities
+from pipeline.config.sections import Evidence as EvidenceSection
+from pipeline.config.sections import Models
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
@@ -43,6 +46,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         folder = settings.state.snapshot(cutoff)
         evidence = read_evidence(folder, Snapshot.read(folder, settings.question), settings.models.names)
         comparison = _compared(evidence, settings.models.margin, settings.evidence.contact_cost, settings.run.seed)
+        comparison["left_out"] = left_out(settings.models, settings.evidence)
         _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
         with paths.atomically(folder / COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
@@ -55,11 +59,12 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             with paths.atomically(folder / PLOTS / f"{name}.png") as file:
                 file.write_bytes(picture)
         _log(Tracking(settings.mlflow, settings.state), comparison, evidence, folder / PLOTS, page)
-        verdict = comparison["verdict"]
+        verdict, contribution = comparison["verdict"], comparison["contribution"]
         figures["rows_read"] = len(evidence.test.labels)
         figures["message"] = verdict["sentence"]
-        log.info("%s", verdict["sentence"])
-    return {key: verdict[key] for key in ("decision", "sentence", "best_recurrent", "best_conventional")}
+        log.info("%s %s", verdict["sentence"], contribution["sentence"])
+    keys = ("decision", "sentence", "best_recurrent", "best_conventional")
+    return {key: verdict[key] for key in keys} | {"contribution": contribution["decision"]}
 
 
 def last_comparison(state: StateFolder) -> dict[str, Any]:
@@ -91,6 +96,21 @@ def _compared(evidence: Evidence, margin: float, contact_cost: float, random_sta
     return with_changes(compared, evidence, random_state)
 
 
+def left_out(models: Models, evidence: EvidenceSection) -> list[str]:
+    """What a full comparison has and this one has not, in words."""
+    absent = [name for name in MODELS if name not in models.names]
+    missing = {
+        f"models that did not compete: {', '.join(absent)}": bool(absent),
+        "tuning: every model has its default parameters (models.trials)": models.trials < 2,
+        "more than one test window (evidence.windows)": evidence.windows < 2,
+        "more than one seed, so that the chance in training is not in the intervals (evidence.seeds)": (
+            evidence.seeds < 2
+        ),
+        "ablations that are trained again (evidence.retrained_ablations)": not evidence.retrained_ablations,
+    }
+    return [words for words, applies in missing.items() if applies]
+
+
 def _write_test_predictions(path: Path, evidence: Evidence) -> None:
     """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
     test = evidence.test
@@ -119,7 +139,10 @@ def _log(tracking: Tracking, comparison: dict[str, Any], evidence: Evidence, pic
     parent = tracking.existing_run(evidence.snapshot.run_id)
     verdict = comparison["verdict"]
     parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
-    parent.tags({"decision": verdict["decision"], "mlflow.note.content": verdict["sentence"]})
+    added = comparison["contribution"]
+    parent.metrics({f"contribution_{key}": added[key] for key in ("difference", "low", "high")})
+    sentences = f"{verdict['sentence']}\n\n{added['sentence']}"
+    parent.tags({"decision": verdict["decision"], "contribution": added["decision"], "mlflow.note.content": sentences})
     parent.text(json.dumps(comparison, indent=2), COMPARISON)
     parent.text(page, REPORT)
     parent.folder(pictures, PLOTS)

@@ -60,7 +60,11 @@ def test_the_comparison_fits_and_is_whole(trained_world: World, width: int) -> N
         (line,) = [line for line in printed.splitlines() if line.startswith(f"{model['name']} ")]
         assert f"{model['metrics']['log_loss']['value']:.4f}" in line
     assert "\u2026" not in printed
-    assert "Verdict: " in printed
+    words = " ".join(printed.split())
+    assert "Verdict: " in words
+    assert "Contribution: No detectable contribution: conventional_pool was not run" in words
+    assert "Left out here: models that did not compete: random_forest" in words
+    assert "more than one test window" in words
 
 
 def test_an_explanation_of_a_customer_who_is_no_longer_eligible() -> None:
