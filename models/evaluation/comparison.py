@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from models.evaluation.details import details
-from models.evaluation.intervals import CustomerWeights, Interval, mean, score
+from models.evaluation.intervals import CustomerWeights, Interval, mean
 from models.evaluation.metrics import example_log_loss
 from models.evaluation.result import Result, TestSet
+from models.evaluation.scoring import score
 from models.evaluation.statements.apart import APART, apart
 from models.evaluation.statements.contribution import Contribution, contribution
 from models.evaluation.statements.differences import Difference
 from models.evaluation.statements.verdict import Verdict, verdict
 from models.evaluation.values import score_values
+
+DETAIL_REPLICATES = 1000  # of the figures beside the metrics
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ def compare(
 
 
 def _scored(result: Result, test: TestSet, weights: CustomerWeights, contact_cost: float) -> Scored:
+    few = weights.fewer(DETAIL_REPLICATES)
     losses = example_log_loss(test.labels, result.test_probability)
     before = result.test_probability_before
     return Scored(
         result,
         score(test.labels, result.test_probability, weights),
-        details(test.labels, result.test_probability, weights, contact_cost),
-        _values(result, test.values, weights),
+        details(test.labels, result.test_probability, few, contact_cost),
+        _values(result, test.values, few),
         tuple(float(losses[test.seed == seed].mean()) for seed in np.unique(test.seed)),
         None if before is None else mean(example_log_loss(test.labels, before), weights),
     )

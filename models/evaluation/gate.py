@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.intervals import CustomerWeights, Interval, mean, score
+from models.evaluation.intervals import CustomerWeights, Interval, mean
 from models.evaluation.metrics import example_log_loss
+from models.evaluation.scoring import score
 
 NO_SKILL_AUC = 0.5
 FEWEST_CUSTOMERS = 50  # of a subgroup that can fail a challenger

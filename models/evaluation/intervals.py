@@ -5,7 +5,7 @@ every recipe was fitted with several seeds, seeds are drawn too, in each window.
 that differences are paired.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,16 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.metrics import METRICS, Floats, Scorer, example_log_loss, example_squared_error
-from models.evaluation.placements import FEWEST_OF_A_CLASS, example_auc
+from models.evaluation.metrics import Floats
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 NORMAL_QUANTILE = 1.959963984540054  # of the upper tail
-CHUNK = 2**18  # weights of examples in memory at once, so that memory does not grow with the number of replicates
-PRODUCT = 2**22  # weights of customers in one matrix product
+CHUNK = 2**22  # draws in memory at once, so that memory does not grow with the number of replicates
 KEPT = 2**28  # bytes of draws that are kept for the next figure; more are drawn again
-FEW = 400  # replicates of figures that sort or bin the examples: percentiles of them are within .1 standard errors
 
 
 @dataclass(frozen=True)
@@ -62,20 +59,18 @@ class CustomerWeights:
     def windows(self) -> int:
         return int(self.window.max(initial=0)) + 1
 
-    def chunks(self, size: int | None = None) -> Iterator[Floats]:
+    def chunks(self) -> Iterator[Floats]:
         """Counts `[some replicates, customers]`, the same at every call. Each row sums to `customers`."""
-        size = size or max(1, CHUNK // max(len(self.unit), self.customers, 1))
-        if self.customers * self.replicates <= KEPT:
-            for start in range(0, len(self._kept), size):
-                yield self._kept[start : start + size].astype(np.float64)
-        else:
-            yield from (counts.astype(np.float64) for counts in self._drawn(size))
+        if self.customers * self.replicates > KEPT:
+            yield from (counts.astype(np.float64) for counts in self._drawn())
+            return
+        size = max(1, CHUNK // max(self.customers, 1))
+        for start in range(0, len(self._kept), size):
+            yield self._kept[start : start + size].astype(np.float64)
 
     def totals(self, columns: Floats) -> Floats:
         """`[replicates, columns]`: the sum over the drawn customers of `columns [customers, columns]`."""
-        size = max(1, PRODUCT // max(self.customers, 1))
-        products = [counts @ columns for counts in self.chunks(size)]
-        return np.concatenate([np.zeros((0, columns.shape[1])), *products])
+        return np.concatenate([np.zeros((0, columns.shape[1])), *(counts @ columns for counts in self.chunks())])
 
     def by_seed(self, values: ArrayLike) -> Floats:
         """`[..., seeds, examples]` from `[..., rows]`. Raises ValueError for rows that are not those of the weights."""
@@ -103,16 +98,20 @@ class CustomerWeights:
         return replace(self, unit=unit, customers=len(customers), window=self.window[chosen])
 
     def fewer(self, replicates: int) -> "CustomerWeights":
-        """The same with at most so many replicates."""
-        return replace(self, replicates=min(self.replicates, replicates))
+        """At most so many of the same replicates."""
+        first = replace(self, replicates=min(self.replicates, replicates))
+        if self.customers * self.replicates <= KEPT:
+            first.__dict__["_kept"] = self._kept[:replicates]  # where `cached_property` would keep it
+        return first
 
     @cached_property
     def _kept(self) -> NDArray[np.uint8]:
-        most = np.zeros((0, self.customers), np.uint8)
-        return np.concatenate([most, *(np.minimum(counts, 255).astype(np.uint8) for counts in self._drawn(64))])
+        drawn = (np.minimum(counts, 255).astype(np.uint8) for counts in self._drawn())
+        return np.concatenate([np.zeros((0, self.customers), np.uint8), *drawn])
 
-    def _drawn(self, size: int) -> Iterator[NDArray[np.int64]]:
+    def _drawn(self) -> Iterator[NDArray[np.int64]]:
         generator = np.random.default_rng(self.random_state)
+        size = max(1, CHUNK // max(self.customers, 1))
         for start in range(0, self.replicates if self.customers else 0, size):
             rows = min(size, self.replicates - start)
             drawn = generator.integers(self.customers, size=(rows, self.customers))
@@ -137,36 +136,6 @@ def customer_weights(
         raise ValueError(f"{int((codes < 0).sum())} of {len(codes)} examples have no customer_id")
     windows = np.zeros(len(codes), np.int64) if window is None else np.asarray(window, np.int64)
     return CustomerWeights(codes.astype(np.int64), len(customers), replicates, random_state, windows, seeds)
-
-
-def score(labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights) -> dict[str, Interval]:
-    """Every metric of `METRICS` with its interval. This is the one function by which models are scored.
-
-    Of several seeds it is the mean over their metrics: what one fit does on average. Log loss, Brier score and, by
-    DeLong's placements, ROC AUC are means of example values (see `means`). The others sort or bin, and are computed in
-    each of `FEW` replicates; their limits are percentiles, but for the lower one of `calibration_error`: see
-    `_calibration_interval`. Raises ValueError for labels or probabilities that are not fit to be scored.
-    """
-    if np.shape(labels) != (len(weights),):
-        raise ValueError(f"labels {np.shape(labels)} do not match weights for {len(weights)} examples")
-    by_means = {
-        "roc_auc": auc_interval(labels, probabilities, weights),
-        "log_loss": mean(example_log_loss(labels, probabilities), weights),
-        "brier": mean(example_squared_error(labels, probabilities), weights),
-    }
-    others = [name for name in METRICS if name not in by_means]
-    few = weights.fewer(FEW)
-    truth, guess = weights.by_seed(labels), weights.by_seed(probabilities)
-    scorers = [Scorer(truth[seed], guess[seed], weights.unit) for seed in range(weights.seeds)]
-
-    def values(seed: int, counts: Floats) -> Floats:
-        figures = scorers[seed](counts)
-        return np.column_stack([figures[name] for name in others])
-
-    by_sorting = dict(zip(others, intervals_of(values, few), strict=True))
-    noise = [np.mean([scorer.calibration_noise(counts) for scorer in scorers], axis=0) for counts in few.chunks()]
-    by_sorting["calibration_error"] = _calibration_interval(by_sorting["calibration_error"], noise)
-    return {name: (by_means | by_sorting)[name] for name in METRICS}
 
 
 def mean(values: ArrayLike, weights: CustomerWeights) -> Interval:
@@ -196,16 +165,13 @@ def means(values: ArrayLike, weights: CustomerWeights) -> list[Interval]:
         return [UNDEFINED] * len(by_seed)
     of_examples = by_seed.mean(axis=1)
     points = of_examples.mean(axis=1)
+    if weights.customers < 2 or not weights.replicates:
+        return [Interval(float(point), None, None) for point in points]
     totals = weights.totals(weights.by_customer(np.vstack([of_examples, np.ones(len(weights.unit))])))
     by_customers = totals[:, :-1] / totals[:, -1:] - points
     by_seeds, degrees = _seed_part(by_seed - of_examples[:, None], by_customers.var(axis=0), weights)
-    limits = np.full((2, len(points)), np.nan)
-    if len(totals) and weights.customers > 1:
-        limits = points + np.quantile(by_customers + by_seeds, TAILS, axis=0) * _widening(degrees)
-    return [
-        Interval(float(point), *(None if np.isnan(limit) else float(limit) for limit in pair))
-        for point, pair in zip(points, limits.T, strict=True)
-    ]
+    limits = points + np.quantile(by_customers + by_seeds, TAILS, axis=0) * _widening(degrees)
+    return [Interval(*map(float, figure)) for figure in zip(points, *limits, strict=True)]
 
 
 def window_means(values: ArrayLike, weights: CustomerWeights) -> Floats:
@@ -216,34 +182,11 @@ def window_means(values: ArrayLike, weights: CustomerWeights) -> Floats:
         return np.array([np.bincount(weights.window, row, weights.windows) / examples for row in of_examples])
 
 
-def auc_interval(labels: ArrayLike, probabilities: ArrayLike, weights: CustomerWeights) -> Interval:
-    """ROC AUC over all examples, the mean over seeds. Limits are None where a class has so few customers that more than
-    one replicate in forty would draw none of them.
-    """
-    truth, guess = weights.by_seed(labels), weights.by_seed(probabilities)
-    values = np.array([example_auc(*seed) for seed in zip(truth, guess, strict=True)])
-    if not values.size or np.isnan(values).any():
-        return UNDEFINED
-    interval = mean(values.ravel(), weights)
-    enough = all(len(np.unique(weights.unit[truth[0] == label])) >= FEWEST_OF_A_CLASS for label in (0, 1))
-    if interval.low is None or interval.high is None or not enough:
-        return Interval(interval.value, None, None)
-    return Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0))
-
-
-def intervals_of(values: Callable[[int, Floats], Floats], weights: CustomerWeights) -> list[Interval]:
-    """For each column of `values(seed, counts)`, [weightings, columns], the interval of its mean over the seeds; what
-    is not finite is undefined. Seeds are drawn whole, with all their windows.
-    """
-    seeds = range(weights.seeds)
-    by_seed = np.stack([values(seed, np.ones((1, weights.customers)))[0] for seed in seeds])
-    point = by_seed.mean(axis=0)
-    chunks = [np.mean([values(seed, counts) for seed in seeds], axis=0) for counts in weights.chunks()]
-    draws = np.concatenate([point[None][:0], *chunks])
-    if weights.seeds > 1:
-        draws = draws + weights.seed_counts[:, 0] @ (by_seed - point) * _inflation(weights.seeds) / weights.seeds
-    point, draws = (np.where(np.isfinite(figures), figures, np.nan) for figures in (point, draws))
-    return [interval_of(float(value), column, weights) for value, column in zip(point, draws.T, strict=True)]
+def figures(values: Mapping[str, Floats], weights: CustomerWeights) -> dict[str, Interval]:
+    """The interval of the mean of each of `values`, `[rows]` by name; undefined where one is not finite."""
+    finite = [name for name, rows in values.items() if rows.size and np.isfinite(rows).all()]
+    measured = means(np.array([values[name] for name in finite]), weights) if finite else []
+    return dict.fromkeys(values, UNDEFINED) | dict(zip(finite, measured, strict=True))
 
 
 def interval_of(value: float, draws: Floats, weights: CustomerWeights) -> Interval:
@@ -257,22 +200,18 @@ def interval_of(value: float, draws: Floats, weights: CustomerWeights) -> Interv
     return Interval(value, float(low), float(high))
 
 
-def _inflation(seeds: int) -> float:
-    return float(np.sqrt(seeds / (seeds - 1)))
-
-
 def _seed_part(deviation: Floats, customer_variance: Floats, weights: CustomerWeights) -> tuple[Floats, Floats]:
     """What drawn seeds add, `[replicates, figures]`, and the degrees of freedom of each figure's variance `[figures]`,
     that of customers taken as known. `deviation [figures, seeds, examples]` is from the mean over the seeds.
     """
-    figures, seeds = deviation.shape[:2]
+    count, seeds = deviation.shape[:2]
     if seeds == 1:
-        return np.zeros((weights.replicates, figures)), np.full(figures, np.inf)
-    of_window = np.zeros((figures, weights.windows, seeds))
+        return np.zeros((weights.replicates, count)), np.full(count, np.inf)
+    of_window = np.zeros((count, weights.windows, seeds))
     for window in range(weights.windows):
         of_window[:, window] = deviation[:, :, weights.window == window].sum(axis=2) / len(weights.unit)
     drawn = weights.seed_counts.reshape(weights.replicates, -1) / seeds
-    added = drawn @ of_window.reshape(figures, -1).T * _inflation(seeds)
+    added = drawn @ of_window.reshape(count, -1).T * np.sqrt(seeds / (seeds - 1))
     variance = (of_window**2).sum(axis=2) / (seeds - 1) / seeds
     with np.errstate(divide="ignore", invalid="ignore"):
         degrees = (customer_variance + variance.sum(axis=1)) ** 2 / ((variance**2).sum(axis=1) / (seeds - 1))
@@ -287,16 +226,3 @@ def _widening(degrees: Floats) -> Floats:
 
     finite = np.minimum(degrees, 1e9)
     return np.where(np.isinf(degrees), 1.0, stdtrit(finite, TAILS[1]) / NORMAL_QUANTILE)
-
-
-def _calibration_interval(interval: Interval, noise: Sequence[Floats]) -> Interval:
-    """A calibration error sums absolute values, so noise only raises it, and resampling adds the noise once more: plain
-    percentiles of a perfect model's replicates never come near its true error of 0. So the lower limit is mirrored in
-    the value (the basic bootstrap; Davison and Hinkley 1997, section 5.2.1), and is 0 where the value is no more than
-    the noise alone reaches in 97.5 % of the replicates. The upper limit stays, and errs on the safe side.
-    """
-    value, low, high = interval.value, interval.low, interval.high
-    if value is None or low is None or high is None:
-        return interval
-    within_noise = value <= np.quantile(np.concatenate(noise), (1 + LEVEL) / 2)
-    return Interval(value, 0.0 if within_noise else min(max(0.0, 2 * value - high), value), max(high, value))

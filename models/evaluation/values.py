@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.evaluation.intervals import FEW, UNDEFINED, CustomerWeights, Interval, intervals_of
-from models.evaluation.metrics import Floats, Ties
+from models.evaluation.intervals import CustomerWeights, Interval, figures
+from models.evaluation.metrics import Floats
+from models.evaluation.order import example_concentration
+from models.evaluation.scoring import each_seed
 
 VALUE_METRICS: dict[str, str] = {
     "mae": "mean absolute difference between what was expected and what came",
@@ -21,35 +23,34 @@ def score_values(actual: ArrayLike, expected: ArrayLike, weights: CustomerWeight
 
     Raises ValueError for values that are not finite or do not match the weights.
     """
-    truth, guess = weights.by_seed(np.maximum(np.asarray(actual, np.float64), 0)), weights.by_seed(expected)
+    truth, guess = np.maximum(np.asarray(actual, np.float64), 0), np.asarray(expected, np.float64)
+    if truth.shape != (len(weights),) or guess.shape != truth.shape:
+        raise ValueError(f"values {truth.shape} and {guess.shape} do not match weights for {len(weights)} examples")
     if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
         raise ValueError("values that are NaN or infinite cannot be scored: leave unobserved horizons out first")
-    if not len(weights):
-        return dict.fromkeys(VALUE_METRICS, UNDEFINED)
-    sums = [_sums(*seed, weights) for seed in zip(truth, guess, strict=True)]
-    by_guess = [Ties(guess[seed], truth[seed], weights.unit) for seed in range(weights.seeds)]
-    by_truth = Ties(truth[0], truth[0], weights.unit)
-
-    def values(seed: int, counts: Floats) -> Floats:
-        total = counts @ sums[seed]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means = total[:, 1:3] / total[:, :1]
-            gini = _concentration(*by_guess[seed](counts)) / _concentration(*by_truth(counts))
-            return np.column_stack([means[:, 0], np.sqrt(means[:, 1]), gini, total[:, 3] / total[:, 4] - 1])
-
-    return dict(zip(VALUE_METRICS, intervals_of(values, weights.fewer(FEW)), strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_seed = {
+            "mae": np.abs(guess - truth),
+            "rmse": each_seed(_root_mean_square, weights, guess - truth),
+            "normalised_gini": each_seed(_normalised_gini, weights, truth, guess),
+            "bias": each_seed(_bias, weights, truth, guess),
+        }
+    return figures(by_seed, weights)
 
 
-def _sums(truth: Floats, guess: Floats, weights: CustomerWeights) -> Floats:
-    """`[customers, 5]`: examples, absolute and squared errors, expected and actual values."""
-    error = guess - truth
-    return weights.by_customer(np.array([np.ones_like(truth), np.abs(error), error**2, guess, truth]))
+def _root_mean_square(error: Floats) -> Floats:
+    """Example values of the root r of the mean square: `(r + error^2 / r) / 2`."""
+    root = np.sqrt((error**2).mean())
+    return np.asarray((root + error**2 / root) / 2 if root > 0 else np.zeros_like(error))
 
 
-def _concentration(weight: Floats, value: Floats) -> Floats:
-    """Gini's coefficient [weightings] of values in order, from the least up: twice the area between the line of equal
-    shares and the share of the total that the lowest have. Ties [weightings, ties] share theirs equally.
-    """
-    total = np.cumsum(value, axis=1)
-    area = (weight * (2 * total - value)).sum(axis=1) / (weight.sum(axis=1) * total[:, -1])
-    return np.asarray(1 - area)
+def _normalised_gini(truth: Floats, guess: Floats) -> Floats:
+    """Example values of a ratio, from those of its two parts."""
+    by_guess, by_truth = example_concentration(guess, truth), example_concentration(truth, truth)
+    ratio = by_guess.mean() / by_truth.mean()
+    return np.asarray(ratio + (by_guess - ratio * by_truth) / by_truth.mean())
+
+
+def _bias(truth: Floats, guess: Floats) -> Floats:
+    ratio = guess.mean() / truth.mean()
+    return np.asarray(ratio - 1 + (guess - ratio * truth) / truth.mean())

@@ -11,7 +11,8 @@ import numpy as np
 from sqlalchemy import delete, insert, select
 
 from features.question import Question
-from models.evaluation.intervals import Interval, customer_weights, mean, score
+from models.evaluation.intervals import Interval, customer_weights, mean
+from models.evaluation.scoring import score
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
 from pipeline.monitoring.drift import monitor

@@ -1,12 +1,15 @@
 """Level and ranking apart, so that a better-set level is not taken for a better memory."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from models.evaluation.intervals import CustomerWeights
 from models.evaluation.metrics import Floats, clip_probabilities, example_log_loss
-from models.evaluation.placements import FEWEST_OF_A_CLASS, example_auc
+from models.evaluation.order import example_auc
 from models.evaluation.result import Result
+from models.evaluation.scoring import enough_of_each_class
 from models.evaluation.statements.differences import Difference, differences
 from models.numerics import intercept_adjusted, logit, sigmoid
 
@@ -29,9 +32,8 @@ def apart(one: Result, other: Result, labels: ArrayLike, weights: CustomerWeight
     if all(values.size and not np.isnan(values).any() for values in ranking):
         pairs, names = [*pairs, (ranking[0], ranking[1])], [*names, "roc_auc"]
     measured = dict(zip(names, differences(pairs, weights), strict=True))
-    if "roc_auc" in measured and not _enough_of_each_class(labels, weights):
-        auc = measured["roc_auc"]
-        measured["roc_auc"] = Difference(auc.difference, None, None, auc.windows)
+    if "roc_auc" in measured and not enough_of_each_class(labels, weights):
+        measured["roc_auc"] = replace(measured["roc_auc"], low=None, high=None)
     return {name: measured.get(name, Difference()) for name in APART}
 
 
@@ -61,8 +63,3 @@ def _fits(weights: CustomerWeights) -> list[np.ndarray]:
     examples = len(weights.unit)
     by_window = [np.flatnonzero(weights.window == window) for window in range(weights.windows)]
     return [rows + seed * examples for rows in by_window if len(rows) for seed in range(weights.seeds)]
-
-
-def _enough_of_each_class(labels: ArrayLike, weights: CustomerWeights) -> bool:
-    churned = weights.by_seed(labels)[0] == 1
-    return all(len(np.unique(weights.unit[mask])) >= FEWEST_OF_A_CLASS for mask in (churned, ~churned))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models.evaluation.details import DETAILS, details
-from models.evaluation.intervals import customer_weights, score
+from models.evaluation.intervals import customer_weights
+from models.evaluation.scoring import score
 
 
 def sample(examples=2_000, seed=3):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from models.evaluation import intervals
-from models.evaluation.intervals import Interval, customer_weights, mean, score
-from models.evaluation.metrics import METRICS, Scorer, example_log_loss
+from models.evaluation.intervals import customer_weights, mean, means, window_means
+from models.evaluation.metrics import example_log_loss
 
 
 def names(codes):
@@ -15,10 +16,6 @@ def names(codes):
 def matrix_of(weights):
     """All draws at once, by example: `[replicates, examples]`."""
     return np.concatenate([chunk[:, weights.unit] for chunk in weights.chunks()])
-
-
-def scorer(labels, probabilities):
-    return Scorer(labels, probabilities, np.arange(len(labels)))
 
 
 def panel(seed, customers=150, rows=4):
@@ -53,25 +50,6 @@ def test_draws_depend_on_the_seed_and_on_nothing_else(monkeypatch):
     assert (matrix == matrix_of(customer_weights(customer_id, 40, random_state=1))).all()
 
 
-def test_limits_are_percentiles_of_the_replicates(monkeypatch):
-    labels, probabilities, customer_id = panel(1)
-    weights = customer_weights(customer_id, 300, random_state=3)
-    draws = scorer(labels, probabilities)(matrix_of(weights))
-    points = scorer(labels, probabilities)(np.ones((1, len(labels))))
-    monkeypatch.setattr(intervals, "CHUNK", 10_000)
-    scored = score(labels, probabilities, weights)
-    assert list(scored) == list(METRICS)
-    for name in set(METRICS) - {"calibration_error"}:
-        low, high = np.quantile(draws[name], [0.025, 0.975])
-        assert scored[name].value == pytest.approx(points[name][0], abs=1e-12)
-        if name != "roc_auc":
-            assert (scored[name].low, scored[name].high) == pytest.approx((low, high), abs=1e-12)
-    alone = mean(example_log_loss(labels, probabilities), weights)
-    assert (alone.value, alone.low, alone.high) == pytest.approx(
-        (scored["log_loss"].value, scored["log_loss"].low, scored["log_loss"].high), abs=1e-12
-    )
-
-
 def test_limits_of_a_mean_are_percentiles_of_the_replicates():
     values, customer_id = np.arange(8.0) ** 2, names([1, 1, 1, 2, 3, 3, 4, 5])
     weights = customer_weights(customer_id, 400, random_state=4)
@@ -102,75 +80,94 @@ def score_of_population(seed):
     return example_log_loss(labels, probabilities).mean()
 
 
-def test_auc_interval_covers():
-    def draw(seed, customers):
-        generator = np.random.default_rng(seed)
-        labels = (generator.random(customers) < 0.3).astype(float)
-        return labels, 1 / (1 + np.exp(-generator.normal(labels, 1.0)))
-
-    truth = 0.7602499389065233  # Phi(1 / sqrt 2)
-    inside = 0
-    for seed in range(100):
-        interval = score(*draw(seed, 300), customer_weights(names(range(300)), 200, seed))["roc_auc"]
-        inside += interval.low <= truth <= interval.high
-    assert 0.88 <= inside / 100 <= 0.99
-
-
-@pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.0), (1.6, None)])
-def test_calibration_interval_covers_where_plain_percentiles_would_not(slope, expected):
-    def draw(seed, customers):
-        generator = np.random.default_rng(seed)
-        logit = generator.normal(-1.5, 1.0, customers)
-        labels = (generator.random(customers) < 1 / (1 + np.exp(-logit))).astype(float)
-        return labels, 1 / (1 + np.exp(-slope * logit))
-
-    truth = expected
-    if truth is None:
-        logit = np.random.default_rng(1).normal(-1.5, 1.0, 400_000)
-        truth = np.abs(1 / (1 + np.exp(-logit)) - 1 / (1 + np.exp(-slope * logit))).mean()
-    inside = 0
-    for seed in range(80):
-        interval = score(*draw(seed, 500), customer_weights(names(range(500)), 150, seed))["calibration_error"]
-        assert 0 <= interval.low <= interval.value <= interval.high
-        inside += interval.low <= truth <= interval.high
-    assert inside / 80 >= 0.9
-
-
 def test_paired_draws_make_a_difference_narrower_than_its_parts():
     labels, probabilities, customer_id = panel(2)
     weights = customer_weights(customer_id, 300, random_state=5)
-    nearly = np.clip(probabilities * 1.02, 0, 1)
-    one, other = scorer(labels, probabilities), scorer(labels, nearly)
-    matrix = matrix_of(weights)
-    difference = one(matrix)["log_loss"] - other(matrix)["log_loss"]
-    assert difference.std() < 0.1 * one(matrix)["log_loss"].std()
+    losses = [example_log_loss(labels, guess) for guess in (probabilities, np.clip(probabilities * 1.02, 0, 1))]
+    one, difference = mean(losses[0], weights), mean(losses[0] - losses[1], weights)
+    assert difference.high - difference.low < 0.1 * (one.high - one.low)
 
 
-def test_what_cannot_be_told_is_none():
-    nothing = Interval(None, None, None)
-    empty = customer_weights(names([]), 100, random_state=6)
-    assert score([], [], empty) == dict.fromkeys(METRICS, nothing)
-    assert mean([], empty) == nothing
-    alone = score([0, 1, 1], [0.2, 0.3, 0.9], customer_weights(names([1, 1, 1]), 100, random_state=6))
-    assert alone["roc_auc"] == Interval(1.0, None, None)
-    assert score([0, 0], [0.2, 0.3], customer_weights(names([1, 2]), 100, random_state=6))["roc_auc"] == nothing
-    # A lone churner is left out by a third of the replicates: their ranking has no value, and so no limits.
-    lone = score([1, *[0] * 9], np.linspace(0.9, 0.1, 10), customer_weights(names(range(10)), 200, 6))
-    assert lone["roc_auc"] == Interval(1.0, None, None)
-    assert lone["brier"].low is not None
+def seeded(seeds=5, windows=3, customers=40, state=7):
+    """Values `[seeds, examples]`, every customer in every window, and weights for their rows."""
+    generator = np.random.default_rng(state)
+    window = np.repeat(np.arange(windows), customers)
+    customer_id = names(np.tile(np.arange(customers), windows))
+    own = np.tile(generator.normal(0, 1, customers), windows)
+    of_seed = generator.normal(0, 0.3, (seeds, windows))[:, window]
+    values = own + of_seed + generator.normal(0, 0.5, (seeds, len(window)))
+    return values, customer_weights(customer_id, 4000, 8, window, seeds)
 
 
-def test_a_constant_prediction_has_intervals():
-    labels, _, customer_id = panel(3)
-    scored = score(labels, np.full(len(labels), 0.2), customer_weights(customer_id, 100, random_state=7))
-    assert scored["roc_auc"] == Interval(0.5, 0.5, 0.5)
-    assert scored["log_loss"].low < scored["log_loss"].value < scored["log_loss"].high
+def test_an_example_counts_once_and_not_once_a_seed():
+    values, weights = seeded()
+    same = np.tile(values[0], 5)
+    alone = customer_weights(names(weights.unit), 4000, 8, weights.window)
+    assert len(weights) == 5 * len(alone)
+    once, five = mean(values[0], alone), mean(same, weights)
+    assert (five.value, five.low, five.high) == pytest.approx((once.value, once.low, once.high))
+
+
+def test_seeds_are_drawn_in_each_window_with_deviations_that_are_not_too_small():
+    values, weights = seeded()
+    by_customer = np.zeros_like(values) + values.mean(axis=0)
+    fixed, drawn = mean(by_customer.ravel(), weights), mean(values.ravel(), weights)
+    assert fixed.value == pytest.approx(drawn.value)
+    of_window = values.reshape(5, 3, 40).mean(axis=2) / 3
+    variance = of_window.var(axis=0, ddof=1).sum() / 5
+    widths = [(interval.high - interval.low) / 2 / 1.96 for interval in (fixed, drawn)]
+    degrees = (widths[0] ** 2 + variance) ** 2 / ((of_window.var(axis=0, ddof=1) / 5) ** 2).sum() * 4
+    widened = stats.t.ppf(0.975, degrees) / 1.96
+    assert widths[1] == pytest.approx(np.sqrt(widths[0] ** 2 + variance) * widened, rel=0.03)
+    assert widened > 1
+
+
+def test_few_seeds_widen_as_students_quantile_does():
+    """Where all customers are alike, the variance is that of the seeds alone: a t interval with S - 1 degrees."""
+    of_seed = np.random.default_rng(9).normal(size=30)
+    weights = customer_weights(names(range(50)), 10_000, 1, seeds=30)
+    interval = mean(np.repeat(of_seed, 50), weights)
+    half = stats.t.ppf(0.975, 29) * of_seed.std(ddof=1) / np.sqrt(30)
+    assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.03)
+
+
+def test_windows_have_means_of_their_own():
+    values, weights = seeded()
+    (of_windows,) = window_means(values.reshape(1, -1), weights)
+    assert of_windows == pytest.approx(values.mean(axis=0).reshape(3, 40).mean(axis=1))
+    assert of_windows.mean() == pytest.approx(mean(values.ravel(), weights).value)
+
+
+def test_masked_examples_are_drawn_with_their_seeds():
+    values, weights = seeded()
+    mask = np.tile(weights.window == 1, 5)
+    within = weights.within(mask)
+    assert (within.customers, within.seeds, len(within)) == (40, 5, 200)
+    assert mean(values.ravel()[mask], within).value == pytest.approx(values[:, 40:80].mean())
+
+
+def test_fewer_replicates_are_the_first_ones():
+    _, weights = seeded()
+    assert (matrix_of(weights.fewer(10)) == matrix_of(weights)[:10]).all()
+    assert (weights.fewer(10).seed_counts == weights.seed_counts[:10]).all()
+
+
+def test_many_figures_at_once_are_those_of_each():
+    values, weights = seeded()
+    rows = np.stack([values.ravel(), values.ravel() ** 2])
+    for both, alone in zip(means(rows, weights), [mean(row, weights) for row in rows], strict=True):
+        assert (both.value, both.low, both.high) == pytest.approx((alone.value, alone.low, alone.high))
+
+
+def test_draws_that_are_not_kept_are_the_same(monkeypatch):
+    values, weights = seeded()
+    kept = mean(values.ravel(), weights)
+    monkeypatch.setattr(intervals, "KEPT", 0)
+    assert mean(values.ravel(), seeded()[1]) == kept
 
 
 def test_what_does_not_match_is_refused():
     weights = customer_weights(names([1, 2, 3]), 10, random_state=8)
-    with pytest.raises(ValueError, match=r"labels \(2,\) do not match weights for 3 examples"):
-        score([0, 1], [0.1, 0.2], weights)
     with pytest.raises(ValueError, match="do not match weights for 3 examples"):
         mean([1.0], weights)
     with pytest.raises(ValueError, match="NaN or infinite"):
