@@ -171,18 +171,34 @@ def explain(context: typer.Context, customer_id: CustomerId) -> None:
     from pipeline.scoring.explain import explain as explain_one
 
     with quietly(context) as (settings, console):
-        with working(console, f"asking the champion about {customer_id}"):
+        with working(console, f"asking the champion about {customer_id}"), settings.state.writing():
             explanation = explain_one(settings, customer_id)
         print_explanation(console, explanation)
 
 
 @app.command()
-def forget(context: typer.Context, customer_id: CustomerId) -> None:
-    """Erase one customer from all that the pipeline holds."""
+def forget(
+    context: typer.Context,
+    customer_id: CustomerId,
+    readmit: Annotated[
+        bool, typer.Option("--readmit", help="Instead take a forgotten customer's rows again from now on.")
+    ] = False,
+) -> None:
+    """Erase one customer from all that the pipeline holds.
+
+    Waits for the steps at work. What the source still sends of the customer is left out, until --readmit.
+    """
+    from pipeline.cli.console import working
     from pipeline.cli.forget import forget as forget_one
+    from pipeline.cli.forget import readmit as readmit_one
 
     with quietly(context) as (settings, console):
-        removed = forget_one(settings, customer_id)
+        if readmit:
+            readmit_one(settings.state, customer_id)
+            console.print(f"customer {customer_id} is readmitted: the source's rows of theirs are taken again")
+            return
+        with working(console, f"forgetting {customer_id}, once the steps at work have ended"):
+            removed = forget_one(settings, customer_id)
         erased = ", ".join(f"{rows:,} from {place}" for place, rows in removed.items() if rows)
         if not erased:
             raise RecurError(f"customer {customer_id} is nowhere in what the pipeline holds: check the id")

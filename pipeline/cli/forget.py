@@ -1,39 +1,64 @@
 """Erases one customer from everything that recur keeps. The source is not recur's: what it still holds of the customer
-comes back with the next night that holds it, or when a night is taken from it again.
+stays out, since the suppression list names them by a keyed digest, until they are readmitted.
 """
 
 import json
+import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import pipeline.event_store.erasure
 import pipeline.scoring.erasure
 import pipeline.training.erasure
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
-from pipeline.monitoring.step_record import recorded
-from pipeline.runtime.paths import atomically, sweep_below
+from pipeline.monitoring.step_record import ALONE, recorded
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.parquet import remove_rows
+from pipeline.runtime.paths import StateFolder, sweep_below
+from pipeline.runtime.suppression import Suppression
 from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
+from pipeline.sources.index import sweep_all
+
+LOCKS = ("night", "source", "pull")
+LEAST_ID = 4  # characters of an id that a line of a log can be said to name
 
 
 def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     """Removes `customer_id` and returns how many rows went, by place. Quarantined lines that could not be taken apart
     go where they contain the customer's id. `pipeline_runs` keeps that it was done and of how many rows, not of whom.
-    Doing it again removes nothing; after a kill, doing it again removes what is left.
+    Doing it again removes nothing; after a kill, doing it again removes what is left. It waits for the steps at work,
+    and they for it. Whoever was nowhere is not put on the suppression list.
     """
-    predictions = open_predictions(settings.predictions, settings.root)
-    with recorded(predictions, settings.state, "forget", None) as figures, settings.state.alone("night"):
+    predictions, state = open_predictions(settings.predictions, settings.root), settings.state
+    with recorded(predictions, state, ALONE, None) as figures, ExitStack() as locks:
+        for lock in LOCKS:
+            locks.enter_context(state.alone(lock))
+        suppression = Suppression(state)
+        is_new = suppression.add(customer_id)
         for folder in {settings.var, settings.events}:
             sweep_below(folder)
+        sweep_all(state)
         removed = {place: erase(customer_id) for place, erase in _erasers(settings).items()}
+        if is_new and not any(removed.values()):
+            suppression.remove(customer_id)
         figures["message"] = f"{sum(removed.values())} rows of one customer erased"
         return removed
+
+
+def readmit(state: StateFolder, customer_id: str) -> None:
+    """From now on the source's rows of a forgotten customer are taken again. Raises RecurError where nobody of that id
+    was forgotten.
+    """
+    with state.writing(alone=True):
+        if not Suppression(state).remove(customer_id):
+            raise RecurError(f"customer {customer_id} is not on the suppression list: check the id")
 
 
 def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
@@ -44,7 +69,16 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
 
     def files(folder: str | Path, pattern: str = "**/*.parquet") -> Callable[[str], int]:
         folder = settings.var / folder
-        return lambda customer_id: sum(_erase_from(file, customer_id) for file in sorted(folder.glob(pattern)))
+        return lambda customer_id: sum(
+            remove_rows(file, partial(_is_about, customer_id=customer_id)) for file in sorted(folder.glob(pattern))
+        )
+
+    def logs(customer_id: str) -> int:
+        if len(customer_id) < LEAST_ID:
+            return 0
+        named = re.compile(rb"(?<!\w)" + re.escape(customer_id.encode()) + rb"(?!\w)")
+        lines = [_erase_from_log(file, named) for file in sorted(settings.state.logs.rglob("*")) if file.is_file()]
+        return sum(lines)
 
     return {
         "source": files("source"),
@@ -58,21 +92,20 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
         "snapshots": partial(pipeline.training.erasure.erase, settings.state),
         "predictions": open_predictions(settings.predictions, settings.root).erase,
         "published": files(settings.published, f"score_date=*/{exports.FILE}") if settings.published else lambda _: 0,
+        "logs": logs,
     }
 
 
-def _erase_from(path: Path, customer_id: str) -> int:
-    """Rewrites one file without the customer, a row group at a time, if it holds any row of theirs."""
-    with pq.ParquetFile(path) as file:
-        groups = range(file.num_row_groups)
-        removed = sum(pc.sum(_is_about(file.read_row_group(group), customer_id)).as_py() or 0 for group in groups)
-        if removed:
-            schema, codec = file.schema_arrow, file.metadata.row_group(0).column(0).compression
-            with atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression=codec) as writer:
-                for group in groups:
-                    table = file.read_row_group(group)
-                    writer.write_table(table.filter(pc.invert(_is_about(table, customer_id))))
-    return int(removed)
+def _erase_from_log(file: Path, named: re.Pattern[bytes]) -> int:
+    """Removes the lines that name the customer from a log that a service may be writing to."""
+    with file.open("r+b") as log:
+        lines = log.readlines()
+        kept = [line for line in lines if not named.search(line)]
+        if len(kept) < len(lines):
+            log.seek(0)
+            log.writelines(kept)
+            log.truncate()
+    return len(lines) - len(kept)
 
 
 def _is_about(table: pa.Table, customer_id: str) -> pa.ChunkedArray | pa.Array:

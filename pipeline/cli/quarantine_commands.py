@@ -45,7 +45,7 @@ def quarantine_replay(context: typer.Context) -> None:
     from pipeline.cli.replay import replay
 
     with quietly(context) as (settings, console):
-        with working(console, "replaying the quarantine"):
+        with working(console, "replaying the quarantine"), settings.state.writing():
             brought_back, changes = replay(settings)
         if not brought_back:
             console.print("Nothing was in quarantine.")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.dataset import Dataset
+from features.dataset import Dataset, occurring
 from features.examples.merging import merged
 from features.examples.shard import ShardExamples
 from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, horizons_of, read_shard, size_of, write_shard
@@ -38,12 +38,15 @@ def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
 
 
 def erase_customer(folder: Path, customer_id: str) -> int:
-    """Removes a customer's examples, and histories that no other points to; gives how many examples went."""
+    """Removes a customer's examples, histories that no other points to, and texts that no step has any more, as those
+    of a customer without an example; gives how many examples went.
+    """
     removed = 0
     for shard in shards_of(folder) if (shards_of(folder)[0] / MEANING).exists() else ():
         examples = read_shard(shard)
         others = np.asarray(pc.not_equal(examples.customer_id, customer_id))
-        if others.all():
+        coded = examples.sequences.categorical
+        if others.all() and all(occurring(each) is each for each in coded.values()):
             continue
         removed += int((~others).sum())
         other = folder / ".erased"
@@ -63,6 +66,7 @@ def _select(shard: ShardExamples, rows: np.ndarray) -> ShardExamples:
     there = np.zeros(len(sequences.lengths), bool)
     there[pointed] = True
     kept = sequences.only(there, np.ones(len(sequences.event_time), bool))
+    kept = replace(kept, categorical={name: occurring(coded) for name, coded in kept.categorical.items()})
     return replace(
         shard,
         customer_id=shard.customer_id.filter(pa.array(rows)),

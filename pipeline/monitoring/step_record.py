@@ -21,6 +21,7 @@ from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore
 
 ROWS = ("rows_read", "rows_accepted", "rows_quarantined", "rows_already_known", "rows_scored", "rows_published")
+ALONE = "forget"
 
 
 @dataclass
@@ -61,7 +62,8 @@ def recorded(
     `ROWS` become columns, `message` goes with them, others are the step's own. Raises RecurError, before the step does
     anything, where the predictions database cannot be reached, and where the disk is full or turned read-only.
     """
-    with disk_in_words(state, f"{step} of the night {night.name}" if night else step):
+    # Forgetting waits for every step at work, and every step for it, or one would write what it has just erased.
+    with disk_in_words(state, f"{step} of the night {night.name}" if night else step), state.writing(step == ALONE):
         predictions.engine()
         figures: dict[str, Any] = {}
         run = StepRun(step, night.score_date if night else None)

@@ -77,6 +77,13 @@ class StateFolder:
             yield
 
     @contextmanager
+    def writing(self, alone: bool = False) -> Iterator[None]:
+        """All that writes state of customers does so in here, side by side, or `alone`, with no other at it."""
+        with self._lock("writers").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
     def at_work(self, what: str, refusal: str) -> Iterator[None]:
         """Only one process at a time does `what`. Raises RecurError, with `refusal` and who, where another does."""
         with self._lock(what).open("a+") as file:

@@ -4,6 +4,7 @@
 that it waits for another writer instead of failing half-way; readers see the last commit and wait for nobody.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
@@ -36,6 +38,7 @@ from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
+FORGOTTEN = "named a customer who was forgotten since"
 _ADVISORY_LOCK = 7_261_378
 _FIX = "check addresses.predictions and paths.var in recur.toml"
 _engines: dict[str, Engine] = {}
@@ -137,6 +140,9 @@ class PredictionsStore:
         with self.writing() as connection:
             of_customer = tables.prediction.c.customer_id == customer_id
             rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
+            message = tables.step_run.c.message
+            naming = [each for each in connection.scalars(select(message).distinct()) if _names(each, customer_id)]
+            connection.execute(update(tables.step_run).where(message.in_(naming)).values(message=FORGOTTEN))
         engine = self.engine()
         if self.on_postgresql:
             autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -175,6 +181,10 @@ def open_predictions(address: str, root: Path) -> PredictionsStore:
     if backend != "sqlite" or url.database in (None, "", ":memory:"):
         raise ConfigurationError(f"addresses.predictions: {PredictionsStore(url)} cannot hold predictions: {fix}")
     return PredictionsStore(url.set(database=str((root / str(url.database)).resolve())))
+
+
+def _names(message: str | None, customer_id: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(customer_id)}(?!\w)", message or "") is not None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 
 import duckdb
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +20,7 @@ from pipeline.runtime.engine import literal, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, midnight
 from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.suppression import Suppression
 from pipeline.sources.chunks import LocalFile, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
@@ -101,7 +103,7 @@ class Index:
                 if not self.folder.exists():
                     shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._sweep(contents)
+                sweep_unlisted(self.folder, contents)
                 with session(self._state) as connection:
                     contents.sync += 1
                     for number, file in enumerate(fresh):
@@ -147,14 +149,6 @@ class Index:
     def _files(self, names: list[str]) -> str:
         return f"read_parquet([{', '.join(literal(self.folder / name) for name in names)}])"
 
-    def _sweep(self, contents: Contents) -> None:
-        """Removes what a killed sync left."""
-        chunks = {name for chunk in contents.chunks for name in (chunk.name, chunk.malformed)}
-        deletions = {name for names in contents.deletions.values() for name in names}
-        for file in self.folder.iterdir():
-            if file.name not in chunks | deletions | {CONTENTS}:
-                file.unlink()
-
     def _write(self, contents: Contents) -> None:
         with atomically(self.folder / CONTENTS) as file:
             file.write_text(contents.model_dump_json(), "utf-8")
@@ -169,6 +163,7 @@ class Index:
             rows = " union all ".join(self.rows(contents, [chunk]) for chunk in earlier)
             keep_new_rows(connection, path, rows, self.names, deletions)
             contents.deletions.setdefault(contents.sync, []).append(deletions.name)
+        Suppression(self._state).remove_from(path)
         contents.files[file.name] = file.stamp
         days = connection.execute(
             f"select moment::date, count(*) from read_parquet({literal(path)}) where {plausible('moment')} group by 1"
@@ -195,6 +190,23 @@ class Index:
         if first_event is not None:
             contents.first_event = min(_utc(first_event), contents.first_event or _utc(first_event))
         contents.chunks.append(chunk.model_copy(update={"first": _utc(first), "last": _utc(last)}))
+
+
+def sweep_unlisted(folder: Path, contents: Contents) -> None:
+    """Removes from an index's folder what a killed sync left."""
+    chunks = {name for chunk in contents.chunks for name in (chunk.name, chunk.malformed)}
+    deletions = {name for names in contents.deletions.values() for name in names}
+    for file in folder.iterdir():
+        if file.name not in chunks | deletions | {CONTENTS}:
+            file.unlink()
+
+
+def sweep_all(state: StateFolder) -> None:
+    """The same for every index, which nobody may be at work on."""
+    for folder in (state.path / "source").glob("*/"):
+        file = folder / CONTENTS
+        contents = Contents.model_validate_json(file.read_text("utf-8")) if file.exists() else Contents()
+        sweep_unlisted(folder, contents)
 
 
 def last_real_day(days: list[tuple[date, int]]) -> date:

@@ -24,6 +24,7 @@ from pipeline.config.source import Source
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.suppression import Suppression
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.files import Files, attributes_of
 from pipeline.sources.inputs import Input, name_within
@@ -74,7 +75,7 @@ class Sql:
         """Syncs what is new and returns the files of all rows."""
         engine = _engine(url)
         increment = [INCREMENT] if self._source.incremental_by is not None else []
-        synced = SyncedRows(self._folder(url), [*self._source.names, *increment])
+        synced = SyncedRows(self._folder(url), [*self._source.names, *increment], Suppression(self._state).names)
         watermark = synced.watermark
         low = None if watermark is None else _less_overlap(watermark, self._source.overlap)
         try:
@@ -130,11 +131,12 @@ class SyncedRows:
     value of `incremental_by` up to it, None where there is no such column.
     """
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        """`names` are the columns. Watermarks are read from the list that the last sync left, and only those that it
-        had not come to list from their files: so no night opens all files of those before.
+    def __init__(self, folder: Path, names: list[str], is_suppressed: Callable[[str | None], bool]) -> None:
+        """`names` are the columns; rows of whom `is_suppressed` names are left out. Watermarks are read from the list
+        that the last sync left, and only those that it had not come to list from their files: so no night opens all
+        files of those before.
         """
-        self._folder, self._names = folder, names
+        self._folder, self._names, self._is_suppressed = folder, names, is_suppressed
         listed = folder / "reaches.json"
         stored = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
         self._watermarks: dict[str, Any] = {
@@ -163,9 +165,11 @@ class SyncedRows:
         """Writes the rows that no earlier sync brought, in a file of their own. A row that equals an earlier one,
         `incremental_by` included, is the earlier one as often as that was synced.
         """
-        fresh = []
+        fresh, customer = [], self._names.index("customer_id")
         for row in rows:
             texts = tuple(_text(value) for value in row)
+            if self._is_suppressed(texts[customer]):
+                continue
             if earlier[texts] > 0:
                 earlier[texts] -= 1
             else:

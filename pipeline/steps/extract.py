@@ -8,6 +8,7 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night
+from pipeline.runtime.suppression import Suppression
 from pipeline.serving.database import open_predictions
 from pipeline.sources.factory import open_source
 
@@ -18,7 +19,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
 
     A night that was loaded before is staged as it was then: its staged file, while that is kept (`run.keep_staged`),
     else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is staged as the
-    source is today.
+    source is today. Who was forgotten is left out.
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "extract", night) as figures, settings.state.alone("night"):
@@ -39,4 +40,5 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
         else:
             with paths.atomically(staged) as file:
                 figures["rows_read"] = source.extract(night, file, again)
+                figures["rows_read"] -= Suppression(settings.state).remove_from(file)
         return {"rows_read": figures["rows_read"]}

@@ -1,15 +1,19 @@
 """Forgetting a customer: nothing of them stays under `paths.var`, and nobody else loses a row or a digit."""
 
 import shutil
+from hashlib import sha256
+from threading import Thread
 
 import pandas as pd
 import pytest
 
 from pipeline.cli.app import main
-from pipeline.cli.forget import forget
+from pipeline.cli.forget import forget, readmit
 from pipeline.event_store.store import corrections, night_ending_at
+from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.runtime.paths import owner
+from pipeline.steps.compare import compare
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.publish import publish
@@ -17,9 +21,9 @@ from pipeline.steps.score import score
 from pipeline.steps.validate import validate
 from pipeline.validation.quarantine import quarantined
 from tests.pipeline.conftest import World
-from tests.support.published import query
+from tests.support.published import predictions_of, query
 from tests.support.worlds.csv_nights import configure, ingest, night_of
-from tests.support.worlds.trained_world import LATER
+from tests.support.worlds.trained_world import FIRST, LATER
 
 ROWS = [
     "Wilhelmina,2020-01-01 08:00,1",
@@ -52,6 +56,86 @@ def test_nothing_of_a_forgotten_customer_stays(tmp_path):
     assert places(settings.var, "Wilhelmina") == set()
     assert pd.read_parquet(settings.events / "2020-01-02.parquet").customer_id.tolist() == ["b"]
     assert quarantined(settings) == []
+
+
+def test_a_resend_does_not_bring_them_back(tmp_path):
+    settings = configure(tmp_path, ROWS)
+    ingest(settings, "2020-01-02")
+    forget(settings, "Wilhelmina")
+    listed = (settings.var / "suppressed" / "customers").read_text()
+    assert sha256(b"Wilhelmina").hexdigest() not in listed
+    more = ["Wilhelmina,2020-01-02 08:00,7", "b,2020-01-02 08:00,7", "Wilhelmina,never,2", "z,2020-01-05,1"]
+    settings = configure(tmp_path, [*ROWS, *more])  # the next dump: everything, and the next days
+    for night in ("2020-01-03", "2020-01-04"):
+        ingest(settings, night)
+    assert places(settings.var, "Wilhelmina") == set()
+    assert pd.read_parquet(settings.events / "2020-01-03.parquet").customer_id.tolist() == ["b", "z"]
+    extract(settings, night_of(settings, "2020-01-02"), afresh=True)
+    assert places(settings.var, "Wilhelmina") == set()
+
+
+def test_a_readmitted_customer_comes_with_the_next_dump(tmp_path):
+    settings = configure(tmp_path, ROWS)
+    ingest(settings, "2020-01-02")
+    forget(settings, "Wilhelmina")
+    readmit(settings.state, "Wilhelmina")
+    with pytest.raises(RecurError, match="not on the suppression list"):
+        readmit(settings.state, "Wilhelmina")
+    settings = configure(tmp_path, [*ROWS, "Wilhelmina,2020-01-02 08:00,7", "z,2020-01-05,1"])
+    ingest(settings, "2020-01-03")
+    assert "Wilhelmina" in pd.read_parquet(settings.events / "2020-01-03.parquet").customer_id.tolist()
+
+
+def test_another_key_is_noticed(tmp_path):
+    settings = configure(tmp_path, ROWS)
+    ingest(settings, "2020-01-02")
+    forget(settings, "Wilhelmina")
+    (settings.var / "secrets" / "erasure").unlink()
+    with pytest.raises(RecurError, match=r"secrets/erasure is not that of .*suppressed/customers: restore it"):
+        extract(settings, night_of(settings, "2020-01-02"), afresh=True)
+
+
+def test_what_a_killed_sync_and_logs_hold_goes_too(tmp_path):
+    settings = configure(tmp_path, ROWS)
+    ingest(settings, "2020-01-02")
+    [index] = (settings.var / "source").iterdir()
+    for name in ("fetched-events.csv", "000009-0000.parquet.rewritten", "000009-0000.parquet"):
+        (index / name).write_text("Wilhelmina,2020-01-01 08:00,1")
+    log = settings.state.logs / "airflow" / "task.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("before\nrow of Wilhelmina is strange\nWilhelminas\n")
+    with predictions_of(settings).writing() as connection:
+        connection.exec_driver_sql("update step_run set message = 'a row of Wilhelmina'")
+    forget(settings, "Wilhelmina")
+    assert log.read_text() == "before\nWilhelminas\n"
+    log.unlink()
+    assert places(settings.var, "Wilhelmina") == set()
+
+
+def test_forgetting_and_steps_wait_for_each_other(tmp_path):
+    settings = configure(tmp_path, ROWS)
+    ingest(settings, "2020-01-02")
+    ended = []
+    with settings.state.writing():  # as a training does
+        thread = Thread(target=lambda: ended.append(forget(settings, "Wilhelmina")))
+        thread.start()
+        thread.join(1.5)
+        assert not ended
+        assert places(settings.var, "Wilhelmina") != set()
+    thread.join(60)
+    assert ended
+    assert places(settings.var, "Wilhelmina") == set()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_last_comparison_can_be_made_again(own_world: World):
+    settings = own_world.settings
+    tested = pd.read_parquet(settings.state.snapshot(FIRST) / "test_predictions.parquet").customer_id
+    for customer in (tested.iloc[0], tested.iloc[-1]):
+        forget(settings, customer)
+        compare(settings, FIRST)
+    after = pd.read_parquet(settings.state.snapshot(FIRST) / "test_predictions.parquet").customer_id
+    assert len(after) == (~tested.isin([tested.iloc[0], tested.iloc[-1]])).sum()
 
 
 def test_forgetting_twice_or_nobody_changes_no_byte(tmp_path):
