@@ -1,9 +1,9 @@
 """The whole comparison on every real set at hand: Complete Journey, CDNOW, Online Retail II.
 
 `--sets`, `--models`, `--windows`, `--seeds`, `--trials`, `--epochs` set what is spent; sets that are not here (CDNOW
-needs the package lifetimes, Online Retail II its two files) are named and left out. `--folder` keeps the state, so that
-a set is ingested once, and `--anew` names the models to train where an earlier run there trained the others. README's
-table is written from the outcome by `make docs`.
+needs the package lifetimes, Online Retail II its two files) are named and left out. `--folder` keeps the state: a run
+that was stopped goes on there, and no window, seed or model that is fitted is fitted again. README's table is written
+from the outcome by `make docs`.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.support.results
+from models import MODELS, POOLS
 from pipeline.config.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -54,13 +55,12 @@ SETS = {
 def main(arguments: list[str]) -> None:
     options = argparse.ArgumentParser(prog="real-data")
     options.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
-    options.add_argument("--models", nargs="+", default=list(Settings().models.names))
+    options.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     options.add_argument("--windows", type=int, default=3)
-    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--trials", type=int, default=20)
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--folder", type=Path)
-    options.add_argument("--anew", nargs="+")
     asked = options.parse_args(arguments)
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
                 print(f"{SETS[name].title} SKIPPED: {missing}")
                 continue
             settings = _settings((asked.folder or Path(scratch)) / name, name, asked)
-            found[name] = _compared(settings, asked.anew) | {"question": settings.question.model_dump(mode="json")}
+            found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
             print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
             _write(found, asked)  # after each set: all of them take the better part of an hour
 
@@ -108,8 +108,8 @@ def _settings(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
     return load_settings(folder / "recur.toml")
 
 
-def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
-    """Every model, or those of `anew`, trained and all compared as of the last closed day."""
+def _compared(settings: Settings) -> dict[str, Any]:
+    """Every model trained that is not yet, and all compared as of the last closed day."""
     from rich.console import Console
 
     from pipeline.cli import single_steps as by_hand
@@ -118,17 +118,21 @@ def _compared(settings: Settings, anew: list[str] | None) -> dict[str, Any]:
     from pipeline.steps.compare import compare, last_comparison
     from pipeline.steps.snapshot import snapshot
     from pipeline.steps.train import train
+    from pipeline.training.snapshot import read_meta
 
     if not open_store(settings).nights():
         assert settings.run.first_night is not None
         by_hand.ingest(settings, Console(stderr=True), midnight(settings.run.first_night))
     cutoff = midnight(max(open_store(settings).nights()))
-    if anew is None:
-        shutil.rmtree(settings.state.snapshot(cutoff), ignore_errors=True)
+    folder = settings.state.snapshot(cutoff)
+    taken = read_meta(folder)
+    if taken is None or taken["question_digest"] != settings.question.digest:
+        shutil.rmtree(folder, ignore_errors=True)
         snapshot(settings, cutoff)
-    for model in anew or settings.models.in_order:
-        train(settings, cutoff, model)
-        print(f"trained {model}", flush=True)
+    for model in settings.models.in_order:
+        if model in POOLS or not (folder / "results" / f"{model}.json").exists():
+            train(settings, cutoff, model)
+            print(f"trained {model}", flush=True)
     compare(settings, cutoff)
     return last_comparison(settings.state)
 

@@ -66,12 +66,56 @@ def real_data(benchmark: dict[str, Any]) -> Iterator[str]:
     families = {model["name"]: model["family"] for comparison in sets.values() for model in comparison["models"]}
     headings = [f"{titles[name]}, {comparison['question']['horizons'][0]} days" for name, comparison in sets.items()]
     rows = [[model, family, *(losses[name].get(model, "") for name in sets)] for model, family in families.items()]
-    yield f"**On {' and '.join(_windows_of(sets))}, each trained apart** (log loss; {_budget(sets)}):"
+    yield (
+        f"**On {' and '.join(_windows_of(sets))}, each trained apart**, of three *development sets*: their tests were "
+        f"printed often while this project was made (log loss; {_budget(sets)}):"
+    )
     yield ""
     yield from _table(["model", "family", *headings], rows)
     for name, comparison in sets.items():
         yield ""
-        yield f"{titles[name]}: {comparison['verdict']['sentence']}"
+        yield f"**{titles[name]}.** " + " ".join(_statements(comparison))
+    yield ""
+    yield "Each statement's difference, over all windows and in each (positive favours recurrence):"
+    yield ""
+    most = max(len(comparison["windows"]) for comparison in sets.values())
+    header = ["set", "statement", "difference", *(f"window {number + 1}" for number in range(most))]
+    yield from _table(header, [[titles[name], *row] for name, each in sets.items() for row in _differences(each, most)])
+
+
+def _statements(comparison: dict[str, Any]) -> list[str]:
+    """The sentences of the verdict and, where its pools were run, of the contribution."""
+    contribution = comparison.get("contribution", {})
+    return [comparison["verdict"]["sentence"], *([contribution["sentence"]] if contribution.get("with") else [])]
+
+
+def _differences(comparison: dict[str, Any], windows: int) -> Iterator[list[str]]:
+    """A row a statement: what it is, its difference with its interval, and the difference in each window."""
+    verdict, contribution = comparison["verdict"], comparison.get("contribution")
+    if contribution is None:
+        return
+    apart = comparison["apart"]
+    rows = {
+        f"verdict, {verdict['best_recurrent']} against {verdict['best_conventional']}": verdict,
+        "the same, intercept-adjusted": apart["verdict"]["intercept_adjusted_log_loss"],
+        "the same, ROC AUC": apart["verdict"]["roc_auc"],
+        f"mirror, {verdict['mirror']['best_recurrent']} against {verdict['mirror']['best_conventional']}": (
+            verdict["mirror"]
+        ),
+    }
+    if contribution["with"]:
+        rows |= {
+            f"contribution of {contribution['best_ranked']}": contribution,
+            "contribution, intercept-adjusted": apart["contribution"]["intercept_adjusted_log_loss"],
+            "contribution, ROC AUC": apart["contribution"]["roc_auc"],
+            "its gain over its twin": contribution["twin"],
+        }
+    for title, figures in rows.items():
+        if figures["difference"] is not None:
+            interval = "" if figures["low"] is None else f" ({figures['low']:+.4f} to {figures['high']:+.4f})"
+            by_window = [f"{value:+.4f}" if value is not None else "" for value in figures["windows"]]
+            blanks = [""] * (windows - len(by_window))
+            yield [title, f"{figures['difference']:+.4f}{interval}", *by_window, *blanks]
 
 
 def _windows_of(sets: dict[str, Any]) -> list[str]:
@@ -106,6 +150,12 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
     yield f"Test window: {windows}. In brackets 95 % intervals, resampled by customer."
     yield ""
     yield f"**Verdict.** {comparison['verdict']['sentence']}"
+    for words in _statements(comparison)[1:]:
+        yield ""
+        yield f"**Contribution.** {words}"
+    if comparison.get("left_out"):
+        yield ""
+        yield f"Left out of the main job: {'; '.join(comparison['left_out'])}."
 
 
 def planted(worlds: dict[str, Any]) -> Iterator[str]:
