@@ -59,9 +59,11 @@ class Question(BaseModel):
     """Event types with features of their own: the time since the last one, and how many there were. Those of
     `activity`, `comes_back_with` and `ends_with` always have them.
     """
-    calendar: bool = False
-    """Whether the calendar of the cutoff (weekday, month, days to the year's end) is among the features. Where the
-    history holds fewer than three of each season, models take the month for the trend of the time, and err.
+    calendar: bool | None = None
+    """Whether models read the calendar: the weekday, and the time of year where training spans one, of the cutoff and
+    of events. Absent, the calendar is among the features, and whether models of both kinds read it is chosen for all of
+    them at once, on validation. Where the history holds fewer than three of each season, models take the month for the
+    trend of the time, and err.
     """
     exclude_customers: Names = ()
     """Customers who are left out, as test accounts, by their `customer_id`."""
@@ -143,7 +145,7 @@ class Question(BaseModel):
             excluded={name: values for name, values in excluded.items() if values},
             primary_index=self.primary_index,
             next_event=self.next_event,
-            calendar=self.calendar,
+            calendar=self.calendar is not False,
             numeric=tuple(name for name, kind in attributes.items() if kind == "numeric"),
             categorical=tuple(name for name, kind in attributes.items() if kind == "categorical"),
         )

@@ -24,7 +24,7 @@ class FeatureSpec:
     excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     primary_index: int = 0
     next_event: bool = False
-    calendar: bool = False
+    calendar: bool = True
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
 

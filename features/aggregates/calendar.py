@@ -10,6 +10,7 @@ WORDS = {
     "month_cosine": "month of the cutoff as an angle, its cosine",
     "days_to_year_end": "days from the cutoff to the end of its year in UTC",
 }
+TIME_OF_YEAR = ("month_sine", "month_cosine", "days_to_year_end")  # of WORDS
 
 
 def calendar(cutoff: datetime) -> dict[str, float]:

@@ -15,6 +15,8 @@ from features.time import MICROSECONDS_A_DAY, NEVER
 
 DAYS_A_YEAR = 365.25
 FIRST_WEEKDAY = 3  # 1970-01-01, day 0, was a Thursday; Monday is 0
+HOUR, WEEKDAY, TIME_OF_YEAR = "hour_", "weekday_", "year_"  # how the names of channels begin
+CALENDAR_CHANNELS = (HOUR, WEEKDAY, TIME_OF_YEAR)
 LIMIT = 6.0  # scaled numbers are held within ±LIMIT, so that one absurd amount cannot drive the network
 MAX_CATEGORIES = 256
 MIN_STEPS_A_CATEGORY = 20  # steps below which a category is left unknown: too few to learn a vector from
@@ -75,8 +77,10 @@ class Scaled:
 class Encoder:
     """Numeric channels are the signed logarithm of every numeric column (and whether it is null, where training saw
     nulls), the logarithm of the gap since the customer's previous event (null at the first event of all, so that this
-    one is told from all others), and the calendar as sine and cosine: hour, weekday, and time of year where training
-    spans a year. A channel that does not vary in training is left out.
+    one is told from all others), and, where the calendar is read, the weekday of the cutoff and the time of year of the
+    cutoff and of every step where training spans a year, as sine and cosine. A channel that does not vary in training
+    is left out. A step's hour and weekday are read by no encoder fitted since December 2026: aggregates have nothing
+    like them, and networks gained nothing by them (docs/LOG.md).
     """
 
     steps: tuple[Scaled, ...]
@@ -84,23 +88,23 @@ class Encoder:
     vocabularies: dict[str, list[str]]  # attribute -> its known values; the code of the first is 1
 
     @classmethod
-    def fit(cls, data: Dataset) -> Self:
+    def fit(cls, data: Dataset, calendar: bool = True) -> Self:
         """Scalers and vocabularies from the steps that the examples of `data` can see, each step counted once, and
         from nothing else: what lies behind the last cutoff of a history does not move them.
         """
-        sequences = data.sequences
-        longest = np.zeros(len(sequences.offsets) - 1, np.int64)
-        np.maximum.at(longest, sequences.history, sequences.length)
+        sequences, unread = data.sequences, _unread(data, calendar)
+        longest = _longest(sequences)
         return cls(
-            steps=_fit_scalers(_Visible(sequences, longest)),
-            cutoffs=_fit_scalers([_cutoff_channels(StateAtCutoff.of(data))]),
+            steps=_fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY))),
+            cutoffs=_fit_scalers([_without(unread, _cutoff_channels(StateAtCutoff.of(data)))]),
             vocabularies=_fit_vocabularies(sequences, longest),
         )
 
     @classmethod
-    def of_cutoffs(cls, at: StateAtCutoff) -> Self:
+    def of_cutoffs(cls, data: Dataset, calendar: bool = True) -> Self:
         """Of what is said at the cutoff, and of no step."""
-        return cls(steps=(), cutoffs=_fit_scalers([_cutoff_channels(at)]), vocabularies={})
+        channels = _without(_unread(data, calendar), _cutoff_channels(StateAtCutoff.of_aggregates(data)))
+        return cls(steps=(), cutoffs=_fit_scalers([channels]), vocabularies={})
 
     def encode(self, sequences: Sequences, previous: Integers | None = None) -> EncodedSteps:
         """Every step of `sequences`; `numeric` in the order of `numeric_channels`. `previous` [histories] is the time
@@ -120,7 +124,8 @@ class Encoder:
 
     def at_cutoff(self, at: StateAtCutoff) -> NDArray[np.float32]:
         """[examples, cutoff channels]: what can be said at the cutoff itself, which no step knows: the silence since
-        the last event (in days, and against the customer's own mean gap), the time since the first, and the count.
+        the last event (in days, and against the customer's own mean gap), the time since the first, the count, and
+        the calendar.
         """
         return _scale(_cutoff_channels(at), self.cutoffs, len(at.cutoff))
 
@@ -146,26 +151,47 @@ class Encoder:
 
 class _Visible:
     """The step channels of one run of histories after another, at the steps that any example sees: each history's first
-    `longest`. The time of year is among them where those steps span a year.
+    `longest`. Those whose names begin with one of `unread` are not among them.
     """
 
-    def __init__(self, sequences: Sequences, longest: Integers) -> None:
-        self._sequences, self._longest = sequences, longest
-        seen = longest > 0
-        first = sequences.event_time[sequences.offsets[:-1][seen]]
-        last = sequences.event_time[(sequences.offsets[:-1] + longest - 1)[seen]]
-        self._spans_a_year = bool(seen.any()) and last.max() - first.min() >= DAYS_A_YEAR * MICROSECONDS_A_DAY
+    def __init__(self, sequences: Sequences, longest: Integers, unread: tuple[str, ...]) -> None:
+        self._sequences, self._longest, self._unread = sequences, longest, unread
 
     def __iter__(self) -> Iterator[dict[str, NDArray[np.float64]]]:
         for first, last in runs(self._sequences.offsets):
             part = self._sequences.slice(first, last)
             visible = _beginnings(part.offsets, self._longest[first:last])
-            channels = _step_channels(part)
-            yield {
-                name: values[visible]
-                for name, values in channels.items()
-                if self._spans_a_year or not name.startswith("year_")
-            }
+            channels = _without(self._unread, _step_channels(part))
+            yield {name: values[visible] for name, values in channels.items()}
+
+
+def spans_a_year(data: Dataset) -> bool:
+    """Whether the events that the examples of `data` see do, without which a time of year cannot be told from the time:
+    what a network and a model of aggregates read of it, they read by this one rule.
+    """
+    sequences, longest = data.sequences, _longest(data.sequences)
+    seen = longest > 0
+    first = sequences.event_time[sequences.offsets[:-1][seen]]
+    last = sequences.event_time[(sequences.offsets[:-1] + longest - 1)[seen]]
+    return bool(seen.any()) and bool(last.max() - first.min() >= DAYS_A_YEAR * MICROSECONDS_A_DAY)
+
+
+def _unread(data: Dataset, calendar: bool) -> tuple[str, ...]:
+    """The beginnings of the names of channels that are left out."""
+    if not calendar:
+        return CALENDAR_CHANNELS
+    return () if spans_a_year(data) else (TIME_OF_YEAR,)
+
+
+def _without(unread: tuple[str, ...], channels: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    return {name: values for name, values in channels.items() if not name.startswith(unread)}
+
+
+def _longest(sequences: Sequences) -> Integers:
+    """[histories]: how many steps of each the examples see."""
+    longest = np.zeros(len(sequences.offsets) - 1, np.int64)
+    np.maximum.at(longest, sequences.history, sequences.length)
+    return longest
 
 
 def _beginnings(offsets: Integers, longest: Integers) -> NDArray[np.bool_]:
@@ -200,14 +226,19 @@ def _step_channels(sequences: Sequences, previous: Integers | None = None) -> di
         before = previous[held]
         gap[first] = np.where(before == NEVER, np.nan, _days(time[first] - before))
     channels["gap"], channels["gap_is_null"] = np.log1p(gap), np.isnan(gap).astype(np.float64)
-    day = time // MICROSECONDS_A_DAY
+    return channels | _calendar(time)
+
+
+def _calendar(time: Integers) -> dict[str, NDArray[np.float64]]:
+    """Where in the day, the week and the year each of `time` lies, in UTC: Monday 0, 1 January 0."""
+    day, channels = time // MICROSECONDS_A_DAY, {}
     for name, turns in (
-        ("hour", time % MICROSECONDS_A_DAY / MICROSECONDS_A_DAY),
-        ("weekday", (day + FIRST_WEEKDAY) % 7 / 7),
-        ("year", day / DAYS_A_YEAR % 1),
+        (HOUR, time % MICROSECONDS_A_DAY / MICROSECONDS_A_DAY),
+        (WEEKDAY, (day + FIRST_WEEKDAY) % 7 / 7),
+        (TIME_OF_YEAR, day / DAYS_A_YEAR % 1),
     ):
-        channels[f"{name}_sine"] = np.sin(2 * np.pi * turns)
-        channels[f"{name}_cosine"] = np.cos(2 * np.pi * turns)
+        channels[f"{name}sine"] = np.sin(2 * np.pi * turns)
+        channels[f"{name}cosine"] = np.cos(2 * np.pi * turns)
     return channels
 
 
@@ -221,6 +252,7 @@ def _cutoff_channels(at: StateAtCutoff) -> dict[str, NDArray[np.float64]]:
         "events": np.log1p(at.events),
         # One event has no gap: the time since it is then the best that is known of the customer's rhythm.
         "overdue": np.log1p(silence) - np.log1p(np.where(at.events > 1, mean_gap, tenure)),
+        **_calendar(at.cutoff),
     }
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.calendar import columns_read
 from models.labels import VALUES, held_out_labels, observed_labels
 from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
@@ -35,6 +36,7 @@ class LightGBM(Model):
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
         "bags": 3,
+        "calendar": True,
         "shrinkage": 0.03,
         "leaves": 15,
         "min_examples_a_leaf": 100,
@@ -65,7 +67,7 @@ class LightGBM(Model):
         return {"trees": sum(booster.num_trees() for booster in self.boosters.values())}
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
-        labels, self.columns = observed_labels(train.labels), list(train.aggregates.columns)
+        labels, self.columns = observed_labels(train.labels), columns_read(train, self.parameters)
         held_out = valid and held_out_labels(valid.labels)
 
         def boost(key: BoosterKey) -> tuple["lightgbm.Booster", list[float]]:

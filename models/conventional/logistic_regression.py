@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.calendar import columns_read
 from models.labels import VALUES, held_out_labels, observed_labels
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
@@ -30,14 +31,20 @@ class LogisticRegression(Model):
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
-    defaults: ClassVar[dict[str, Any]] = {"strength": 0.03, "knots": list(KNOTS), "products": True, "bent": list(BENT)}
+    defaults: ClassVar[dict[str, Any]] = {
+        "strength": 0.03,
+        "knots": list(KNOTS),
+        "products": True,
+        "bent": list(BENT),
+        "calendar": True,
+    }
     found_by_fit: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"products": [True, False]}
     seeded: ClassVar[bool] = False
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)
-        self.preparation = Preparation.fit(train.aggregates)
+        self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         prepared = self.preparation.transform(train.aggregates)
         chosen = (self.parameters[name] for name in ("bent", "knots", "products"))
         self.basis = HingeBasis.fit(prepared, self.preparation.names, *chosen)

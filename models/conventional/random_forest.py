@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
+from models.calendar import columns_read
 from models.labels import VALUES, observed_labels
 from models.networks.preparation import Preparation
 from models.numerics import logit, ordered_by_horizon
@@ -97,6 +98,7 @@ class RandomForest(Model):
         "min_examples_a_leaf": 30,
         "share_of_columns": 0.1,
         "share_of_rows": 0.5,
+        "calendar": True,
     }
     space: ClassVar[dict[str, Range]] = {
         "min_examples_a_leaf": (5, 200),
@@ -112,7 +114,7 @@ class RandomForest(Model):
         from sklearn.ensemble import RandomForestClassifier
 
         labels = observed_labels(train.labels)
-        self.preparation = Preparation.fit(train.aggregates)
+        self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         rows = self.preparation.transform(train.aggregates)
         self.forests = []
         for column in range(len(self.horizons)):

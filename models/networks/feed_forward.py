@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from features.arrays import Integers
 from features.dataset import Dataset, Labels
 from models.base import Family, View
+from models.calendar import columns_read
 from models.labels import HEADS
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
@@ -55,7 +56,7 @@ class FeedForward(NetworkModel):
     defaults: ClassVar[dict[str, Any]] = {**NetworkModel.defaults, "dropout": 0.5, "batch_size": 512}
 
     def _prepare(self, train: Dataset) -> None:
-        self.preparation = Preparation.fit(train.aggregates)
+        self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
 
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> RowReader:
         return RowReader(self.preparation.transform(data.aggregates), labels)

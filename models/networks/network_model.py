@@ -46,6 +46,7 @@ class NetworkModel(Model):
         "epochs": None,
         "seeds": 1,
         "churn_weight": 1.0,
+        "calendar": True,
         "patience": 3,
         "weight_decay": 1.0,
         "dropout": 0.2,

@@ -10,6 +10,7 @@ from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps, NextEvent
 from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
+from models.calendar import columns_read, reads_calendar
 from models.networks.hinge_basis import HingeBasis
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
@@ -121,10 +122,8 @@ class SequenceModel(NetworkModel):
         return np.hstack([channels, self.preparation.transform(aggregates)])
 
     def _prepare(self, train: Dataset) -> None:
-        if self.has_memory:
-            self.encoder = Encoder.fit(train)
-        else:
-            self.encoder = Encoder.of_cutoffs(StateAtCutoff.of_aggregates(train))
+        fit_encoder = Encoder.fit if self.has_memory else Encoder.of_cutoffs
+        self.encoder = fit_encoder(train, reads_calendar(train, self.parameters))
         if self.alter:  # else a batch would hold as many examples as it should hold histories
             examples_a_history = len(train) / len(np.unique(train.sequences.history))
             self.parameters["batch_size"] = round(self.parameters["batch_size"] * examples_a_history)
@@ -134,7 +133,7 @@ class SequenceModel(NetworkModel):
         if self.has_state and (self.survives or self.parameters["gap_weight"]):
             self.intervals = Intervals.fit(Gaps.of(train))
         if "aggregates" in self.views:
-            self.preparation = Preparation.fit(train.aggregates)
+            self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         if self.preparation and "aggregates" in type(self).views:
             prepared = self.preparation.transform(train.aggregates)
             self.basis = HingeBasis.fit(prepared, self.preparation.names)

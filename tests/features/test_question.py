@@ -30,6 +30,13 @@ def test_the_digest_follows_the_meaning() -> None:
     assert len({question.digest for question in [Question(), *several]}) == 5
 
 
+def test_the_calendar_moves_the_digest_of_those_alone_who_ask_for_it() -> None:
+    """It is information and not meaning; questions that said true or false keep the digest that they had."""
+    assert Question().digest == Question(calendar=False).digest == "7a705e40226d014d"
+    assert Question(calendar=True).digest == "3fe7a37f514b9fc6"
+    assert [Question(calendar=said).spec({}).calendar for said in (None, True, False)] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

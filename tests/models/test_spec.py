@@ -10,7 +10,7 @@ def test_what_fitting_found_is_no_part_of_the_identity():
     plain = ModelSpec("lightgbm", {})
     assert fitted.identity == plain.identity
     assert plain.identity != ModelSpec("lightgbm", {"leaves": 31}).identity
-    assert plain.identity.startswith('lightgbm {"l2": 10.0, "leaves": 15, ')
+    assert plain.identity.startswith('lightgbm {"bags": 3, "calendar": true, "extra_trees": false, "l2": 10.0, ')
     assert "rounds" not in fitted.recipe.parameters
 
 

@@ -98,7 +98,7 @@ def oracle_features(
         its = age[seen["event_type"] == name]
         row[f"days_since_event_type={name}"] = its.min()
         row |= {f"event_type={name}_{days}": (its <= days).sum() for days in (28, 91)}
-    if question.calendar:
+    if question.calendar is not False:
         for name, turn in (("weekday", cutoff.weekday() / 7), ("month", (cutoff.month - 1) / 12)):
             row |= {f"{name}_sine": np.sin(2 * np.pi * turn), f"{name}_cosine": np.cos(2 * np.pi * turn)}
         row["days_to_year_end"] = (pd.Timestamp(cutoff.year + 1, 1, 1, tz="UTC") - pd.Timestamp(cutoff)).days

@@ -56,14 +56,24 @@ def test_the_first_event_of_all_is_told_from_the_first_after_an_earlier_reading(
     assert on[3, gap] == whole[2, gap]
 
 
-def test_the_calendar_knows_the_weekday_and_the_hour():
+def test_the_calendar_of_the_cutoff_knows_its_weekday():
     monday = START + DAY  # 2017-01-02
-    times = np.array([monday, monday + 7 * DAY, monday + 8 * DAY + DAY // 4])
-    data = make_dataset([times], [monday + 20 * DAY], (7,), np.random.default_rng(0))
+    times = np.array([monday, monday + DAY // 4])
+    cutoffs = [monday + days * DAY for days in (20, 27, 28)]
+    data = make_dataset([times], cutoffs, (7,), np.random.default_rng(0))
     encoder = Encoder.fit(data)
-    encoded = encoder.encode(data.sequences).numeric
-    weekday = encoded[:, encoder.numeric_channels.index("weekday_sine")]
-    hour = encoded[:, encoder.numeric_channels.index("hour_sine")]
+    weekday = encoder.at_cutoff(StateAtCutoff.of(data))[
+        :, [each.name for each in encoder.cutoffs].index("weekday_sine")
+    ]
+    assert weekday[0] == weekday[1] != weekday[2]
+    assert not {"hour_sine", "weekday_sine"} & set(encoder.numeric_channels)
+
+
+def test_an_encoder_of_before_still_reads_the_hour_and_the_weekday_of_a_step():
+    times = START + DAY + np.array([0, 7 * DAY, 8 * DAY + DAY // 4])  # two Mondays and a Tuesday
+    data = make_dataset([times], [START + 20 * DAY], (7,), np.random.default_rng(0))
+    old = '{"steps": [["weekday_sine", 0, 1], ["hour_sine", 0, 1]], "cutoffs": [], "vocabularies": {}}'
+    weekday, hour = Encoder.from_json(old).encode(data.sequences).numeric.T
     assert weekday[0] == weekday[1] != weekday[2]
     assert hour[0] == hour[1] < hour[2]
 
@@ -71,8 +81,10 @@ def test_the_calendar_knows_the_weekday_and_the_hour():
 @pytest.mark.parametrize(("days", "expected"), [(360, False), (370, True)])
 def test_the_time_of_year_is_read_only_where_training_spans_a_year(days, expected):
     times = START + np.linspace(0, days, 20).astype(np.int64) * DAY
-    encoder = Encoder.fit(make_dataset([times], [START + (days + 5) * DAY], (7,), np.random.default_rng(0)))
+    data = make_dataset([times], [START + (days + 5) * DAY], (7,), np.random.default_rng(0))
+    encoder = Encoder.fit(data)
     assert ("year_sine" in encoder.numeric_channels) is expected
+    assert "year_sine" not in Encoder.fit(data, calendar=False).numeric_channels
 
 
 def test_an_unknown_category_and_null_are_zero():

@@ -39,6 +39,7 @@ amount = "eur"
 items = "items"
 shop = "shop"
 [question]
+calendar = false
 active_within = 28
 horizons = [14, 28]
 [run]

@@ -1,0 +1,113 @@
+"""Whatever one side can know at a cutoff, the other can: each aggregate and each channel of a network belongs to a
+piece of information that the other side reads too. The order of events is the exception, and what follows from it.
+"""
+
+import re
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.dataset import Dataset
+from features.question import Question
+from features.sequences.encoding import Encoder
+from models.calendar import columns_read, reads_calendar
+from models.calendar_choice import choose_calendar
+from models.held_out import Parts
+from tests.support.worlds.event_worlds import END, START, build, revisions
+from tests.support.worlds.model_worlds import DAY, halves, make_dataset, steady_world
+
+PIECES = {  # piece -> the aggregates that tell of it, the channels (`at` the cutoff, of a `step`, of a vocabulary)
+    "recency": ("days_since_last_event|days_since_activity|overdue.*", "at days_since_last_event|at overdue"),
+    "age": ("days_since_first_event", "at days_since_first_event"),
+    "counts": (r"events_(total|\d+|share_\d+|trend|a_day)|active_days_total", "at events"),
+    "rhythm": ("gap_.*", "step gap(_is_null)?"),
+    "amounts": ("amount_.*", "step amount(_is_null)?"),
+    "quantities": (r"quantity_\d+", "step quantity(_is_null)?"),
+    "a numeric attribute": (r"items_\d+|days_since_items", "step items(_is_null)?"),
+    "a categorical attribute": (r"distinct_store_\d+", "vocabulary store"),
+    "event types": ("(days_since_)?event_type=.*", "vocabulary event_type"),
+    "weekday of the cutoff": ("weekday_(sine|cosine)", "at weekday_(sine|cosine)"),
+    "time of year": ("month_(sine|cosine)|days_to_year_end", "(at|step) year_(sine|cosine)"),
+}
+QUESTION = Question(active_within=60, event_types=("purchase", "view", "cancel"))
+
+
+def world(stretched: int = 1, question: Question = QUESTION) -> Dataset:
+    """Cutoffs on different weekdays, over 200 days times `stretched`."""
+    rows = revisions(1, customers=40, events=2_500, unusual=0)
+    for name in ("event_time", "known_time"):
+        rows[name] = pd.Timestamp(START) + (rows[name] - pd.Timestamp(START)) * stretched
+    days = [day * stretched for day in range(60, 170, 9)]
+    moment = START + (END - START) * stretched
+    return build(rows, [START + timedelta(days=day) for day in days], question, moment=moment)
+
+
+def read_by(data: Dataset, calendar: bool = True) -> tuple[set[str], set[str]]:
+    """What each side reads of `data`: aggregates, and channels."""
+    switch = {"calendar": calendar}
+    encoder = Encoder.fit(data, reads_calendar(data, switch))
+    channels = {f"step {channel.name}" for channel in encoder.steps}
+    channels |= {f"at {channel.name}" for channel in encoder.cutoffs}
+    return set(columns_read(data, switch)), channels | {f"vocabulary {name}" for name in encoder.vocabularies}
+
+
+def pieces_of(names: set[str], side: int) -> set[str]:
+    """The pieces that these names tell of; each belongs to exactly one."""
+    pieces = set()
+    for name in names:
+        told = [piece for piece, patterns in PIECES.items() if re.fullmatch(patterns[side], name)]
+        assert len(told) == 1, f"{name} tells of {told}: say in PIECES where the other side reads it"
+        pieces |= set(told)
+    return pieces
+
+
+def test_each_piece_of_information_is_read_by_both_sides():
+    aggregates, channels = read_by(world(stretched=3))
+    assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == set(PIECES)
+
+
+@pytest.mark.parametrize("by", ["the recipe", "the question"])
+def test_the_calendar_is_switched_off_for_both_at_once(by):
+    question = QUESTION if by == "the recipe" else QUESTION.model_copy(update={"calendar": False})
+    aggregates, channels = read_by(world(3, question), calendar=by != "the recipe")
+    without = set(PIECES) - {"weekday of the cutoff", "time of year"}
+    assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == without
+
+
+def test_the_time_of_year_is_read_by_both_or_by_neither():
+    aggregates, channels = read_by(world())
+    assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == set(PIECES) - {"time of year"}
+
+
+def seasonal_world() -> Dataset:
+    """Customers of one rate who, all of them, buy in every second quarter of a year alone."""
+    random, times = np.random.default_rng(1), []
+    for _ in range(60):
+        days = np.cumsum(random.exponential(4, 260))
+        quarter = (days // 91).astype(int)
+        times.append(START_OF_2017 + (days[quarter % 2 == 0] * DAY).astype(np.int64))
+    data = make_dataset(times, [START_OF_2017 + day * DAY for day in range(40, 900, 12)], (14,), random)
+    turns = data.cutoff / DAY / 182.0 % 1
+    season = {"month_sine": np.sin(2 * np.pi * turns), "month_cosine": np.cos(2 * np.pi * turns)}
+    data.aggregates[list(season)] = pd.DataFrame(season)
+    return data
+
+
+START_OF_2017 = 17_167 * DAY
+
+
+@pytest.mark.parametrize(("data", "expected"), [(seasonal_world(), True), (steady_world(), False)])
+def test_the_calendar_is_chosen_where_it_helps_both_sides_together(data, expected):
+    if not expected:  # a calendar that says nothing
+        data.aggregates["weekday_sine"] = np.sin(2 * np.pi * (data.cutoff // DAY % 7) / 7)
+    train, valid = halves(data)
+    assert choose_calendar(Parts(train, valid, valid, valid, train), 0, 5) is expected
+    assert choose_calendar(Parts(*(without(part) for part in (train, valid, valid, valid, train))), 0, 5) is False
+
+
+def without(data: Dataset) -> Dataset:
+    """The same with no calendar in the data."""
+    columns = columns_read(data, {"calendar": False})
+    return Dataset(data.horizons, data.customer_id, data.cutoff, data.aggregates[columns], data.sequences, data.labels)
