@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import model_class
+from models import POOLED, model_class
 from models.base import Model
-from models.pools.pool import MEMBERS, Pool
+from models.pools.pool import Pool
 from models.pools.recurrent_pool import RecurrentPool
 from models.pools.twin_pool import TwinPool
 from pipeline.scoring import predict
@@ -33,7 +33,7 @@ SMALL = {
 def pools(trained_world: World) -> dict[str, Pool]:
     train = snapshot_of(trained_world.settings).part("train", 0)
     members: dict[str, Model] = {
-        name: model_class(name)(HORIZONS, 3, **SMALL.get(name, {})) for name in (*MEMBERS, "hybrid_gru")
+        name: model_class(name)(HORIZONS, 3, **SMALL.get(name, {})) for name in (*POOLED, "hybrid_gru")
     }
     twin = members["hybrid_gru"].twin()
     assert twin is not None
@@ -64,7 +64,7 @@ def test_a_version_of_a_pool_has_its_recipe(registry: Registry, pools: dict[str,
     assert isinstance(pool, Pool)
     assert champion.spec.parameters == json.loads(json.dumps(pools[champion.name].parameters))
     assert pool.parameters == champion.spec.parameters
-    assert sorted(pool.members) == sorted([*MEMBERS, "hybrid_gru"])
+    assert sorted(pool.members) == sorted([*POOLED, "hybrid_gru"])
 
 
 def test_every_night_is_scored_from_what_is_carried(
