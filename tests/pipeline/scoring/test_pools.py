@@ -22,6 +22,7 @@ from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, LATER, LONGER, NEXT, PRIMARY, night, snapshot_of
 
 HORIZONS = (PRIMARY, LONGER)
+MEMBERS = ("lightgbm", "logistic_regression", "random_forest")
 SMALL = {
     "random_forest": {"trees": 20},
     "lightgbm": {"max_rounds": 60},
