@@ -59,6 +59,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         )
         engine.write(events, request, folder)
         taken = _taken(folder, question, windows, tuple(remarks(windows, settings.evidence.windows)))
+        taken = replace(taken, calendar=_calendar(taken, settings.run.seed))
         run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
         run.parameters({"seed": settings.run.seed, "models": list(settings.models.names)})
@@ -124,10 +125,20 @@ def _when_somebody_was(data: Dataset, question: Question) -> str:
     )
 
 
+def _calendar(taken: Snapshot, random_state: int) -> bool:
+    """What the question says, else what is chosen for all models on the oldest window, before any test."""
+    question = taken.question
+    if question.calendar is not None:
+        return question.calendar
+    from models.calendar_choice import choose_calendar
+
+    return choose_calendar(taken.parts(0), question.primary_index, random_state)
+
+
 def _log(taken: Snapshot, run: Run, spec: FeatureSpec) -> None:
     """To MLflow's parent run, what was asked and of how many examples."""
     question = taken.question
     run.tags({"cutoff": taken.cutoff.isoformat(), "question_digest": question.digest, "test_digest": taken.test_digest})
-    run.parameters({"question": question.model_dump(mode="json")})
+    run.parameters({"question": question.model_dump(mode="json"), "calendar": taken.calendar})
     run.metrics({f"examples_{name}": rows for name, rows in taken.examples.items()})
     run.text(json.dumps(definitions(spec), indent=2), "features.json")

@@ -189,16 +189,18 @@ def _fit(spec: ModelSpec, name: str, training: Training, window: FitWindow, seed
     return fit
 
 
-def default_spec(name: str, models: Models) -> ModelSpec:
-    """The recipe of that name as the settings for networks have it. Only a network has an optimizer; a boosted model's
-    learning rate is another thing. Raises ConfigurationError for a name that there is not.
+def default_spec(name: str, models: Models, calendar: bool) -> ModelSpec:
+    """The recipe of that name as the settings for networks have it, which reads the `calendar` if all do. Only a
+    network has an optimizer; a boosted model's learning rate is another thing. Raises ConfigurationError for a name
+    that there is not.
     """
     if name not in MODELS:
         raise ConfigurationError(f"models.names: there is no model {name!r}; there are {', '.join(MODELS)}")
-    chosen = {"optimizer": models.optimizer, "learning_rate": models.learning_rate, "max_epochs": models.max_epochs}
     defaults = model_class(name).defaults
-    settable = defaults if "optimizer" in defaults else {}
-    return ModelSpec(name, {key: value for key, value in chosen.items() if key in settable and value is not None})
+    chosen = {"optimizer": models.optimizer, "learning_rate": models.learning_rate, "max_epochs": models.max_epochs}
+    parameters = {key: value for key, value in chosen.items() if "optimizer" in defaults and key in defaults}
+    parameters |= {"calendar": calendar} if "calendar" in defaults else {}
+    return ModelSpec(name, {key: value for key, value in parameters.items() if value is not None})
 
 
 def timed_fit(model: Model, name: str, train: Dataset, valid: Dataset | None) -> float:

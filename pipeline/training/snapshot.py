@@ -45,6 +45,7 @@ class Snapshot:
     churn: tuple[dict[Part, float | None], ...] = ()  # a window: the share that churned, None where nobody is there
     examples: dict[str, int] = field(default_factory=dict)  # of the latest parts, of every `test`, and `all`
     run_id: str = ""  # of MLflow's parent run
+    calendar: bool = False  # whether models read the calendar, all or none
 
     def measured(self) -> Self:
         """The same with its digest, churn and numbers of examples."""
@@ -102,6 +103,7 @@ class Snapshot:
             "test_digest": self.test_digest,
             "examples": self.examples,
             "run_id": self.run_id,
+            "calendar": self.calendar,
         }
         with atomically(folder / META) as file:
             file.write_text(json.dumps(content, indent=2), "utf-8")
@@ -126,6 +128,7 @@ class Snapshot:
             tuple(window["churn"] for window in content["windows"]),
             content["examples"],
             content["run_id"],
+            content.get("calendar", False),
         )
 
     def _at(self, cutoffs: Sequence[datetime]) -> Dataset:
