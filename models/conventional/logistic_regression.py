@@ -19,35 +19,41 @@ from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
 from models.numerics import intercept_adjusted_loss, ordered_by_horizon, sigmoid
 
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # scikit-learn's C: the larger, the less the weights are held back
+# Of scikit-learn's C: the larger, the less the weights are held back.
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # tried first
+WEAKEST, STRONGEST, FACTOR = 1e-4, 30.0, 10**0.5  # how far, and by which steps, the search goes on
+REFINEMENTS = 2
+MORE_BENT = ("events_28", "events_total", "amount_91", "amount_mean", "gap_variation", "overdue_longest")
 
 
 class LogisticRegression(Model):
-    """One regression a horizon: on the prepared aggregates, on hinges of the columns named in `bent`, and on the
-    products of those columns with one another; hinges are at the quantiles `knots` of the training examples. `strength`
-    is chosen on validation, and kept. Purchases and spend come from Poisson regressions on the same columns: their mean
-    is right whatever the distribution, as long as its logarithm is linear in them.
+    """One regression a horizon: on the prepared aggregates, on hinges of the columns named in `bent` (and, with
+    `more_bent`, of six others), and on the products of those columns with one another. Hinges are at `knots` evenly
+    spaced quantiles of the training examples, or at those quantiles that it lists. `strength` is found on validation,
+    anywhere in a continuous range, and kept, so that whatever else is tried is tried at its best strength. Purchases
+    and spend come from Poisson regressions on the same columns: their mean is right whatever the distribution, as long
+    as its logarithm is linear in them.
     """
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     defaults: ClassVar[dict[str, Any]] = {
         "strength": 0.03,
-        "knots": list(KNOTS),
+        "knots": len(KNOTS),
         "products": True,
         "bent": list(BENT),
+        "more_bent": False,
         "calendar": True,
     }
     found_by_fit: ClassVar[tuple[str, ...]] = ("strength",)
-    space: ClassVar[dict[str, Range]] = {"products": [True, False]}
+    space: ClassVar[dict[str, Range]] = {"knots": (0, 7), "products": [True, False], "more_bent": [False, True]}
     seeded: ClassVar[bool] = False
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
         labels = observed_labels(train.labels)
         self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         prepared = self.preparation.transform(train.aggregates)
-        chosen = (self.parameters[name] for name in ("bent", "knots", "products"))
-        self.basis = HingeBasis.fit(prepared, self.preparation.names, *chosen)
+        self.basis = HingeBasis.fit(prepared, self.preparation.names, *self._curves_asked_for())
         rows = self._rows(train)
 
         def churn_weights(strength: float) -> list[list[float]]:
@@ -55,16 +61,26 @@ class LogisticRegression(Model):
 
         if valid is not None:
             churn = held_out_labels(valid.labels).churn
-            trials, held_out = {}, self._rows(valid)
-            for strength in STRENGTHS:
+            held_out = self._rows(valid)
+
+            def loss(strength: float) -> float:
                 self.weights = {"churn": churn_weights(strength)}
-                trials[strength] = intercept_adjusted_loss(churn, self._linear("churn", held_out))
-            self.parameters["strength"] = min(trials, key=trials.__getitem__)
-            self.curves = {"valid_log_loss_by_strength": list(trials.values())}
+                return intercept_adjusted_loss(churn, self._linear("churn", held_out))
+
+            self.parameters["strength"], losses = best_strength(loss)
+            self.curves = {"valid_log_loss_by_strength": losses}
         # An outcome that was nowhere observed is not expected.
         observed = {name: getattr(labels, name) for name in VALUES if np.isfinite(getattr(labels, name)).any()}
         values = {name: _by_horizon(_value_weights, rows, outcome) for name, outcome in observed.items()}
         self.weights = {"churn": churn_weights(self.parameters["strength"])} | values
+
+    def _curves_asked_for(self) -> tuple[list[str], list[float], bool]:
+        """The columns with hinges, the quantiles at which these are, and whether there are products."""
+        parameters = self.parameters
+        bent = dict.fromkeys([*parameters["bent"], *(MORE_BENT if parameters["more_bent"] else ())])
+        knots = parameters["knots"]
+        quantiles = knots if isinstance(knots, list) else [(k + 1) / (knots + 1) for k in range(knots)]
+        return list(bent), quantiles, parameters["products"]
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = self._rows(data)
@@ -108,6 +124,28 @@ class LogisticRegression(Model):
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         self.preparation = Preparation.from_json(content["preparation"])
         self.basis, self.weights = HingeBasis(**content["bends"]), content["weights"]
+
+
+def best_strength(loss: Callable[[float], float]) -> tuple[float, list[float]]:
+    """The strength of least `loss` that a search finds, and the losses in ascending order of strength: of STRENGTHS and
+    beyond them for as long as the outermost is best, then between the best and its neighbours.
+    """
+    tried = {strength: loss(strength) for strength in STRENGTHS}
+
+    def best() -> float:
+        return min(tried, key=tried.__getitem__)
+
+    while best() == min(tried) and best() > WEAKEST:
+        tried[best() / FACTOR] = loss(best() / FACTOR)
+    while best() == max(tried) and best() < STRONGEST:
+        tried[best() * FACTOR] = loss(best() * FACTOR)
+    for _ in range(REFINEMENTS):
+        ordered, centre = sorted(tried), best()
+        place = ordered.index(centre)
+        for neighbour in (*ordered[max(place - 1, 0) : place], *ordered[place + 1 : place + 2]):
+            middle = float(np.sqrt(centre * neighbour))
+            tried[middle] = loss(middle)
+    return best(), [tried[strength] for strength in sorted(tried)]
 
 
 def _by_horizon(fit: Callable[[Floats, Floats], list[float]], rows: Floats, labels: Floats) -> list[list[float]]:
