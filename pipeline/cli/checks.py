@@ -14,7 +14,8 @@ from features.question import Question
 from pipeline.config.sections import Run
 from pipeline.config.settings import Settings
 from pipeline.datasets.engine import open_engine
-from pipeline.event_store.store import loaded_nights, open_store
+from pipeline.event_store.objects import loaded_nights
+from pipeline.event_store.store import open_store
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions

@@ -22,7 +22,7 @@ from pipeline.cli.closing_report import print_report
 from pipeline.cli.console import open_console
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights
+from pipeline.event_store.objects import loaded_nights
 from pipeline.monitoring.retraining import training_due
 from pipeline.monitoring.step_record import StepRun
 from pipeline.runtime.airflow import environment, load_dags, prepare, run_in_process

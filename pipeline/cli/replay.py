@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights, night_ending_at
+from pipeline.event_store.objects import loaded_nights
+from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
 from pipeline.scoring.champion import guarded_champion

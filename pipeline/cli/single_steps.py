@@ -10,7 +10,8 @@ from rich.console import Console
 from pipeline.cli.closing_report import print_comparison, print_review
 from pipeline.cli.console import working
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights, night_ending_at
+from pipeline.event_store.objects import loaded_nights
+from pipeline.event_store.store import night_ending_at
 from pipeline.monitoring.step_record import ROWS
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night, midnight

@@ -27,6 +27,7 @@ from features.examples.shard import ShardExamples, build_shard
 from pipeline.datasets.cut import COLUMNS, first_customers
 from pipeline.datasets.dataset_files import shards_of
 from pipeline.datasets.shard_files import ShardWriter, read_shard, shard_folder, write_shard
+from pipeline.event_store.objects import whole
 from pipeline.event_store.store import TIME, AsOf, event_schema
 from pipeline.runtime.engine import literal, memory_limit, spill_folder
 from pipeline.runtime.errors import RecurError
@@ -77,7 +78,7 @@ class Spark:
 
     def _relation(self, events: AsOf) -> str:
         view = f"events_{uuid.uuid4().hex}"
-        self.session.read.parquet(*(str(file) for file in events.files)).createTempView(view)
+        self.session.read.parquet(*(str(whole(file)) for file in events.files)).createTempView(view)
         return f"({events.sql(view, instant='timestamp')})"
 
 

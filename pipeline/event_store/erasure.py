@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.event_store import id_index
+from pipeline.event_store.objects import corrections, scan, whole
 from pipeline.event_store.revisions import in_order
-from pipeline.event_store.store import EventStore, corrections
-from pipeline.runtime.engine import literal, session
+from pipeline.event_store.store import EventStore
+from pipeline.runtime.engine import session
 from pipeline.runtime.paths import StateFolder
 
 
@@ -20,7 +21,7 @@ def erase(store: EventStore, state: StateFolder, customer_id: str) -> int:
     """
     removed = 0
     for night in store.nights():
-        customers = pq.read_table(store.path(night), columns=["customer_id"])["customer_id"]
+        customers = pq.read_table(whole(store.path(night)), columns=["customer_id"])["customer_id"]
         if rows := pc.sum(pc.equal(customers, customer_id)).as_py():
             _rewrite_without(store, state, night, customer_id)
             removed += int(rows)
@@ -40,12 +41,11 @@ def _rewrite_without(store: EventStore, state: StateFolder, night: date, custome
 def _remaining_corrections(store: EventStore, state: StateFolder, night: date, customer_id: str) -> int:
     """How many of the night's other rows still have an earlier row of their event id; earlier nights are done."""
     rows = f"""
-        select event_id, known_time, deleted, true as is_new from read_parquet({literal(store.path(night))})
+        select event_id, known_time, deleted, true as is_new from {scan([store.path(night)])}
         where customer_id <> ?
     """
     if earlier := [store.path(loaded) for loaded in store.nights() if loaded < night]:
-        objects = ", ".join(literal(file) for file in earlier)
-        rows += f" union all select event_id, known_time, deleted, false from read_parquet([{objects}])"
+        rows += f" union all select event_id, known_time, deleted, false from {scan(earlier)}"
     revision = f"row_number() {in_order(tie='is_new')}"
     with session(state) as connection:
         query = (

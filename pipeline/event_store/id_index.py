@@ -1,13 +1,14 @@
 """Which objects of the store may hold an event id, without opening them: the 64-bit digests of all their event ids in
 ascending order, each with the night of its object, in a few *runs* of whole nights under `paths.var`.
 
-Runs are made from the store and from nothing else, when they are needed: those that are missing, or no longer fit
-their objects, are made again. A run that is not twice as large as the one after it is merged with it, so that there
+Runs are made from the store and from nothing else, when they are needed: those that are missing, damaged, or no longer
+fit their objects are made again. A run that is not twice as large as the one after it is merged with it, so that there
 are no more than about log2(events) of them, and an event is written as often at most.
 """
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,18 +17,22 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from pipeline.event_store.objects import manifest_of, scan
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal
+from pipeline.runtime.manifest import Entry, Manifest
 from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.sealed import DamagedError
 
+log = logging.getLogger("recur.event_store")
 MADE_OF = b"recur.made_of"
 DIGEST = "hash(event_id)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A file: `digest` uint64, `night` date32, in order of digest. `made_of` is the stamp of each object by its score
-    date, and the version of the engine, which another one need not digest alike.
+    """A file: `digest` uint64, `night` date32, in order of digest. `made_of` is the digest of each object by its score
+    date, with the version of the engine, which another one need not digest alike.
     """
 
     file: Path
@@ -71,17 +76,17 @@ def objects_with(
 
 def _runs(folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection, nights: Sequence[date]) -> list[Run]:
     """Runs of at least `nights`, oldest first."""
-    stamps = {night.isoformat(): _stamp(store.path(night)) for night in store.nights()}
+    described = manifest_of(store.folder).entries
+    stamps = {Path(name).stem: f"{entry.sha256} {duckdb.__version__}" for name, entry in described.items()}
     runs: list[Run] = []
     indexed = set[str]()
-    for file in sorted(folder.glob("*.arrow"), reverse=True):
-        run = Run.read(file)
+    for run in _whole_runs(folder):
         fits = all(stamps.get(name) == stamp for name, stamp in run.made_of.items())
         if fits and not indexed & run.made_of.keys():
             runs.insert(0, run)
             indexed |= run.made_of.keys()
         else:  # of other objects, or merged by a process that was killed
-            file.unlink()
+            run.file.unlink()
     new = {night.isoformat(): stamps[night.isoformat()] for night in nights if night.isoformat() not in indexed}
     if new:
         objects = " union all ".join(_digests(store.path(date.fromisoformat(name))) for name in new)
@@ -99,6 +104,20 @@ def _runs(folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection
     return runs
 
 
+def _whole_runs(folder: Path) -> Iterator[Run]:
+    """Those in `folder` that are as they were written, latest first; others are removed, to be made again."""
+    try:
+        described = (Manifest.read(folder) or Manifest(folder)).entries
+    except DamagedError:
+        described = {}
+    for file in sorted(folder.glob("*.arrow"), reverse=True):
+        if file.name in described and described[file.name].is_of(file):
+            yield Run.read(file)
+        else:
+            log.warning("%s is not as it was written: it is made again from the event store", file)
+            file.unlink()
+
+
 def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[str, str], rows: str) -> Run:
     """The run of the relation `rows`, named after its last night."""
     digests = connection.sql(f"select digest, night from ({rows}) order by digest, night").to_arrow_table()
@@ -106,14 +125,14 @@ def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[st
     file = folder / f"{max(made_of)}.arrow"
     with atomically(file) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         writer.write_table(table)
+    try:
+        manifest = Manifest.read(folder) or Manifest(folder)
+    except DamagedError:
+        manifest = Manifest(folder)
+    entries = {name: entry for name, entry in manifest.entries.items() if (folder / name).exists()}
+    Manifest(folder, {**entries, file.name: Entry.of(file)}).write()
     return Run.read(file)
 
 
 def _digests(file: Path) -> str:
-    return f"select {DIGEST} as digest, date {literal(file.stem)} as night from read_parquet({literal(file)})"
-
-
-def _stamp(file: Path) -> str:
-    """Changes when the object of a night is replaced; the object is not opened."""
-    status = file.stat()
-    return f"{status.st_size} {status.st_mtime_ns} {duckdb.__version__}"
+    return f"select {DIGEST} as digest, date {literal(file.stem)} as night from {scan([file])}"

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from features.roles import is_excluded
 from features.spec import FeatureSpec
+from pipeline.event_store.objects import corrections, scan
 from pipeline.event_store.revisions import superseding_sql
-from pipeline.event_store.store import TIME, EventStore, corrections
+from pipeline.event_store.store import TIME, EventStore
 from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import midnight
 
@@ -120,7 +121,7 @@ class NightEvents:
         """A relation of the rows of `files`. Raises RecurError where one of them cannot be read."""
         for file in files:
             self._store.require_columns(file)
-        return f"read_parquet([{', '.join(literal(file) for file in files)}]{options})"
+        return scan(files, options)
 
     def _nights_after(self, earlier: datetime) -> list[Path]:
         return [file for file in self._files if midnight(date.fromisoformat(file.stem)) > earlier]

@@ -4,7 +4,7 @@ A correction is a new row with the same event id and a later known time, a delet
 nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 """
 
-import hashlib
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -19,9 +19,22 @@ import pyarrow.parquet as pq
 from features.roles import is_excluded
 from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
+from pipeline.event_store.objects import (
+    CORRECTIONS,
+    columns_digest,
+    corrections,
+    describe,
+    loaded_nights,
+    manifest_of,
+    object_columns,
+    object_digest,
+    require_whole,
+    scan,
+    whole,
+)
 from pipeline.event_store.revisions import superseding_sql
-from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import RecurError
+from pipeline.runtime.manifest import Manifest, alone_in
 from pipeline.runtime.nights import Night, midnight
 from pipeline.runtime.paths import atomically
 from pipeline.sources.contract import Kind
@@ -29,7 +42,6 @@ from pipeline.sources.factory import open_source
 
 TIME = pa.timestamp("us", "UTC")
 ROWS_A_GROUP = 1 << 15  # few, since a customer's history is read by the row groups that hold it
-CORRECTIONS = b"recur.corrections"
 ORDER = ("customer_id", "event_time", "event_id", "known_time")
 
 
@@ -67,6 +79,10 @@ class EventStore:
             extent = f"it holds nights up to {max(nights)}" if nights else "it is empty"
             raise RecurError(f"the event store has no night {cutoff.date()}; {extent}: run `recur ingest` for it first")
 
+    def require_whole(self, but: Night) -> None:
+        """Raises RecurError where an object is missing or not as large as it was, that of the night `but` apart."""
+        require_whole(self.folder, but.score_date)
+
     def path(self, night: date) -> Path:
         return self.folder / f"{night.isoformat()}.parquet"
 
@@ -77,17 +93,24 @@ class EventStore:
         earlier row of their event id (None: not known); where no object has any, `as_of` need not look for them.
         """
         known = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
-        with (
-            atomically(self.path(night)) as file,
-            pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer,
-        ):
-            for group in _groups(events, self.schema):
-                writer.write_table(group)
+        path = self.path(night)
+        with contextlib.ExitStack() as replaced:
+            file = replaced.enter_context(atomically(path))
+            with pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer:
+                for group in _groups(events, self.schema):
+                    writer.write_table(group)
+            entry = describe(file)
+            manifest_of(self.folder)  # an earlier recur's store is taken over before it changes
+            with alone_in(self.folder):
+                manifest = Manifest.read(self.folder) or Manifest(self.folder)
+                with manifest.replacing(path.name, entry):
+                    replaced.close()
 
     def files(self, cutoff: datetime) -> list[Path]:
         """The objects that can hold rows known by `cutoff`: those of nights up to it, and the next, whose night may
-        have begun before it.
+        have begun before it. Raises RecurError where an object is missing or not as large as it was.
         """
+        require_whole(self.folder)
         nights = self.nights()
         upto = [night for night in nights if midnight(night) <= cutoff]
         return [self.path(night) for night in [*upto, *nights[len(upto) : len(upto) + (upto[-1:] != [cutoff.date()])]]]
@@ -112,12 +135,9 @@ class EventStore:
         return AsOf(tuple(files), moment, since, corrected, dict(self.attributes))
 
     def require_columns(self, file: Path) -> None:
-        """Raises RecurError where an object cannot be read, or has not the columns of the configuration."""
-        try:
-            there = pq.read_schema(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RecurError(f"{file} cannot be read: {error}: remove it and load its night again") from None
-        if not there.remove_metadata().equals(self.schema):
+        """Raises RecurError where an object has not the columns of the configuration."""
+        if object_columns(file) != columns_digest(self.schema):
+            there = pq.read_schema(whole(file))
             raise RecurError(
                 f"{file} has the columns {', '.join(there.names)}, but the configuration asks for "
                 f"{', '.join(self.schema.names)}: set [source.columns] back, or set paths.var to a new folder"
@@ -154,7 +174,7 @@ class AsOf:
         names = dict.fromkeys(["event_time", "known_time", "deleted", *spec.excluded])
         first: list[datetime] = []
         for file in self.files:
-            with pq.ParquetFile(file) as parquet:
+            with pq.ParquetFile(whole(file)) as parquet:
                 for batch in parquet.iter_batches(columns=list(names)):
                     table = pa.Table.from_batches([batch])
                     known = pc.and_(pc.less_equal(table["known_time"], self.moment), pc.invert(table["deleted"]))
@@ -166,7 +186,7 @@ class AsOf:
     @property
     def in_duckdb(self) -> str:
         """The query in DuckDB."""
-        return self.sql(f"read_parquet([{', '.join(literal(file) for file in self.files)}])")
+        return self.sql(scan(self.files))
 
 
 def _form(schema: pa.Schema) -> dict[str, Any]:
@@ -191,26 +211,6 @@ def night_ending_at(folder: Path, cutoff: datetime) -> Night:
     """
     earlier = [night for night in loaded_nights(folder) if midnight(night) < cutoff]
     return Night(midnight(earlier[-1]) if earlier else None, cutoff)
-
-
-def loaded_nights(folder: Path) -> list[date]:
-    """The score dates of the nights that the event store in `folder` holds, ascending."""
-    return sorted(date.fromisoformat(file.stem) for file in folder.glob("????-??-??.parquet"))
-
-
-def corrections(file: Path) -> int | None:
-    """How many rows of an object replace an earlier row of their event id; None where it is not known."""
-    text = (pq.read_metadata(file).metadata or {}).get(CORRECTIONS)
-    return None if text is None else int(text)
-
-
-def object_digest(file: Path) -> str:
-    """Of the footer: it holds size, place and extremes of every column in the object."""
-    with file.open("rb") as opened:
-        opened.seek(-8, 2)
-        length = int.from_bytes(opened.read(4), "little")
-        opened.seek(-8 - length, 2)
-        return hashlib.blake2b(opened.read(length), digest_size=16).hexdigest()
 
 
 def _groups(events: pa.Table | pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:

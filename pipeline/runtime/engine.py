@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from pipeline.runtime.paths import StateFolder, owner, sweep
+from pipeline.runtime.verified import VerifiedFiles
 
 MINIMUM_MEMORY = 1 << 30
 NIGHT_MEMORY = 2 << 30
@@ -23,7 +24,9 @@ numbers, which cost a third of the writing.
 
 @contextmanager
 def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for the block, which takes at most `memory` bytes, and no more than this machine's share."""
+    """A connection for the block, which takes at most `memory` bytes, and no more than this machine's share. It reads
+    what a manifest describes by `verified_address`, and raises DamagedError where that is not as it was written.
+    """
     configuration: dict[str, Any] = {
         "threads": os.cpu_count() or 1,
         "memory_limit": f"{min(memory_limit(), memory) >> 20}MiB",
@@ -31,11 +34,16 @@ def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Ite
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    connection = duckdb.connect(config=configuration)
+    connection, files = duckdb.connect(config=configuration), VerifiedFiles()
     try:
+        connection.register_filesystem(files)
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
         yield connection
+    except duckdb.Error:
+        if files.fault is not None:
+            raise files.fault from None
+        raise
     finally:
         connection.close()
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.event_store.store import EventStore, object_digest
+from pipeline.event_store.objects import object_digest
+from pipeline.event_store.store import EventStore
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.scoring.checkpoints import Plan, checkpoint_folders, read_plan, write_plan
 from pipeline.scoring.shard import StateShard

@@ -17,6 +17,7 @@ from features.sequences.histories import positions
 from features.sequences.recent import Recent
 from features.time import MICROSECONDS_A_SECOND, NEVER
 from models.recurrent.batches import Floats32
+from pipeline.runtime.manifest import sha256
 from pipeline.runtime.paths import atomically
 
 KEPT = b"recur.kept"
@@ -86,18 +87,22 @@ class StateShard:
         return replace(self, events=events, states=states, sums=sums, recent=recent, **times)
 
     def write(self, folder: Path, number: int) -> None:
-        """The customers' file comes last: a shard is complete when it is there."""
+        """The digests of its files come last: a shard is complete when they are there."""
+        kinds = ["customers"]
         if self.sums is not None:
             days = {name: pa.array(column) for name, column in self.sums.days.items()}
             _write(_file(folder, number, "days"), pa.table(days), "lz4")
+            kinds += ["days", *(f"seen.{attribute}" for attribute in range(len(self.sums.seen)))]
             for attribute, table in enumerate(self.sums.seen.values()):
                 _write(_file(folder, number, f"seen.{attribute}"), table, "lz4")
         if self.recent is not None:
             recent = pa.table({"customer": pa.array(self.recent.customer), "time": pa.array(self.recent.time)})
             kept = {KEPT: str(self.recent.kept)}
             _write(_file(folder, number, "recent"), recent.replace_schema_metadata(kept), "lz4")
+            kinds.append("recent")
         if len(self.pending):
             _write(_file(folder, number, "pending"), self.pending)
+            kinds.append("pending")
         else:
             _file(folder, number, "pending").unlink(missing_ok=True)
         columns = {"customer_id": self.customers}
@@ -105,6 +110,9 @@ class StateShard:
             columns["state"] = pa.FixedSizeListArray.from_arrays(pa.array(self.states.ravel()), width)
         columns |= {name: pa.array(getattr(self, name)) for name in ("events", *TIMES)}
         _write(_file(folder, number, "customers"), pa.table(columns))
+        files = [_file(folder, number, kind) for kind in kinds]
+        # Not forced to the disk: a seal that is lost with the power costs no more than computing its shard again.
+        _seal(folder, number).write_text("".join(f"{sha256(file)}  {file.name}\n" for file in files), "utf-8")
 
     @classmethod
     def read(cls, folder: Path, number: int, categorical: Sequence[str] | None) -> Self:
@@ -137,7 +145,26 @@ class StateShard:
 
     @staticmethod
     def is_complete(folder: Path, number: int) -> bool:
-        return _file(folder, number, "customers").exists()
+        """Whether the shard was written to its end and is whole."""
+        return _seal(folder, number).exists() and StateShard.damage(folder, number) is None
+
+    @staticmethod
+    def damage(folder: Path, number: int) -> str | None:
+        """What is wrong with the files of a shard, which are read to their ends; None where nothing is."""
+        seal = _seal(folder, number)
+        try:
+            lines = seal.read_text("utf-8").splitlines()
+            described: dict[str, str] = {}
+            for line in lines:  # as `sha256sum` writes them
+                digest, name = line.split("  ")
+                described[name] = digest
+            names = {file.name for file in folder.glob(f"{number:04d}.*.arrow")}
+            if f"{number:04d}.customers.arrow" not in described or names != described.keys():
+                return f"{seal} does not name the files of its shard"
+            damaged = [name for name, written in described.items() if sha256(folder / name) != written]
+        except (OSError, ValueError):
+            return f"{seal} cannot be read"
+        return f"{folder / damaged[0]} is damaged: it does not hold what was written" if damaged else None
 
     @staticmethod
     def has_sums(folder: Path, number: int) -> bool:
@@ -168,6 +195,10 @@ def split_by_customer(table: pa.Table, starts: list[str]) -> list[pa.Table]:
     ids = table["customer_id"]
     ends = [bisect_left(ids, start, key=lambda scalar: scalar.as_py()) for start in starts]
     return [table.slice(begin, end - begin) for begin, end in zip([0, *ends], [*ends, len(table)], strict=True)]
+
+
+def _seal(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.sha256"
 
 
 def _file(folder: Path, number: int, kind: str) -> Path:

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights
+from pipeline.event_store.objects import loaded_nights, require_whole
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
 from pipeline.runtime.errors import NothingToDo
@@ -23,6 +23,7 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
     """
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "extract", night) as figures, settings.state.alone("night"):
+        require_whole(settings.events, but=night.score_date)
         source, staged = open_source(settings), settings.state.staged(night)
         closed = source.span().closed
         if night.end > closed:

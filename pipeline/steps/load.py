@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.event_store.id_index import objects_with
+from pipeline.event_store.objects import scan
 from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import ORDER, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
@@ -38,6 +39,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
             if not file.exists():
                 raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
         store = open_store(settings)
+        store.require_whole(but=night)
         read = pq.read_metadata(state.staged(night)).num_rows
         with session(state) as connection:
             reasons = f"select reason, count(*) from read_parquet({literal(quarantine)}) group by reason"
@@ -89,7 +91,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
     arrived = "said_time" if "said_time" in pq.read_schema(file).names else "known_time"
     rows = f"select {columns}, source_rows, true as is_new, {arrived} as arrived from {accepted}"
     if earlier := objects_with(store, state, connection, accepted, night.score_date):
-        objects = f"read_parquet([{', '.join(literal(file) for file in earlier)}], filename = true)"
+        objects = scan(earlier, ", filename = true")
         same_id = f"event_id in (select event_id from {accepted})"
         rows += f" union all select {columns}, 0, false, {ARRIVED} from {objects} where {same_id}"
     # By their digests, which costs a fraction: where no two are equal, no id comes twice.

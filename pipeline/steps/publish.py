@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.config.settings import Settings
-from pipeline.event_store.store import loaded_nights
+from pipeline.event_store.objects import loaded_nights
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night

@@ -31,6 +31,7 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
     state, limits = settings.state, settings.validation
     with recorded(predictions, state, "validate", night) as figures, state.alone("night"):
         accepted, store = state.accepted(night), open_store(settings)
+        store.require_whole(but=night)
         file = state.staged(night)
         if not file.exists():
             raise RecurError(f"{file} does not exist: the night {night.name} was not extracted; run recur ingest")

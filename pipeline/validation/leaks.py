@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.event_store.objects import scan
 from pipeline.event_store.store import EventStore
-from pipeline.runtime.engine import literal, quoted, session
+from pipeline.runtime.engine import quoted, session
 from pipeline.runtime.paths import StateFolder
 
 FUTURE_WORDS = frozenset(
@@ -35,8 +36,7 @@ def leaks(store: EventStore, state: StateFolder) -> list[CheckResult]:
             CheckResult("doubtful", "leaks", "no night is loaded, so there is nothing to look at: run `recur ingest`")
         ]
     with session(state) as connection:
-        objects = ", ".join(literal(store.path(night)) for night in store.nights())
-        events = f"read_parquet([{objects}], filename = true)"
+        events = scan([store.path(night) for night in store.nights()], ", filename = true")
         return [_clocks(connection, events), *_names(store), *_as_of_today(connection, events, store)]
 
 

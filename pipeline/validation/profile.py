@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.event_store.objects import scan
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import literal, quoted
 from pipeline.runtime.nights import DAY, Night
@@ -143,10 +144,10 @@ def _baseline(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
         return Baseline()
     since = night.start - timedelta(days=BASELINE_DAYS)
     # An object bears its end as its name: those that end by `since` hold nothing known after it.
-    recent = ", ".join(literal(file) for file in files if file.stem > since.date().isoformat())
+    recent = [file for file in files if file.stem > since.date().isoformat()]
     counts = ", ".join(["count(*)", "epoch(max(event_time))::double", *(f"count({quoted(name)})" for name in names)])
     rows = connection.execute(f"""
-        select (event_time at time zone 'UTC')::date as day, event_type, {counts} from read_parquet([{recent}])
+        select (event_time at time zone 'UTC')::date as day, event_type, {counts} from {scan(recent)}
         where known_time > {sql_instant(since)} group by day, event_type
     """).fetchall()
     days, types = Counter[object](), Counter[str]()

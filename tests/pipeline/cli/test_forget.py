@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.cli.app import main
 from pipeline.cli.forget import forget, readmit
-from pipeline.event_store.store import corrections, night_ending_at
+from pipeline.event_store.objects import corrections
+from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.runtime.paths import owner

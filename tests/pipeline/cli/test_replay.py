@@ -1,7 +1,8 @@
 """The quarantine after a fix."""
 
 from pipeline.cli.replay import replay
-from pipeline.event_store.store import loaded_nights, night_ending_at
+from pipeline.event_store.objects import loaded_nights
+from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load

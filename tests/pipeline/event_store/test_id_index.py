@@ -52,14 +52,25 @@ def test_what_the_store_holds_now_is_what_counts(settings: Settings) -> None:
         found(settings, [], night)
     write(settings, 2, ["new", "another"])
     assert found(settings, ["2", "new", "6"], 8) == [2, 6]
-    open_store(settings).path(FIRST + timedelta(days=6)).unlink()
-    assert found(settings, ["5", "6"], 8) == [5]
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_a_damaged_run_is_made_again(settings: Settings, damage: bytes | None) -> None:
+    for night in range(8):
+        write(settings, night, [str(night)])
+        found(settings, [], night)
+    file = max(id_index.folder(settings.state).glob("*.arrow"), key=lambda run: run.stat().st_size)
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    file.write_bytes(flipped if damage is None else damage)
+    assert found(settings, [str(night) for night in range(8)], 8) == list(range(8))
 
 
 def test_what_a_killed_merge_left_counts_once(settings: Settings) -> None:
     write(settings, 0, ["0", "a"])
     found(settings, [], 1)
-    [first] = id_index.folder(settings.state).iterdir()
+    [first] = id_index.folder(settings.state).glob("*.arrow")
     content = first.read_bytes()
     write(settings, 1, ["1", "a"])
     assert found(settings, ["a"], 2) == [0, 1]

@@ -1,5 +1,7 @@
 """The event store: atomic objects, and exactly what was known at a time."""
 
+import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
@@ -11,9 +13,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.event_store.store import EventStore, event_schema
+from pipeline.runtime.engine import session
 from pipeline.runtime.errors import RecurError
+from pipeline.runtime.manifest import FORMAT, NAME, Manifest
+from pipeline.runtime.sealed import DamagedError, write_sealed
 from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import day
+from tests.support.worlds.damage import harm
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -75,7 +81,8 @@ def test_asked_for_late_events_alone_earlier_nights_are_not_read(tmp_path):
     store.write(date(2020, 1, 4), later.set_column(2, later.schema.field("event_time"), moments), corrections=1)
     found = rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-02")))
     assert found.event_id.tolist() == ["y"]
-    store.path(date(2020, 1, 2)).write_bytes(b"half a file")
+    path = store.path(date(2020, 1, 2))
+    path.write_bytes(bytes(path.stat().st_size))  # as many bytes, so that only reading them tells
     assert len(rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-02")))) == 1
     assert rows_of(store.as_of(day("2020-01-04"), since=day("2020-01-09"))).empty
 
@@ -103,7 +110,7 @@ def test_a_write_that_fails_leaves_the_object_as_it_was(tmp_path):
     with pytest.raises(OSError, match="the disk is gone"):
         store.write(date(2020, 1, 2), pa.RecordBatchReader.from_batches(event_schema({}), breaks_off()))
     assert store.path(date(2020, 1, 2)).read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["2020-01-02.parquet"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["2020-01-02.parquet", "_manifest.json"]
 
 
 def test_an_empty_store_and_a_damaged_object_are_named(tmp_path):
@@ -113,3 +120,57 @@ def test_an_empty_store_and_a_damaged_object_are_named(tmp_path):
     store.path(date(2020, 1, 2)).write_bytes(b"half a file")
     with pytest.raises(RecurError, match=r"2020-01-02.parquet cannot be read"):
         store.as_of(day("2020-01-02"))
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "truncated", "one bit"])
+def test_a_damaged_object_is_named_before_it_is_read(tmp_path, damage):
+    store = EventStore(tmp_path / "events", {})
+    for night in (2, 3):
+        store.write(date(2020, 1, night), table([(f"{night}", 24 * (night - 1), 1.0)]), 0)
+    harm(store.path(date(2020, 1, 2)), damage)
+    with pytest.raises(DamagedError, match=r"2020-01-02\.parquet.*repair"), session() as connection:
+        connection.sql(store.as_of(day("2020-01-03")).in_duckdb).fetchall()
+
+
+def test_a_store_without_a_manifest_is_taken_over_once(tmp_path, caplog):
+    store = EventStore(tmp_path, {})
+    for night in (2, 3):
+        store.write(date(2020, 1, night), table([(f"{night}", 24 * (night - 1), 1.0)]), 0)
+    written = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).unlink()
+    assert store.nights() == [date(2020, 1, 2), date(2020, 1, 3)]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert (tmp_path / NAME).read_bytes() == written
+    store.path(date(2020, 1, 2)).unlink()
+    with pytest.raises(DamagedError, match="is missing"):
+        store.as_of(day("2020-01-03"))
+
+
+def test_whatever_instant_kills_a_writer_the_object_is_one_of_the_two_described(tmp_path):
+    store, night = EventStore(tmp_path, {}), date(2020, 1, 2)
+    store.write(night, table([("x", 1, 1.0)]))
+    before = store.path(night).read_bytes(), (tmp_path / NAME).read_bytes()
+    store.write(night, table([("x", 1, 1.0), ("y", 2, 1.0)]))
+    after, [entry] = store.path(night).read_bytes(), Manifest.read(tmp_path).entries.values()
+    (tmp_path / NAME).write_bytes(before[1])
+    replace(Manifest.read(tmp_path), pending={store.path(night).name: entry}).write()
+    for content, rows in ((before[0], 1), (after, 2)):
+        store.path(night).write_bytes(content)
+        assert len(rows_of(store.as_of(day("2020-01-02")))) == rows
+    assert store.nights() == [night]
+
+
+def test_the_manifest_of_a_later_recur_is_refused(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 1, 1.0)]))
+    write_sealed(tmp_path / NAME, {"files": {}}, FORMAT + 1)
+    with pytest.raises(RecurError, match=r"of a later recur.*update recur"):
+        store.nights()
+
+
+def test_an_object_from_elsewhere_is_not_read(tmp_path):
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("x", 1, 1.0)]))
+    shutil.copy(store.path(date(2020, 1, 2)), store.path(date(2020, 1, 3)))
+    with pytest.raises(RecurError, match=r"2020-01-03.parquet is not in the manifest"):
+        store.as_of(day("2020-01-03"))

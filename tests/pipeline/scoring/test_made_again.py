@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from pipeline.event_store.store import corrections, night_ending_at
+from pipeline.event_store.objects import corrections
+from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.nights import DAY
 from pipeline.scoring.checkpoints import carried_folder
 from pipeline.scoring.inputs import ScoringInputs

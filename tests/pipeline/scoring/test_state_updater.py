@@ -41,6 +41,7 @@ from tests.support.worlds.carried_world import (
     version,
     write_night,
 )
+from tests.support.worlds.damage import DAMAGES, harm
 
 FIRST = START + 100 * DAY
 NIGHTS = 14
@@ -135,6 +136,22 @@ def test_every_night_agrees_with_whole_histories(world: World, name: str) -> Non
         assert not set(others) & set(data.customer_id)
         assert set(others) | set(data.customer_id) <= set(known["customer_id"])
     assert len(read_plan(next(checkpoint_folders(world.settings.state))).starts) > 0
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["customers", "days", "seen.0", "sha256", "plan.json"])
+def test_damaged_state_is_computed_again(world: World, kind: str, damage: str) -> None:
+    world.updater("hybrid_gru").predictions(FIRST)
+    expected = world.updater("hybrid_gru").predictions(FIRST + DAY)
+    [folder] = folder_of(world, "hybrid_gru").glob(f"{(FIRST + DAY).date()}")
+    shutil.rmtree(folder)
+    origin = folder.with_name(str(FIRST.date()))
+    file = origin / kind if kind == "plan.json" else next(origin.glob(f"0001.{kind}*"))
+    harm(file, damage)
+    again = world.updater("hybrid_gru").predictions(FIRST + DAY)
+    for (one, predicted), (other, repeated) in zip(expected, again, strict=True):
+        assert one.customers.equals(other.customers)
+        np.testing.assert_allclose(predicted.churn_probability, repeated.churn_probability, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("question", [{}, {"activity": ("purchase",), "ends_with": ("visit",), "active_within": 20}])

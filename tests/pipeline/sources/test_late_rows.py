@@ -23,7 +23,7 @@ def stored(settings: Settings, night: str) -> pd.DataFrame:
 
 
 def contents(settings: Settings) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(settings.events.iterdir())}
+    return {file.name: file.read_bytes() for file in sorted(settings.events.glob("*.parquet"))}
 
 
 def test_a_row_that_comes_late_is_known_at_the_night_that_first_saw_it(tmp_path):

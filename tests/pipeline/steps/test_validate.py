@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.config.source import Source
-from pipeline.event_store.store import loaded_nights
+from pipeline.event_store.objects import loaded_nights
 from pipeline.runtime.engine import session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night

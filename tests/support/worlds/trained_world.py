@@ -4,6 +4,7 @@ and scoring steps share.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config.settings import Settings, load_settings
+from pipeline.event_store.objects import manifest_of
 from pipeline.event_store.store import open_store
 from pipeline.runtime.nights import DAY, Night
 from pipeline.steps.compare import compare
@@ -118,12 +120,16 @@ def run_training(settings: Settings, cutoff: datetime) -> None:
 @contextmanager
 def loaded_up_to(settings: Settings, cutoff: datetime) -> Iterator[None]:
     """Later nights are not there, as when the night of `cutoff` was published: else its scores would be backfilled."""
-    later = [file for file in settings.events.glob("*.parquet") if file.stem > cutoff.date().isoformat()]
+    whole = manifest_of(settings.events)
+    upto = {name: entry for name, entry in whole.entries.items() if name <= f"{cutoff.date()}.parquet"}
+    later = [settings.events / name for name in whole.entries.keys() - upto.keys()]
     for file in later:
         file.rename(file.with_suffix(".later"))
+    replace(whole, entries=upto).write()
     yield
     for file in later:
         file.with_suffix(".later").rename(file)
+    whole.write()
 
 
 def night(cutoff: datetime) -> Night:
