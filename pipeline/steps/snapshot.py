@@ -16,6 +16,7 @@ from features.question import Question
 from features.spec import FeatureSpec
 from features.splits import Split, remarks, rolling_origin
 from features.time import instant, microseconds
+from models.calendar_choice import choose_calendar
 from pipeline.config.settings import Settings
 from pipeline.datasets.dataset_files import read_dataset
 from pipeline.datasets.engine import open_engine
@@ -130,8 +131,6 @@ def _calendar(taken: Snapshot, random_state: int) -> bool:
     question = taken.question
     if question.calendar is not None:
         return question.calendar
-    from models.calendar_choice import choose_calendar
-
     return choose_calendar(taken.parts(0), question.primary_index, random_state)
 
 

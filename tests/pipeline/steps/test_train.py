@@ -70,7 +70,8 @@ def test_the_settings_for_networks_reach_networks_alone(trained_world: World) ->
     settings = trained_world.settings
     settings = settings.model_copy(update={"models": settings.models.model_copy(update=update)})
     for name in MODELS:
-        parameters = default_spec(name, settings.models, calendar=False).parameters
+        parameters = dict(default_spec(name, settings.models, calendar=False).parameters)
+        assert parameters.pop("calendar", None) is (False if "calendar" in model_class(name).defaults else None)
         if "optimizer" in model_class(name).defaults:
             assert parameters == update
         else:
