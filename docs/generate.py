@@ -4,7 +4,8 @@
 `recur compare --format json` after the main job; its second from benchmarks/results/real-data.json, which
 `make bench NAME=real-data` writes; the two of worlds whose truth is known from docs/results/planted_worlds.json and
 docs/results/lags.json, which `python -m tests.checks.evidence.planted_worlds --write` writes; that of worlds without
-time from docs/results/null_worlds.json, which `python -m tests.checks.evidence.null_worlds --write` writes.
+time from docs/results/null_worlds.json, which `python -m tests.checks.evidence.null_worlds --write` writes. That of
+trials by hand comes from docs/results/development_trials.json, which is counted from docs/LOG.md by hand.
 """
 
 import ast
@@ -22,6 +23,12 @@ RESULTS = DOCS / "results" / "complete_journey.json"
 REAL_DATA = DOCS.parent / "benchmarks" / "results" / "real-data.json"
 PLANTED, LAGS = DOCS / "results" / "planted_worlds.json", DOCS / "results" / "lags.json"
 NULL = DOCS / "results" / "null_worlds.json"
+BY_HAND = DOCS / "results" / "development_trials.json"
+TRIED_BY_HAND = (
+    "**Tried by hand** ([each trial](docs/results/development_trials.json), counted from [the log](docs/LOG.md)): "
+    "variants of each model judged on real sets during development, beside the tuning trials that a comparison counts "
+    "(`spent` in its JSON), so that one can judge how much each side was worked on; those of all models add to each."
+)
 WHERE_THE_TRUTH_IS_KNOWN = (
     "**Where the truth is known** ([worlds](tests/support/worlds/planted_worlds.py) whose every customer's "
     "true probability of churn is given): the share of what can be gained over the base rate that each model gains, "
@@ -45,13 +52,12 @@ def with_results(readme: str) -> str:
     """`readme` with the comparison's table and the verdicts between its two markers."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    comparison, sets, worlds, lags = (
-        json.loads(file.read_text("utf-8")) for file in (RESULTS, REAL_DATA, PLANTED, LAGS)
-    )
+    files = (RESULTS, REAL_DATA, BY_HAND, PLANTED, LAGS, NULL)
+    comparison, sets, trials, worlds, lags, null = (json.loads(file.read_text("utf-8")) for file in files)
+    by_hand = ["", TRIED_BY_HAND, "", *development_trials(trials)]
     where_known = ["", WHERE_THE_TRUTH_IS_KNOWN, "", *planted(worlds), "", OF_EACH_CELL, "", *planted(lags), ""]
-    if NULL.exists():
-        where_known += [WHERE_NOTHING_IS_IN_TIME, "", *without_time(json.loads(NULL.read_text("utf-8"))), ""]
-    lines = [*results(comparison), "", *real_data(sets), *where_known]
+    where_known += [WHERE_NOTHING_IS_IN_TIME, "", *without_time(null), ""]
+    lines = [*results(comparison), "", *real_data(sets), *by_hand, *where_known]
     return "\n".join([before + BEGIN, "", *lines, END]) + after
 
 
@@ -156,6 +162,19 @@ def results(comparison: dict[str, Any]) -> Iterator[str]:
     if comparison.get("left_out"):
         yield ""
         yield f"Left out of the main job: {'; '.join(comparison['left_out'])}."
+
+
+def development_trials(trials: list[dict[str, Any]]) -> Iterator[str]:
+    """By model, how many variants were tried by hand, and how many of these a test judged."""
+    from models import MODELS
+
+    def variants(some: list[dict[str, Any]]) -> str:
+        return "at least " * any(each["at_least"] for each in some) + str(sum(each["variants"] for each in some))
+
+    own = {name: [trial for trial in trials if trial["model"] == name] for name in (*MODELS, "all models")}
+    on_a_test = {name: [trial for trial in some if "test" in trial["judged_on"]] for name, some in own.items()}
+    rows = [[name, variants(some), variants(on_a_test[name])] for name, some in own.items()]
+    yield from _table(["model", "variants tried by hand", "of these judged on a test"], rows)
 
 
 def planted(worlds: dict[str, Any]) -> Iterator[str]:

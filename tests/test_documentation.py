@@ -1,14 +1,17 @@
 """The documentation is held to the code: what is generated is up to date, and README speaks of what there is."""
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from docs.generate import README, reference, with_results
+from docs.generate import BY_HAND, README, reference, with_results
+from models import MODELS
 from pipeline.config.settings import Settings, load_settings
 from pipeline.serving.views import VIEWS
 from tests.support.plain_reading import ROOT
@@ -24,6 +27,24 @@ def test_the_reference_is_what_make_docs_writes() -> None:
 
 def test_readmes_table_is_what_make_docs_writes() -> None:
     assert with_results(TEXT) == TEXT, "run `make docs`"
+
+
+def test_every_trial_by_hand_is_of_the_log_and_counted_in_readme() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "LOG.md").read_text("utf-8"), flags=re.MULTILINE)
+    trials = json.loads(BY_HAND.read_text("utf-8"))
+    variants, on_a_test = Counter[str](), Counter[str]()
+    for trial in trials:
+        assert f"{trial['date']}: {trial['entry']}" in headings
+        assert trial["model"] in (*MODELS, "all models")
+        assert set(trial["sets"]) <= {"complete_journey", "cdnow", "online_retail"}
+        assert set(trial["judged_on"]) <= {"validation", "calibration", "test"}
+        variants[trial["model"]] += trial["variants"]
+        on_a_test[trial["model"]] += trial["variants"] * trial["judged_on"].count("test")
+    table = TEXT.split("| model | variants tried by hand |")[1].split("\n\n")[0]
+    counted = re.findall(r"^\| ([\w ]+) \| (?:at least )?(\d+) \| (?:at least )?(\d+) \|$", table, flags=re.MULTILINE)
+    assert {model: (int(each), int(tested)) for model, each, tested in counted} == {
+        model: (variants[model], on_a_test[model]) for model in (*MODELS, "all models")
+    }
 
 
 def test_every_setting_has_words_of_its_own() -> None:
