@@ -57,7 +57,9 @@ def train_and_compare() -> None:
         outcome: dict[str, Any] = run_training_step("promote")
         return outcome
 
-    train.expand(name=snapshot()) >> pool.expand(name=list(POOLS)) >> compare() >> promote()
+    trained, pooled = train.expand(name=snapshot()), pool.expand(name=list(POOLS))
+    trained >> pooled
+    [trained, pooled] >> compare() >> promote()
 
 
 train_and_compare()

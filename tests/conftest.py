@@ -2,6 +2,8 @@
 alone at the end.
 """
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(TESTS / name) for name in SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _umask_stays() -> Iterator[None]:
+    """The command sets it for its process, and its tests for a worker's: folders of later tests would be private."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

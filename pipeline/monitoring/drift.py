@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import delete, insert, select
 
+from features.aggregates.calendar import WORDS as CALENDAR
 from models.evaluation.drift import expected_performance, stability_index
 from models.evaluation.intervals import Interval
 from pipeline.config.settings import Settings
@@ -89,7 +90,7 @@ def _input_drift(training: pa.Table, now: pd.DataFrame) -> dict[str, float]:
     return {
         name: stability_index(training[name].to_numpy(), now[name].to_numpy())
         for name in now
-        if name in training.column_names and not GROWS_BY_ITSELF.fullmatch(name)
+        if name in training.column_names and not GROWS_BY_ITSELF.fullmatch(name) and name not in CALENDAR
     }
 
 

@@ -76,7 +76,13 @@ def test_every_step_is_a_function_of_its_module() -> None:
 
 def test_a_training_maps_one_task_a_model_in_a_pool_of_one(training: Any) -> None:
     tasks = {task.task_id: sorted(task.upstream_task_ids) for task in training.tasks}
-    upstream = {"snapshot": [], "train": ["snapshot"], "pool": ["train"], "compare": ["pool"], "promote": ["compare"]}
+    upstream = {
+        "snapshot": [],
+        "train": ["snapshot"],
+        "pool": ["train"],
+        "compare": ["pool", "train"],
+        "promote": ["compare"],
+    }
     assert tasks == upstream
     for name in ("train", "pool"):
         assert training.get_task(name).is_mapped

@@ -37,6 +37,7 @@ def test_a_regression_without_bends_says_what_occlusion_says(data):
     without_nulls = [column for column in data.aggregates if not data.aggregates[column].isna().any()]
     groups = {module.group_of(column) for column in without_nulls}
     groups -= {module.group_of(column) for column in set(data.aggregates) - set(without_nulls)}
+    groups -= {"calendar"}  # of which the regression keeps nothing here
     found, oracle = attributions(model, data, 0, data), occlusion(model, data, 0)
     assert groups
     pd.testing.assert_frame_equal(found[sorted(groups)], oracle[sorted(groups)], atol=0.02, rtol=0.02)

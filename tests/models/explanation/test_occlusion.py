@@ -114,7 +114,7 @@ def test_groups(column, group):
 def test_every_aggregate_belongs_to_a_theme_or_to_its_attribute():
     spec = Question().spec({"deli": "numeric", "store": "categorical"})
     found = {group_of(column) for column in definitions(spec)}
-    assert found == {"last_event", "first_event", "events", "amount", "quantity", "deli", "store"}
+    assert found == {"last_event", "first_event", "events", "amount", "quantity", "deli", "store", "calendar"}
 
 
 def test_aggregates_are_put_at_the_median(data):

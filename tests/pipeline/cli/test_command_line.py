@@ -119,7 +119,7 @@ def test_compare_prints_the_object_of_the_design_and_every_test_row(
     assert recur(*config, "compare", "--format", "json", "--predictions", rows) == 0
     comparison = json.loads(capfd.readouterr().out)
     statements = {"verdict", "contribution", "apart"}
-    assert set(comparison) == {"question_digest", "test_digest", "windows", "budget", "models"} | statements
+    assert set(comparison) == {"question_digest", "test_digest", "windows", "budget", "models", "left_out"} | statements
     assert list(pd.read_parquet(rows).columns) == ["customer_id", "cutoff", "window", "label", "model", "probability"]
     assert recur(*config, "compare") == 0
     printed = capfd.readouterr().out
