@@ -84,7 +84,7 @@ def require_whole(folder: Path, but: date | None = None) -> None:
     if strange and (but is None or strange != [f"{but.isoformat()}.parquet"]):
         raise RecurError(
             f"{folder / strange[0]} is not in the manifest of the event store: something else put it there; move it "
-            "away, or restore a backup with `recur restore`"
+            "away, or put the store back from a backup"
         )
 
 

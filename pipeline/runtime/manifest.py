@@ -24,7 +24,7 @@ NAME = "_manifest.json"  # readers of a folder of Parquet skip what begins with 
 FORMAT = 1
 BLOCK = 1 << 16
 DIGEST_BYTES = 32
-WAY_BACK = "make it again from the source with `recur check --repair`, or restore a backup with `recur restore`"
+WAY_BACK = "put it back from a backup, or move the event store away and load it again with `recur ingest`"
 AT_ONCE = 64  # blocks that one thread reads and hashes
 
 

@@ -36,8 +36,8 @@ def erase(store: EventStore, state: StateFolder, customer_id: str) -> int:
 
 
 def _erase_from(store: EventStore, folder: Path, customer_id: str) -> int:
-    """Removes an incomplete checkpoint, to be built again. Else a copy without the customer replaces the folder when it
-    is complete; killed between the two, everything is recomputed.
+    """Removes an incomplete or a damaged checkpoint, to be built again: a copy would seal the damage. Else a copy
+    without the customer replaces the folder when it is complete; killed between the two, everything is recomputed.
     """
     if folder.name.startswith("."):
         shutil.rmtree(folder)
@@ -46,6 +46,10 @@ def _erase_from(store: EventStore, folder: Path, customer_id: str) -> int:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy, copy_function=os.link)
     plan = read_plan(folder)
+    if plan.sealed and any(StateShard.damage(folder, number) for number in plan.shards):
+        shutil.rmtree(copy)
+        shutil.rmtree(folder)
+        return 0
     removed = sum(_erase_from_shard(folder, copy, number, customer_id) for number in plan.shards)
     objects = {name: object_digest(store.path(date.fromisoformat(name))) for name in plan.objects}
     write_plan(copy, replace(plan, objects=objects, starts=_starts_without(plan, copy, customer_id)))

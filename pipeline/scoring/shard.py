@@ -111,7 +111,9 @@ class StateShard:
         columns |= {name: pa.array(getattr(self, name)) for name in ("events", *TIMES)}
         _write(_file(folder, number, "customers"), pa.table(columns))
         files = [_file(folder, number, kind) for kind in kinds]
-        # Not forced to the disk: a seal that is lost with the power costs no more than computing its shard again.
+        # Not forced to the disk: a seal that is lost with the power costs no more than computing its shard again. A new
+        # file, since an erased copy is of hard links.
+        _seal(folder, number).unlink(missing_ok=True)
         _seal(folder, number).write_text("".join(f"{sha256(file)}  {file.name}\n" for file in files), "utf-8")
 
     @classmethod

@@ -286,6 +286,16 @@ def test_an_erased_customer_is_gone_and_nobody_is_recomputed(world: World, monke
     assert difference(carried, cutoff, recomputed(world.settings, cutoff), world.models["lstm"]) < TOLERANCE
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_erasing_seals_no_damage(world: World, damage: str) -> None:
+    world.updater("lstm").predictions(FIRST)
+    [folder] = checkpoint_folders(world.settings.state)
+    customer = read_plan(folder).starts[0]
+    harm(next(folder.glob("0002.customers*")), damage)
+    assert erasure.erase(open_store(world.settings), world.settings.state, customer) == 0
+    assert not folder.exists()  # and everybody is computed again
+
+
 def write_nights(world: World, revisions: pd.DataFrame) -> None:
     write_night(world.settings, revisions, None, FIRST)
     write_night(world.settings, revisions, FIRST, FIRST + DAY)
