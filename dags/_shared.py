@@ -41,6 +41,16 @@ def alert_on_review(context: Any) -> None:
         alert(load_settings().alerts, f"recur: {review['decision']}: {review['why']}")
 
 
+def alert_on_gap(context: Any) -> None:
+    """An Airflow callback of a night's first step: alerts where the night before was not published."""
+    from pipeline.monitoring.published import not_published_before
+    from pipeline.serving.database import open_predictions
+
+    settings, cutoff = load_settings(), cutoff_of(context)
+    if gap := not_published_before(open_predictions(settings.predictions, settings.root), cutoff.date()):
+        alert(settings.alerts, f"recur: {gap}")
+
+
 DAG_ARGUMENTS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
@@ -78,7 +88,11 @@ def airflow_errors() -> Iterator[None]:
 
 def current_cutoff() -> datetime:
     """The cutoff of the running task's DAG run."""
-    context = get_current_context()
+    return cutoff_of(get_current_context())
+
+
+def cutoff_of(context: Any) -> datetime:
+    """The cutoff of the DAG run of a task's context."""
     run = context["dag_run"]
     extras = [event.extra for events in context["triggering_asset_events"].values() for event in events]
     return resolve_cutoff(context["params"], extras, run.data_interval_end, run.data_interval_start, run.run_after)

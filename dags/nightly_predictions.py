@@ -8,13 +8,13 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, get_current_context, task
 
-from dags._shared import DAG_ARGUMENTS, EVENTS, alert_on_review, current_cutoff, run_step
+from dags._shared import DAG_ARGUMENTS, EVENTS, alert_on_gap, alert_on_review, current_cutoff, run_step
 from pipeline.config.settings import load_settings
 
 
 @dag(schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"), doc_md=__doc__, **DAG_ARGUMENTS)
 def nightly_predictions() -> None:
-    @task
+    @task(on_success_callback=alert_on_gap)
     def extract() -> dict[str, Any]:
         """Stage what the source holds of the night."""
         return run_step("extract")

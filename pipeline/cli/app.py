@@ -3,7 +3,6 @@
 Nothing heavy is imported here, so that `recur --help` answers at once.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from pipeline.cli.exit_status import exit_status
 from pipeline.cli.quarantine_commands import quarantine_app
 from pipeline.cli.session import date_of, quietly, settings_of
-from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.errors import RecurError
 
 app = typer.Typer(
     name="recur",
@@ -242,6 +242,10 @@ def rollback(context: typer.Context) -> None:
 def check(
     context: typer.Context,
     leaks: Annotated[bool, typer.Option("--leaks", help="Also look for the future in the loaded events.")] = False,
+    published_within: Annotated[
+        float | None,
+        typer.Option(metavar="HOURS", min=0, help="Also require that a night was published so many hours ago at most."),
+    ] = None,
 ) -> None:
     """Check configuration, connections, permissions and leaks.
 
@@ -251,7 +255,7 @@ def check(
     from pipeline.cli.checks import print_results
 
     with quietly(context) as (settings, console):
-        results = check_all(settings, leaks)
+        results = check_all(settings, leaks, published_within)
         print_results(console, results)
     if any(result.state == "wrong" for result in results):
         raise typer.Exit(1)
@@ -284,36 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    try:
-        status = app(args=arguments, prog_name="recur", standalone_mode=False)
-        sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except NothingToDo as reason:
-        print(reason)
-        return 0
-    except RecurError as error:
-        _print_error(str(error))
-        return error.status
-    except typer.TyperException as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "recur")
-        message = error.format_message().rstrip(".").replace("Value error, ", "")
-        _print_error(f"{message}: see `{command} --help`")
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        _print_error("stopped; what was finished is kept, and the next run goes on from there")
-        return 130
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        _print_error(
-            f"{error.strerror or error}: {error.filename or 'no file named'}: check that it exists and is yours"
-        )
-        return 1
-
-
-def _print_error(line: str) -> None:
-    print("recur: " + " ".join(line.split()), file=sys.stderr)
+    return exit_status(lambda: app(args=arguments, prog_name="recur", standalone_mode=False), arguments)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pipeline.config.settings import Settings
 from pipeline.datasets.engine import open_engine
 from pipeline.event_store.objects import loaded_nights
 from pipeline.event_store.store import open_store
+from pipeline.monitoring.published import require_published_within
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions
@@ -32,8 +34,10 @@ SHOWN = {"right": "ok   ", "doubtful": "look ", "wrong": "WRONG"}
 STYLES = {"right": "", "doubtful": "yellow", "wrong": "bold red"}
 
 
-def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
-    """The result of every check, in order. A check that fails does not stop those after it."""
+def check(settings: Settings, leaks: bool = False, published_within: float | None = None) -> list[CheckResult]:
+    """The result of every check, in order. A check that fails does not stop those after it. `published_within` is the
+    hours within which a night must have been published.
+    """
     checks: dict[str, Callable[[], str]] = {
         "configuration": lambda: _configuration(settings.file, settings.question),
         "local state": lambda: _local_state(settings.var),
@@ -45,6 +49,9 @@ def check(settings: Settings, leaks: bool = False) -> list[CheckResult]:
         "models": lambda: ", ".join(settings.models.names),
         "mlflow": lambda: _mlflow(settings.mlflow, open_registry(settings)),
     }
+    if published_within is not None:
+        predictions = open_predictions(settings.predictions, settings.root)
+        checks["published"] = partial(require_published_within, predictions, published_within)
     results = [_result(what, run) for what, run in checks.items()]
     if leaks:
         try:

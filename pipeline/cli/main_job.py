@@ -167,16 +167,20 @@ class _Runner:
     def __post_init__(self) -> None:
         for dag in self.dags.values():
             for task in dag.tasks:
-                # A person watches: a failure is shown at once, and the next run tries again.
-                options: dict[str, Any] = {
-                    "retries": 0,
-                    "on_execute_callback": [self._on_start],
-                    "on_success_callback": [self._on_end("")],
-                    "on_skipped_callback": [self._on_end("skipped")],
-                    "on_failure_callback": [self._on_failure],
+                # A person watches: a failure is shown at once, and the next run tries again. Alerts go out as ever.
+                ours: dict[str, Callable[[Any], None]] = {
+                    "on_execute_callback": self._on_start,
+                    "on_success_callback": self._on_end(""),
+                    "on_skipped_callback": self._on_end("skipped"),
+                    "on_failure_callback": self._on_failure,
                 }
-                if hasattr(task, "partial_kwargs"):
-                    task.partial_kwargs.update(options)
+                mapped = getattr(task, "partial_kwargs", None)
+                options: dict[str, Any] = {"retries": 0}
+                for name, callback in ours.items():
+                    theirs = (getattr(task, name) if mapped is None else mapped.get(name)) or []
+                    options[name] = [callback, *([theirs] if callable(theirs) else theirs)]
+                if mapped is not None:
+                    mapped.update(options)
                 else:
                     for name, value in options.items():
                         setattr(task, name, value)

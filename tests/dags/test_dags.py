@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def test_callbacks_post_failures_and_reviews_that_call_for_something(
 
     for dag in (nightly, training):
         assert all(task.has_on_failure_callback for task in dag.tasks if not task.is_mapped)
-    assert [task.task_id for task in nightly.tasks if task.on_success_callback] == ["review"]
+    assert [task.task_id for task in nightly.tasks if task.on_success_callback] == ["extract", "review"]
     from dags._shared import alert_on_failure, alert_on_review
 
     with listening() as (address, heard):
@@ -178,4 +178,48 @@ def test_callbacks_post_failures_and_reviews_that_call_for_something(
     assert heard == [
         {"text": "recur: alert: scores have moved"},
         {"text": "recur: nightly_predictions, review failed: the disk is full"},
+    ]
+
+
+def test_a_night_that_was_not_published_is_told_with_the_next(
+    airflow_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dags._shared import alert_on_gap
+    from pipeline.config.settings import load_settings
+    from tests.support.servers.listening import listening
+    from tests.support.worlds.published_world import night_of, publish_nights
+
+    with listening() as (address, heard):
+        (tmp_path / "recur.toml").write_text('[addresses]\nalerts = "$RECUR_TEST_ALERTS"\n', "utf-8")
+        monkeypatch.setenv("RECUR_CONFIG", str(tmp_path / "recur.toml"))
+        monkeypatch.setenv("RECUR_TEST_ALERTS", address)
+        publish_nights(load_settings(), 2, 5)
+        last = night_of(1).cutoff
+        for days in (1, 2):
+            params = {"cutoff": (last + timedelta(days=days)).date().isoformat()}
+            alert_on_gap({"dag_run": _DagRun(), "triggering_asset_events": {}, "params": params})
+    missed = (last + timedelta(days=1)).date()
+    assert heard == [
+        {"text": f"recur: the night {missed} was not published: the last one that readers have is {last.date()}"}
+    ]
+
+
+class _DagRun:
+    data_interval_end = data_interval_start = run_after = None
+
+
+def test_a_run_in_process_keeps_the_callbacks_of_the_dags(nightly: Any, training: Any) -> None:
+    import copy
+
+    from dags._shared import alert_on_failure, alert_on_review
+    from pipeline.cli.main_job import _Runner
+
+    dags = {"nightly_predictions": copy.deepcopy(nightly), "train_and_compare": copy.deepcopy(training)}
+    _Runner(dags, Path("run.log"), None)  # type: ignore[arg-type]
+    for dag in dags.values():
+        for task in dag.tasks:
+            kept = task.partial_kwargs["on_failure_callback"] if task.is_mapped else task.on_failure_callback
+            assert [each.__name__ for each in kept] == ["_on_failure", alert_on_failure.__name__]
+    assert alert_on_review.__name__ in [
+        each.__name__ for each in dags["nightly_predictions"].get_task("review").on_success_callback
     ]

@@ -2,15 +2,24 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.cli.app import main
+from pipeline.config.settings import Settings
+from pipeline.monitoring.published import require_published_within
+from pipeline.runtime.errors import RecurError
 from tests.pipeline.conftest import World
+from tests.support.published import predictions_of
+from tests.support.worlds.published_world import publish_nights
 
 DESIGNED = (
     "run ingest train score review query compare explain quarantine forget promote rollback check".split()  # noqa: SIM905
@@ -155,3 +164,40 @@ def test_a_customer_is_forgotten_once(file: Path, capfd: pytest.CaptureFixture[s
     assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
     assert recur("--config", file, "forget", "bob") == 0
     assert "customer bob is forgotten: 2 from source, 1 from staged" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "raised", [KeyboardInterrupt(), RuntimeError("Query interrupted"), RecurError("the source cannot be read")]
+)
+def test_ctrl_c_ends_a_command_in_words_whatever_a_library_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch, file: Path, capfd: pytest.CaptureFixture[str], raised: BaseException
+) -> None:
+    def work(*_: object) -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        raise raised
+
+    monkeypatch.setattr("pipeline.cli.single_steps.ingest", work)
+    assert recur("--config", file, "ingest") == 130
+    assert capfd.readouterr().err == "recur: stopped; what was finished is kept, and the next run goes on from there\n"
+    monkeypatch.setattr("pipeline.cli.checks.check", work)
+    assert recur("--config", file, "check") == 130
+    assert capfd.readouterr().err == "recur: stopped; nothing was changed\n"
+
+
+def test_a_monitor_is_told_when_nothing_was_published_of_late(
+    trained_world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(root=tmp_path)
+    store = predictions_of(settings)
+    with pytest.raises(RecurError, match="no night was ever published"):
+        require_published_within(store, 24)
+    publish_nights(settings, 1, 5)
+    assert "hours ago" in require_published_within(store, 24)
+    with store.writing() as connection:
+        connection.exec_driver_sql("update night set scored_at = '2020-01-01 00:00:00.000+00:00'")
+    with pytest.raises(RecurError, match=r"hours ago, more than 24: see whether the scheduler runs"):
+        require_published_within(store, 24)
+    assert recur("--config", trained_world.settings.file, "check", "--published-within", "0") == 1
+    assert "published" in capfd.readouterr().out
