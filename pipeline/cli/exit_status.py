@@ -11,6 +11,7 @@ import typer
 
 from pipeline.runtime.errors import NothingToDo, RecurError
 
+INTERRUPTED = 130
 READING = {"query", "compare", "explain", "check"}
 _interrupts: list[int] = []
 
@@ -30,7 +31,8 @@ def exit_status(command: Callable[[], object], arguments: Sequence[str] | None) 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _note_interrupt)
     try:
-        return _run(command)
+        status = _run(command)
+        return _stopped(arguments) if status == INTERRUPTED else status  # Typer makes a status of the exception
     except (KeyboardInterrupt, typer.Abort):
         return _stopped(arguments)
     except Exception:
@@ -47,7 +49,7 @@ def _stopped(arguments: Sequence[str] | None) -> int:
     named = READING & set(sys.argv[1:] if arguments is None else arguments)
     kept = "nothing was changed" if named else "what was finished is kept, and the next run goes on from there"
     _print_error(f"stopped; {kept}")
-    return 130
+    return INTERRUPTED
 
 
 def _run(command: Callable[[], object]) -> int:

@@ -101,9 +101,6 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
             for cutoff in nights:
                 _work_through_one(settings, cutoff, runner)
                 progress.night_done(cutoff)
-        except KeyboardInterrupt:
-            progress.write("stopped; what was finished is kept, and the next run goes on from there")
-            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
