@@ -128,7 +128,7 @@ def test_a_damaged_object_is_named_before_it_is_read(tmp_path, damage):
     for night in (2, 3):
         store.write(date(2020, 1, night), table([(f"{night}", 24 * (night - 1), 1.0)]), 0)
     harm(store.path(date(2020, 1, 2)), damage)
-    with pytest.raises(DamagedError, match=r"2020-01-02\.parquet.*repair"), session() as connection:
+    with pytest.raises(DamagedError, match=r"2020-01-02\.parquet.*backup"), session() as connection:
         connection.sql(store.as_of(day("2020-01-03")).in_duckdb).fetchall()
 
 
