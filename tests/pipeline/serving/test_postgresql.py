@@ -118,6 +118,7 @@ def test_rows_and_bytes_have_an_end(store: PredictionsStore) -> None:
         query(store, f"{ENDLESS} select repeat('x', 10000) from n", Limits(bytes=8 << 20))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_statement_is_interrupted(store: PredictionsStore) -> None:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()

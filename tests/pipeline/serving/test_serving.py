@@ -255,6 +255,7 @@ def test_what_a_query_gives_has_an_end(settings: Settings) -> None:
             query(settings, f"select length({long})")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_sql_without_end_is_interrupted(settings: Settings) -> None:
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
