@@ -178,6 +178,13 @@ def write_outcome(folder: Path, question_digest: str, outcome: dict[str, Any]) -
         file.write_text(json.dumps({"question_digest": question_digest, **outcome}, indent=2), "utf-8")
 
 
+def read_outcome(state: StateFolder, question_digest: str, cutoff: datetime) -> dict[str, Any] | None:
+    """What became of the training of a question as of `cutoff`; None where none was finished, or its files are gone."""
+    file = state.snapshot(cutoff) / OUTCOME
+    content: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return content if content.get("question_digest") == question_digest else None
+
+
 def finished_trainings(state: StateFolder, question_digest: str) -> list[datetime]:
     """The cutoffs of the finished trainings of a question, ascending."""
     outcomes = sorted(state.path.glob(f"snapshots/*/{OUTCOME}"))
