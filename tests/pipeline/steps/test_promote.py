@@ -125,15 +125,19 @@ def test_a_reigning_recipe_that_is_not_among_the_models_is_fitted_on_the_same_sp
     assert any(reason.startswith(other) and f"the champion {champion.label}" in reason for reason in later["reasons"])
 
 
-def best_by_far(settings: Settings, cutoff: datetime, name: str) -> None:
-    """Let the recipe `name` be chosen, and its predictions be right for six customers of seven, and know it."""
+def make_right(settings: Settings, cutoff: datetime, name: str, wrong_of: int = 7, valid: float = 0.0) -> None:
+    """Let the recipe `name` have the log loss `valid` on validation, and its predictions be wrong for one customer in
+    `wrong_of`, and know it.
+    """
     folder = settings.state.snapshot(cutoff)
     result = json.loads((folder / "results" / f"{name}.json").read_text("utf-8"))
-    (folder / "results" / f"{name}.json").write_text(json.dumps(result | {"valid_log_loss": 0.0}), "utf-8")
+    (folder / "results" / f"{name}.json").write_text(json.dumps(result | {"valid_log_loss": valid}), "utf-8")
     file = folder / "predictions" / f"{name}.parquet"
     rows = pq.read_table(file)
-    wrong = np.random.default_rng(1).random(len(rows)) < 1 / 7
-    probability = np.where((rows["churn"].to_numpy() == 1) != wrong, 6 / 7, 1 / 7)
+    wrong = np.random.default_rng(1).random(len(rows)) < 1 / wrong_of
+    churned = rows["churn"].to_numpy() == 1
+    sign = churned != wrong
+    probability = np.where(sign, churned[sign].mean(), churned[~sign].mean())
     position = rows.column_names.index("churn_probability")
     pq.write_table(rows.set_column(position, "churn_probability", pa.array(probability)), file)
     compare(settings, cutoff)
@@ -145,7 +149,8 @@ def test_another_recipe_takes_over_when_it_is_ahead_in_several_trainings_in_a_ro
     assert reigning is not None
     (other,) = set(NAMES) - {reigning.name}
     run_training(settings, LATER)
-    best_by_far(settings, LATER, other)
+    make_right(settings, LATER, other)
+    make_right(settings, LATER, reigning.name, wrong_of=5, valid=0.1)
     content = json.loads(first.read_text("utf-8"))
     assert content["nomination"] is None, "a first champion needs no confirmation"
 
@@ -181,7 +186,7 @@ def test_a_recipe_that_only_serves_for_want_of_another_gives_way_at_once(own_wor
     make_worthless(settings)
     promote(settings, FIRST)
     run_training(settings, LATER)
-    best_by_far(settings, LATER, "logistic_regression")
+    make_right(settings, LATER, "logistic_regression")
     assert promote(settings, LATER)["promoted"]
     champion = open_registry(settings).champion()
     assert champion is not None
