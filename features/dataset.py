@@ -162,6 +162,11 @@ class Labels:
             different |= self.next_event_type != others.next_event_type
         return np.asarray(different, bool)
 
+    def without_values(self) -> "Labels":
+        """The same with purchases and spend unobserved."""
+        unknown = np.full(self.churn.shape, np.nan)
+        return replace(self, purchases=unknown, spend=unknown)
+
     @classmethod
     def blank(cls, rows: int, like: "Labels") -> "Labels":
         """Room for `rows` examples with the targets of `like`, for `put`."""
@@ -252,6 +257,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.customer_id)
+
+    def with_values_of_amounts(self) -> "Dataset":
+        """The same examples; where no event has an amount, nothing is known of purchases and spend, and their labels
+        are NaN: zeros would say that everybody was seen to buy nothing.
+        """
+        if self.labels is None or np.isfinite(self.sequences.numeric["amount"]).any():
+            return self
+        earlier = self.earlier and replace(self.earlier, labels=self.earlier.labels.without_values())
+        return replace(self, labels=self.labels.without_values(), earlier=earlier)
 
     def known_at(self, moment: int, gap: int) -> "Dataset":
         """The same examples with the labels that were known at `moment`, in microseconds, which is one of those that

@@ -15,6 +15,13 @@ def base_rates(churn: Floats) -> Floats:
     return np.asarray((np.where(observed, churn, 0).sum(0) + 0.5) / (observed.sum(0) + 1.0))
 
 
+def observed_values(labels: Labels) -> list[str]:
+    """The outcomes beside churn that were observed of any example: an outcome that nowhere was is not expected. Where
+    no event has an amount, nothing is known of purchases and spend.
+    """
+    return [name for name in VALUES if np.isfinite(getattr(labels, name)).any()]
+
+
 def observed_labels(labels: Labels | None) -> Labels:
     """The labels to learn from. Raises ValueError where there are none."""
     if labels is None or not np.isfinite(labels.churn).any(axis=0).all():

@@ -20,7 +20,7 @@ from features.dataset import Dataset
 from features.sequences.gaps import ends_of_knowledge
 from features.time import MICROSECONDS_A_DAY
 from models.base import Family, Model, OnEpoch, Predictions, View
-from models.labels import observed_labels
+from models.labels import observed_labels, observed_values
 from models.numerics import logit, ordered_by_horizon
 
 COLUMNS = ("active_days_total", "days_since_last_event", "days_since_first_event")
@@ -75,13 +75,14 @@ class BuyTillYouDie(Model):
     """Four positive parameters, by maximum likelihood on the training examples' customers. Churn within a horizon is no
     purchase in it. With `L(x, t_x, T)` the likelihood of a history, it has probability `L(x, t_x, T + h) / L(x, t_x,
     T)`, whatever the model: who purchases nothing until T + h had purchased nothing until T. Expected purchases are
-    brought to the total of the training labels by a factor, since a day may have several. It expects no spend, and
-    takes every event for a purchase.
+    brought to the total of the training labels by a factor, since a day may have several; they are not expected where
+    no event has an amount. It expects no spend, and takes every event for a purchase.
     """
 
     family: ClassVar[Family] = "conventional"
     views: ClassVar[tuple[View, ...]] = ("aggregates",)
     seeded: ClassVar[bool] = False
+    factors: list[float] | None  # None where no purchase is expected
     names: ClassVar[tuple[str, ...]]  # of the four, in the order of the paper
     times: ClassVar[tuple[str, ...]]  # those that are times
 
@@ -99,6 +100,9 @@ class BuyTillYouDie(Model):
         labels = observed_labels(train.labels)
         self.estimates = self.estimated(PurchaseHistory.of_customers(train))
         self.factors = [1.0] * len(self.horizons)
+        if not observed_values(labels):  # no event has an amount, so none is told to be a purchase
+            self.factors = None
+            return
         purchases = self._predict(train).expected_purchases
         assert purchases is not None
         observed = np.isfinite(labels.purchases)
@@ -127,11 +131,12 @@ class BuyTillYouDie(Model):
 
     def _predict(self, data: Dataset) -> Predictions:
         customers, parameters = PurchaseHistory.of_examples(data.aggregates), list(self.estimates.values())
-        purchases = [self.expected_purchases(parameters, customers, horizon) for horizon in self.horizons]
         churn = np.column_stack([self._no_purchase(customers, horizon) for horizon in self.horizons])
-        return Predictions(
-            ordered_by_horizon(churn, self.horizons), np.maximum(np.column_stack(purchases), 0) * self.factors
-        )
+        churn = ordered_by_horizon(churn, self.horizons)
+        if self.factors is None:
+            return Predictions(churn)
+        purchases = [self.expected_purchases(parameters, customers, horizon) for horizon in self.horizons]
+        return Predictions(churn, np.maximum(np.column_stack(purchases), 0) * self.factors)
 
     def _no_purchase(self, customers: PurchaseHistory, time: float) -> Floats:
         """[customers]: the probability of no purchase in `(T, T + time]`."""

@@ -14,7 +14,7 @@ from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.calendar import columns_read
-from models.labels import VALUES, held_out_labels, observed_labels
+from models.labels import VALUES, base_rates, held_out_labels, observed_labels, observed_values
 from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ class LightGBM(Model):
                 judged_by = self._rows(valid, getattr(held_out, key.outcome)[:, column])
             return self._boost(key, rows, judged_by)
 
-        # An outcome that was nowhere observed is not expected.
-        self.values = [name for name in VALUES if np.isfinite(getattr(labels, name)).any()]
+        self.values = observed_values(labels)
         keys = self._keys(self.parameters["bags"])
         # Few rows leave a booster with one thread: several are grown side by side.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -144,6 +143,8 @@ class LightGBM(Model):
         """The booster, cut back to its best round, and its losses on `valid` round by round."""
         import lightgbm
 
+        if train[1].min(initial=np.inf) == train[1].max(initial=-np.inf):
+            return _constant(key.outcome, *train), []
         parameters = self.parameters
         options = {
             "objective": OBJECTIVES[key.outcome],
@@ -195,6 +196,17 @@ class BoosterKey:
 
     def __str__(self) -> str:
         return f"{self.outcome}_{self.horizon}" + (f"_bag_{self.bag}" if self.bag else "")
+
+
+def _constant(outcome: str, rows: Floats, values: Floats) -> "lightgbm.Booster":
+    """What always expects the one value that all examples have, which a Poisson loss cannot learn where it is 0: of
+    churn the logit of the base rate, which has half a case of either outcome added; one tree of a single leaf.
+    """
+    import lightgbm
+
+    level = float(np.ravel(logit(base_rates(values[:, None])))[0]) if outcome == "churn" else float(values.mean())
+    options = {"objective": "regression", "verbosity": -1, "num_threads": 1, "deterministic": True}
+    return lightgbm.train(options, lightgbm.Dataset(rows, np.full(len(rows), level)), 1)
 
 
 def _intercept_adjusted(probability: Floats, data: "lightgbm.Dataset") -> tuple[str, float, bool]:

@@ -14,7 +14,7 @@ from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.calendar import columns_read
-from models.labels import VALUES, held_out_labels, observed_labels
+from models.labels import VALUES, held_out_labels, observed_labels, observed_values
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
 from models.numerics import intercept_adjusted_loss, ordered_by_horizon, sigmoid
@@ -69,9 +69,7 @@ class LogisticRegression(Model):
 
             self.parameters["strength"], losses = best_strength(loss)
             self.curves = {"valid_log_loss_by_strength": losses}
-        # An outcome that was nowhere observed is not expected.
-        observed = {name: getattr(labels, name) for name in VALUES if np.isfinite(getattr(labels, name)).any()}
-        values = {name: _by_horizon(_value_weights, rows, outcome) for name, outcome in observed.items()}
+        values = {name: _by_horizon(_value_weights, rows, getattr(labels, name)) for name in observed_values(labels)}
         self.weights = {"churn": churn_weights(self.parameters["strength"])} | values
 
     def _curves_asked_for(self) -> tuple[list[str], list[float], bool]:

@@ -12,7 +12,7 @@ from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.calendar import columns_read
-from models.labels import VALUES, observed_labels
+from models.labels import VALUES, observed_labels, observed_values
 from models.networks.preparation import Preparation
 from models.numerics import logit, ordered_by_horizon
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Forest:
     """Trees as arrays over [trees, nodes], padded with unused nodes. A row goes left where `row[column] <= threshold`;
-    in a leaf, `column` is -1. `means` [trees, nodes, 3] are the churn, purchases and spend of the examples there.
+    in a leaf, `column` is -1. `means` [trees, nodes, outcomes] are the mean churn, and purchases and spend where they
+    were observed, of the examples there.
     """
 
     column: NDArray[np.int32]
@@ -54,7 +55,7 @@ class Forest:
         return cls(column, threshold, left, right, means)
 
     def read(self, rows: NDArray[np.float32]) -> Floats:
-        """[rows, 3]: the mean over the trees of the leaf that each row ends in."""
+        """[rows, outcomes]: the mean over the trees of the leaf that each row ends in."""
         total = np.zeros((len(rows), self.means.shape[-1]))
         for tree in range(len(self.column)):
             column, threshold = self.column[tree], self.threshold[tree]
@@ -116,6 +117,7 @@ class RandomForest(Model):
         labels = observed_labels(train.labels)
         self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         rows = self.preparation.transform(train.aggregates)
+        self.values = observed_values(labels)
         self.forests = []
         for column in range(len(self.horizons)):
             observed = np.isfinite(labels.churn[:, column])
@@ -127,13 +129,15 @@ class RandomForest(Model):
                 random_state=self.random_state % 2**32,
                 n_jobs=-1,
             ).fit(rows[observed], labels.churn[observed, column])
-            values = np.column_stack([np.maximum(getattr(labels, name)[observed, column], 0) for name in VALUES])
+            outcomes = [np.maximum(getattr(labels, name)[observed, column], 0) for name in self.values]
+            values = np.array(outcomes).reshape(-1, int(observed.sum())).T
             self.forests.append(Forest.of(grown, rows[observed], values))
 
     def _predict(self, data: Dataset) -> Predictions:
         rows = self.preparation.transform(data.aggregates)
         means = np.stack([forest.read(rows) for forest in self.forests], axis=1)
-        return Predictions(ordered_by_horizon(means[..., 0], self.horizons), means[..., 1], means[..., 2])
+        expected = {f"expected_{name}": means[..., place] for place, name in enumerate(self.values, start=1)}
+        return Predictions(ordered_by_horizon(means[..., 0], self.horizons), **expected)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """The steps of each path through the trees, from the share that churned in training (`Forest.contributions`),
@@ -150,10 +154,11 @@ class RandomForest(Model):
     def _save(self, folder: Path) -> dict[str, Any]:
         for column, forest in enumerate(self.forests):
             np.savez_compressed(folder / f"forest-{column}.npz", **asdict(forest))
-        return {"preparation": self.preparation.to_json()}
+        return {"preparation": self.preparation.to_json(), "values": self.values}
 
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         self.preparation = Preparation.from_json(content["preparation"])
+        self.values = content.get("values", list(VALUES))
         self.forests = []
         for column in range(len(self.horizons)):
             with np.load(folder / f"forest-{column}.npz", allow_pickle=False) as arrays:

@@ -9,7 +9,7 @@ from features.arrays import Floats
 from features.dataset import Dataset
 from features.time import MICROSECONDS_A_DAY
 from models.base import Family, Model, Needs, OnEpoch, Predictions, View
-from models.labels import HEADS, observed_labels
+from models.labels import observed_labels, observed_values
 from models.numerics import ordered_by_horizon
 
 
@@ -31,16 +31,17 @@ class Recency(Model):
         labels, days = observed_labels(train.labels), days_since_last_event(train)
         self.curves_by_day = {
             outcome: [_monotone(days, values, rising=outcome == "churn") for values in getattr(labels, outcome).T]
-            for outcome in HEADS
+            for outcome in ("churn", *observed_values(labels))
         }
 
     def _predict(self, data: Dataset) -> Predictions:
         days = days_since_last_event(data)
-        churn, purchases, spend = (
-            np.column_stack([np.interp(days, at, means) for at, means in self.curves_by_day[outcome]])
-            for outcome in HEADS
-        )
-        return Predictions(ordered_by_horizon(churn, self.horizons), np.maximum(purchases, 0), np.maximum(spend, 0))
+        read = {
+            outcome: np.column_stack([np.interp(days, at, means) for at, means in curves])
+            for outcome, curves in self.curves_by_day.items()
+        }
+        churn = ordered_by_horizon(read.pop("churn"), self.horizons)
+        return Predictions(churn, **{f"expected_{outcome}": np.maximum(mean, 0) for outcome, mean in read.items()})
 
     def _save(self, folder: Path) -> dict[str, Any]:
         return {"days": self.curves_by_day}

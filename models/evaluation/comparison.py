@@ -14,7 +14,7 @@ from models.evaluation.result import Result, TestSet
 from models.evaluation.scoring import score
 from models.evaluation.statements.apart import APART, apart
 from models.evaluation.statements.contribution import Contribution, contribution
-from models.evaluation.statements.differences import Difference
+from models.evaluation.statements.differences import Difference, only_outcome
 from models.evaluation.statements.verdict import Verdict, verdict
 from models.evaluation.values import score_values
 
@@ -102,7 +102,7 @@ def compare(
     }
     apart_by_statement = {
         statement: apart(by_name[one], by_name[other], test.labels, weights)
-        if one and other
+        if one and other and not only_outcome(test.labels)
         else dict.fromkeys(APART, Difference())
         for statement, (one, other) in pairs.items()
     }

@@ -16,7 +16,7 @@ import pandas as pd
 from features.arrays import Floats
 from features.dataset import Dataset, Labels
 from models.base import Model, OnEpoch, Predictions, Range
-from models.labels import VALUES, base_rates, held_out_labels, observed_labels
+from models.labels import VALUES, base_rates, held_out_labels, observed_labels, observed_values
 from models.networks.value_scale import ValueScale
 from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
@@ -59,7 +59,7 @@ class NetworkModel(Model):
         "dropout": (0.0, 0.6),
         "head_units": [32, 64, 128],
     }
-    values: dict[str, ValueScale]
+    values: dict[str, ValueScale]  # of the outcomes that were observed in training
     networks: "list[keras.Model]"
     compiled: "Compiled"  # what they compute, as functions of their weights
 
@@ -74,18 +74,21 @@ class NetworkModel(Model):
         """
         labels = observed_labels(train.labels)
         self._prepare(train)
-        self.values = {name: ValueScale.fit(getattr(labels, name)) for name in VALUES}
+        self.values = {name: ValueScale.fit(getattr(labels, name)) for name in observed_values(labels)}
         rates = base_rates(labels.churn)
         self._build(np.log(rates / (1 - rates)).tolist())
         valid_loss = None
         if valid is not None:
             churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
             valid_loss = partial(_loss, self.compiled, reader, churn)
-        purchases, spend = (self.values[name].to_scale(getattr(labels, name)) for name in VALUES)
+        purchases, spend = (
+            self.values[name].to_scale(getattr(labels, name)) if name in self.values else getattr(labels, name)
+            for name in VALUES
+        )
         scaled = Labels(labels.churn, purchases, spend)
         self._train(self._reader(train, scaled, training=True), valid_loss, on_epoch)
         raw = self.forward(self._reader(train, None, training=False))
-        self.values = {name: self.values[name].calibrated(getattr(labels, name), raw[name]) for name in VALUES}
+        self.values = {name: scale.calibrated(getattr(labels, name), raw[name]) for name, scale in self.values.items()}
 
     def _train(self, reader: "Reader", valid_loss: Any, on_epoch: OnEpoch | None) -> None:
         from models.networks.training import Update, train
@@ -119,11 +122,8 @@ class NetworkModel(Model):
 
     def predictions(self, raw: dict[str, Floats]) -> Predictions:
         """The heads' raw outputs, as `forward` gives them, as predictions before calibration."""
-        return Predictions(
-            ordered_by_horizon(sigmoid(raw["churn"]), self.horizons),
-            self.values["purchases"].from_scale(raw["purchases"]),
-            self.values["spend"].from_scale(raw["spend"]),
-        )
+        expected = {f"expected_{name}": scale.from_scale(raw[name]) for name, scale in self.values.items()}
+        return Predictions(ordered_by_horizon(sigmoid(raw["churn"]), self.horizons), **expected)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame:
         """Integrated gradients: see `models.explanation.integrated_gradients`."""

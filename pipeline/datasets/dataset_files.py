@@ -23,9 +23,12 @@ def shards_of(folder: Path) -> list[Path]:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """All examples, in order of (cutoff, customer_id); no more than one shard is held beside them."""
+    """All examples, in order of (cutoff, customer_id); no more than one shard is held beside them. Purchases and spend
+    have labels where any event has an amount.
+    """
     shards = shards_of(folder)
-    return merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons_of(shards[0]))
+    examples = merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons_of(shards[0]))
+    return examples.with_values_of_amounts()
 
 
 def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:

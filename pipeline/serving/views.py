@@ -18,7 +18,8 @@ PREDICTION_COLUMNS = {
     "horizon_days": "How many days from the cutoff the score looks ahead",
     "churn_probability": "The probability of churn: no event within the horizon",
     "risk_percentile": "The share of that night's customers who are no more at risk, in percent: 100 is most at risk",
-    "risk_band": "high, medium or low: the top tenth, the next three tenths and the rest, unless set otherwise",
+    "risk_band": "high, medium or low: the top tenth, the next three tenths and the rest, unless set otherwise; equal "
+    "probabilities share the band of the middle one of them",
     "risk_change": "The churn probability minus that of the night published before; null for a customer not in it",
     "expected_purchases": "How many purchases to expect within the horizon; null where the model does not say",
     "expected_spend": "How much to expect to be spent within the horizon, in the source's currency; null likewise",

@@ -74,7 +74,8 @@ def ranked(scores: "pd.DataFrame", high_share: float, medium_share: float) -> "p
 
     Customers are ordered by churn probability, ties by days since the last event, then by id, so no two share a rank.
     `risk_percentile` is 100 times the rank from below over the number of customers n; the bands hold
-    `ceil(high_share * n)`, `ceil((high_share + medium_share) * n)` less those, and the rest.
+    `ceil(high_share * n)`, `ceil((high_share + medium_share) * n)` less those, and the rest, where that splits no equal
+    risks: customers of one churn probability share the band of the middle one of them.
     """
     import numpy as np
 
@@ -87,7 +88,11 @@ def ranked(scores: "pd.DataFrame", high_share: float, medium_share: float) -> "p
     rank, count = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(first, size) + 1
     count[order] = np.repeat(size, size)
-    from_above = count - rank
+    # Of equal risks the mean rank: none stands out among them.
+    differs = (np.diff(risk[order], prepend=np.nan) != 0) | (np.diff(horizon[order], prepend=0) != 0)
+    same = np.empty(len(order), np.int64)
+    same[order] = np.cumsum(differs)
+    from_above = count - (np.bincount(same, rank) / np.maximum(np.bincount(same), 1))[same]
     # 1e-9: in floats (.1 + .2) * 10 is a little more than 3, and its ceiling would be 4.
     high = np.ceil(high_share * count - 1e-9)
     medium = np.ceil(min(high_share + medium_share, 1.0) * count - 1e-9)

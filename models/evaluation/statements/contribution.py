@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from models.evaluation.intervals import CustomerWeights
 from models.evaluation.metrics import example_log_loss
 from models.evaluation.result import Result
-from models.evaluation.statements.differences import Difference, differences
+from models.evaluation.statements.differences import Difference, differences, only_outcome
 from models.evaluation.statements.wording import caveats, limits, tested
 
 ContributionWord = Literal["adds", "harms", "no detectable contribution"]
@@ -53,13 +53,15 @@ def contribution(results: Sequence[Result], labels: ArrayLike, weights: Customer
     without, with_member, twin = (by_name.get(name) for name in (WITHOUT, WITH, TWIN))
     pool_difference = twin_difference = Difference()
     chosen = False
+    alike = only_outcome(labels)
     if with_member:
         chosen = with_member.chosen and with_member.member is not None
         others = [other for other in (without, twin) if other]
         loss = example_log_loss(labels, with_member.test_probability)
         pairs = [(example_log_loss(labels, other.test_probability), loss) for other in others]
         measured = dict(zip([other.name for other in others], differences(pairs, weights), strict=True))
-        pool_difference, twin_difference = (measured.get(name, Difference()) for name in (WITHOUT, TWIN))
+        if not alike:
+            pool_difference, twin_difference = (measured.get(name, Difference()) for name in (WITHOUT, TWIN))
     outcome = Contribution(
         sentence="",
         without_member=without.name if without else None,
@@ -71,7 +73,7 @@ def contribution(results: Sequence[Result], labels: ArrayLike, weights: Customer
         twin=twin_difference,
         decision=decide_by_rule(pool_difference, twin_difference) if chosen else "no detectable contribution",
     )
-    return replace(outcome, sentence=_sentence(outcome, weights))
+    return replace(outcome, sentence=_sentence(outcome, weights, alike))
 
 
 def decide_by_rule(pool: Difference, twin: Difference) -> ContributionWord:
@@ -83,14 +85,16 @@ def decide_by_rule(pool: Difference, twin: Difference) -> ContributionWord:
     return "harms" if pool.high is not None and pool.high < 0 else "no detectable contribution"
 
 
-def _sentence(outcome: Contribution, weights: CustomerWeights) -> str:
-    """The contribution in words."""
+def _sentence(outcome: Contribution, weights: CustomerWeights, alike: str | None) -> str:
+    """The contribution in words; `alike` says that all test examples have one outcome."""
     pool, twin, member = outcome.pool, outcome.twin, outcome.best_ranked
     if outcome.without_member is None or outcome.with_member is None:
         missing = WITHOUT if outcome.without_member is None else WITH
         return f"No detectable contribution: {missing} was not run, so there is nothing to compare."
     if member is None:
         return "No detectable contribution: there is no recurrent model that could join the pool."
+    if alike:
+        return f"No detectable contribution: {alike}, so there is nothing to compare."
     if pool.difference is None:
         return "No detectable contribution: there are no test examples."
     if pool.low is None:

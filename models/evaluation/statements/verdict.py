@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from models.evaluation.intervals import CustomerWeights
 from models.evaluation.metrics import example_log_loss
 from models.evaluation.result import Result
-from models.evaluation.statements.differences import Difference, differences
+from models.evaluation.statements.differences import Difference, differences, only_outcome
 from models.evaluation.statements.sides import CONVENTIONAL_SIDE, RECURRENT_SIDE, best_of, contenders
 from models.evaluation.statements.wording import caveats, limits, tested
 
@@ -97,6 +97,8 @@ def verdict(results: Sequence[Result], labels: ArrayLike, weights: CustomerWeigh
     pairs = [(recurrent, opponent) for opponent in sides[1]] if recurrent else []
     mirrored = [(opponent, conventional) for opponent in sides[0]] if conventional else []
     every = differences([(losses[two.name], losses[one.name]) for one, two in (*pairs, *mirrored)], weights)
+    if alike := only_outcome(labels):
+        every = [Difference()] * len(every)
     faced = {two.name: each for (_, two), each in zip(pairs, every[: len(pairs)], strict=True)}
     returned = {one.name: each for (one, _), each in zip(mirrored, every[len(pairs) :], strict=True)}
     hardest = min(faced, key=lambda name: (_or_value(faced[name].low, faced[name]), name), default=None)
@@ -114,7 +116,7 @@ def verdict(results: Sequence[Result], labels: ArrayLike, weights: CustomerWeigh
         returned,
     )
     outcome = Verdict("", against, mirror, margin, decide_by_rule(against.hardest, mirror.hardest, margin))
-    return replace(outcome, sentence=_sentence(outcome, weights))
+    return replace(outcome, sentence=_sentence(outcome, weights, alike))
 
 
 def _or_value(limit: float | None, difference: Difference) -> float:
@@ -128,12 +130,16 @@ def _confrontation_json(confrontation: Confrontation) -> dict[str, Any]:
     return {**names, **asdict(confrontation.hardest), "opponents": opponents}
 
 
-def _sentence(outcome: Verdict, weights: CustomerWeights) -> str:
-    """The verdict in words."""
+def _sentence(outcome: Verdict, weights: CustomerWeights, alike: str | None) -> str:
+    """The verdict in words; `alike` says that all test examples have one outcome."""
     recurrent, conventional, hardest = outcome.best_recurrent, outcome.best_conventional, outcome.against.hardest
     if recurrent is None or conventional is None or not outcome.against.opponents:
         side = "recurrent or hybrid" if recurrent is None else "conventional"
         return f"No detectable difference: no {side} model has a validation log loss, so there is nothing to compare."
+    if alike:
+        return (
+            f"No detectable difference between {recurrent} and {conventional}: {alike}, so there is nothing to compare."
+        )
     if hardest.difference is None:
         return f"No detectable difference between {recurrent} and {conventional}: there are no test examples."
     if hardest.low is None:

@@ -57,7 +57,14 @@ def test_the_top_tenth_is_high_and_the_next_three_tenths_medium() -> None:
 
 def test_equal_probabilities_are_ranked_by_recency() -> None:
     made = ranked(scores({"a": 0.5, "b": 0.5}).assign(days_since_last_event=[9.0, 2.0]), 0.5, 0.5)
-    assert made.set_index("customer_id")["risk_band"].to_dict() == {"a": "high", "b": "medium"}
+    assert made.set_index("customer_id")["risk_percentile"].to_dict() == {"a": 100.0, "b": 50.0}
+
+
+def test_bands_split_no_equal_probabilities() -> None:
+    alike = ranked(scores({f"{number:02d}": 0.25 for number in range(20)}), 0.1, 0.3)
+    assert set(alike["risk_band"]) == {"low"}  # nobody stands out
+    two = ranked(scores({"a": 0.9, "b": 0.9} | {f"{number:02d}": number / 100 for number in range(8)}), 0.1, 0.3)
+    assert two["risk_band"].value_counts().to_dict() == {"high": 2, "medium": 2, "low": 6}
 
 
 @effort(max_examples=50, deadline=None)

@@ -189,3 +189,19 @@ def test_too_little_to_tell():
     empty = verdict([result("gru", "recurrent", []), result("lightgbm", "conventional", [])], [], none, 0.002)
     assert empty.difference is None
     assert "there are no test examples" in empty.sentence
+
+
+@pytest.mark.parametrize(("label", "words"), [(0.0, "no test example churned"), (1.0, "every test example churned")])
+def test_one_outcome_has_nothing_to_compare(label, words):
+    results = [result("gru", "recurrent"), result("lightgbm", "conventional", BLURRED)]
+    outcome = verdict(results, np.full(400, label), WEIGHTS, 0.002)
+    assert (outcome.difference, outcome.low, outcome.decision) == (None, None, "no detectable difference")
+    assert outcome.sentence.endswith(f"{words}, so there is nothing to compare.")
+
+
+def test_five_customers_decide_nothing():
+    weights = customer_weights(CUSTOMERS[:5], 300, random_state=1)
+    results = [result("gru", "recurrent", TRUTH[:5]), result("lightgbm", "conventional", BLURRED[:5])]
+    outcome = verdict(results, np.array([1.0, 0, 1, 0, 1]), weights, 0.002)
+    assert (outcome.low, outcome.high, outcome.decision) == (None, None, "no detectable difference")
+    assert "5 test examples of 5 customers are too few for an interval" in outcome.sentence
