@@ -19,6 +19,7 @@ from pipeline.event_store.objects import loaded_nights
 from pipeline.event_store.store import open_store
 from pipeline.monitoring.published import require_published_within
 from pipeline.runtime.errors import RecurError
+from pipeline.scoring.champion import champion_or_none
 from pipeline.serving import tables
 from pipeline.serving.database import PredictionsStore, open_predictions
 from pipeline.sources.contract import EventSource, Span
@@ -47,7 +48,7 @@ def check(settings: Settings, leaks: bool = False, published_within: float | Non
         "engine": lambda: open_engine(settings.run.engine, settings.spark, settings.state).name,
         "predictions": lambda: _predictions(open_predictions(settings.predictions, settings.root)),
         "models": lambda: ", ".join(settings.models.names),
-        "mlflow": lambda: _mlflow(settings.mlflow, open_registry(settings)),
+        "mlflow": lambda: _mlflow(open_registry(settings), open_predictions(settings.predictions, settings.root)),
     }
     if published_within is not None:
         predictions = open_predictions(settings.predictions, settings.root)
@@ -127,6 +128,6 @@ def _predictions(predictions: PredictionsStore) -> str:
     return f"{predictions}: {published}"
 
 
-def _mlflow(address: str, registry: Registry) -> str:
-    champion = registry.champion()
-    return f"{without_password(address)}: {champion.label if champion else 'no champion yet'}"
+def _mlflow(registry: Registry, predictions: PredictionsStore) -> str:
+    champion = champion_or_none(registry, predictions)
+    return f"{without_password(registry.tracking.address)}: {champion.label if champion else 'no champion yet'}"

@@ -10,6 +10,7 @@ from pipeline.runtime.nights import midnight
 from pipeline.scoring.champion import guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.predict import predict_eligible
+from pipeline.serving.database import open_predictions
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
 from pipeline.steps.validate import validate
@@ -59,7 +60,7 @@ def _scores(settings: Settings) -> dict[str, float] | None:
     cutoff, question = midnight(loaded_nights(settings.events)[-1]), settings.question
     registry = open_registry(settings)
     try:
-        champion = guarded_champion(registry, cutoff)
+        champion = guarded_champion(registry, open_predictions(settings.predictions, settings.root), cutoff)
     except RecurError:  # there is none, or it may not
         return None
     model = registry.load(champion)

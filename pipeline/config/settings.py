@@ -68,8 +68,15 @@ class Settings(Section):
 
     @property
     def events(self) -> Path:
-        """The event store's folder."""
-        return self._resolve(self._address("events") or str(self.var / "events"))
+        """The event store's folder. Raises ConfigurationError where `addresses.events` names a protocol."""
+        address = self._address("events") or str(self.var / "events")
+        if "://" in address:
+            scheme = address.partition("://")[0]
+            raise ConfigurationError(
+                f"addresses.events names {scheme}://, and the event store is a folder of this machine or one that is "
+                "mounted here: write its path"
+            )
+        return self._resolve(address)
 
     @property
     def published(self) -> Path | None:

@@ -3,14 +3,29 @@
 from datetime import datetime
 
 from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.serving.database import PredictionsStore
 from pipeline.training.registry import Registry, Version
+from pipeline.training.tracking import without_password
 
 
-def guarded_champion(registry: Registry, cutoff: datetime) -> Version:
-    """The champion, if it may score `cutoff`. Raises NothingToDo where there is none, and RecurError where its training
-    knew anything past `cutoff` or it answers another question.
+def champion_or_none(registry: Registry, predictions: PredictionsStore) -> Version | None:
+    """The champion; None before the first. Raises RecurError where there is none although nights were published."""
+    champion = registry.champion()
+    if champion is None and (published := predictions.last_published()):
+        day, name, number = published
+        raise RecurError(
+            f"MLflow at {without_password(registry.tracking.address)} knows no champion, although version {number} "
+            f"({name}) scored the night {day}: its database is lost or another one; put it back from a backup, promote "
+            "a version that it has with `recur promote`, or train a new one with `recur train --cutoff DATE`"
+        )
+    return champion
+
+
+def guarded_champion(registry: Registry, predictions: PredictionsStore, cutoff: datetime) -> Version:
+    """The champion, if it may score `cutoff`. Raises NothingToDo where there is none yet, and RecurError where it is
+    lost, its training knew anything past `cutoff`, or it answers another question.
     """
-    champion, question = registry.champion(), registry.question
+    champion, question = champion_or_none(registry, predictions), registry.question
     if champion is None:
         raise NothingToDo(f"there is no champion yet to score {cutoff.date()}: it comes with the first training")
     if champion.question_digest != question.digest:

@@ -37,7 +37,8 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
         raise RecurError("the event store is empty: run `recur run` first")
     cutoff = midnight(max(nights))
     registry = open_registry(settings)
-    champion = guarded_champion(registry, cutoff)
+    predictions_store = open_predictions(settings.predictions, settings.root)
+    champion = guarded_champion(registry, predictions_store, cutoff)
     data = read_night(inputs, cutoff).data
     horizon = question.primary_index
     explanation: dict[str, Any] = {
@@ -48,7 +49,7 @@ def explain(settings: Settings, customer_id: str) -> dict[str, Any]:
         **dict.fromkeys(("churn_probability", "expected_purchases", "expected_spend")),
         "reasons": [],
         "contributions": {},
-        "history": _history(open_predictions(settings.predictions, settings.root), customer_id, question.primary),
+        "history": _history(predictions_store, customer_id, question.primary),
     }
     rows = np.flatnonzero(data.customer_id == customer_id)
     if not len(rows):

@@ -34,10 +34,12 @@ from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
+from pipeline.serving.beside import note_published, require_kept
 from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
+VERSION = 1  # of the tables, which the next recur may migrate and an earlier one refuses
 FORGOTTEN = "named a customer who was forgotten since"
 _ADVISORY_LOCK = 7_261_378
 _FIX = "check addresses.predictions and paths.var in recur.toml"
@@ -58,6 +60,11 @@ class PredictionsStore:
     def on_postgresql(self) -> bool:
         return self.address.get_backend_name() == "postgresql"
 
+    @property
+    def file(self) -> Path:
+        """Of a store on SQLite."""
+        return Path(str(self.address.database))
+
     def engine(self) -> Engine:
         """One engine an address and process, with every table and view in place."""
         key = self.address.render_as_string(hide_password=False)
@@ -65,6 +72,7 @@ class PredictionsStore:
             if self.on_postgresql:
                 made = create_engine(self.address, poolclass=NullPool, connect_args={"connect_timeout": 10})
             else:
+                require_kept(self.file)
                 made = _sqlite(self.address)
             with self._in_words(made):
                 _make_schema(made)
@@ -91,6 +99,19 @@ class PredictionsStore:
         """The score dates of every published night, ascending."""
         with self.reading() as connection:
             return list(connection.scalars(select(tables.night.c.score_date).order_by(tables.night.c.score_date)))
+
+    def note_published(self) -> None:
+        """Notes beside an SQLite file which night is its latest; PostgreSQL does not lose a file."""
+        if not self.on_postgresql and (latest := self.last_published()):
+            note_published(self.file, latest[0].isoformat())
+
+    def last_published(self) -> tuple[date, str, str] | None:
+        """The latest published night with the name and the version of the model that scored it; None before one."""
+        columns = tables.night.c
+        latest = select(columns.score_date, columns.model_name, columns.model_version)
+        with self.reading() as connection:
+            row = connection.execute(latest.order_by(columns.score_date.desc()).limit(1)).first()
+        return None if row is None else (row[0], row[1], row[2])
 
     def write_quarantine(self, night: Night, counts: Mapping[str, int]) -> None:
         """The quarantined rows of `night` by reason, in the place of those of an earlier run of that night."""
@@ -223,8 +244,13 @@ def _make_schema(engine: Engine) -> None:
     current = digest()
     with engine.connect() as connection:
         if inspect(connection).has_table("schema_version"):
-            digests = connection.scalars(select(tables.schema_version.c.digest)).all()
-            if digests == [current]:
+            versions, digests = _versions_of(connection)
+            if max(versions, default=0) > VERSION:
+                raise RecurError(
+                    f"the predictions database {engine.url.render_as_string()} has the format {max(versions)}, of a "
+                    f"later recur; this one reads {VERSION}: update recur"
+                )
+            if digests == [current] and versions == [VERSION]:
                 return
     with _writer(engine) as connection:
         postgresql = connection.dialect.name == "postgresql"
@@ -244,7 +270,16 @@ def _make_schema(engine: Engine) -> None:
         if postgresql:
             grant_to_readers(connection, VIEWS)
         connection.execute(delete(tables.schema_version))
-        connection.execute(insert(tables.schema_version).values(digest=current))
+        connection.execute(insert(tables.schema_version).values(digest=current, version=VERSION))
+
+
+def _versions_of(connection: Connection) -> tuple[list[int], list[str]]:
+    """Of the store's tables, and the digests of its views; one that an earlier recur made says no version."""
+    columns = {column["name"] for column in inspect(connection).get_columns("schema_version")}
+    versions: list[int] = []
+    if "version" in columns:
+        versions = [int(each or 0) for each in connection.scalars(select(tables.schema_version.c.version))]
+    return versions, list(connection.scalars(select(tables.schema_version.c.digest)))
 
 
 def _add_columns_to_an_earlier_recurs(connection: Connection) -> None:

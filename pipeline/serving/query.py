@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.serving.beside import require_kept
 from pipeline.serving.database import BUSY_SECONDS, PredictionsStore
 from pipeline.serving.reader_role import server_rights
 from pipeline.serving.views import READER, VIEWS
@@ -49,7 +50,10 @@ def query(store: PredictionsStore, sql: str, limits: Limits | None = None) -> tu
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """The SQLite file at `path`, opened so that nothing can be written to it. Raises RecurError where it is absent."""
+    """The SQLite file at `path`, opened so that nothing can be written to it. Raises RecurError where it is absent
+    or damaged.
+    """
+    require_kept(path)
     if not path.exists():
         raise RecurError(f"there are no predictions yet at {path}: run `make run`, or `recur run`")
     try:

@@ -62,7 +62,9 @@ class Day(TypeDecorator[date]):
 
 metadata = MetaData()
 
-schema_version = Table("schema_version", metadata, Column("digest", String, primary_key=True))
+schema_version = Table(
+    "schema_version", metadata, Column("digest", String, primary_key=True), Column("version", Integer)
+)
 
 night = Table(
     "night",

@@ -63,6 +63,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
                 exports.export(folder, night.score_date, scores)
                 if after is not None:
                     exports.export_again(folder, connection, after)
+        predictions.note_published()
         if folder is not None:
             exports.remove(folder, removed)
         figures |= {"rows_scored": customers, "rows_published": len(scores)}

@@ -28,7 +28,7 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     with recorded(predictions, settings.state, "score", night) as figures:
         path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
         registry = open_registry(settings)
-        champion = guarded_champion(registry, night.cutoff)
+        champion = guarded_champion(registry, predictions, night.cutoff)
         inputs = ScoringInputs.open(settings)
         inputs.store.require_loaded(night.cutoff)
         model = registry.load(champion)

@@ -20,6 +20,7 @@ from pipeline.runtime.errors import RecurError
 
 RECIPE = "recipe.json"
 FACTS = ("recipe", "family", "trained_until", "question_digest", "parameters")
+FORMAT = 1  # one without it was written by an earlier recur
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 """What MLflow names a run."""
 
@@ -28,7 +29,7 @@ def write_artefact(folder: Path, model: Model, facts: Mapping[str, str]) -> str:
     """Writes the artefact of the fitted `model` into the empty `folder`; gives the digest of its recipe."""
     (folder / "artefact").mkdir()
     model.save(folder / "artefact")
-    content = json.dumps({**facts, "files": _digests(folder)}, indent=2)
+    content = json.dumps({"format": FORMAT, **facts, "files": _digests(folder)}, indent=2)
     (folder / RECIPE).write_text(content, "utf-8")
     return digest_of(folder)
 
@@ -43,10 +44,14 @@ def read_facts(folder: Path, what: str) -> dict[str, Any]:
     """What the recipe in `folder` says. Raises RecurError, which names `what`, where it is none."""
     try:
         facts = json.loads((folder / RECIPE).read_text("utf-8"))
+        if isinstance(written := facts.get("format", 0), int) and written > FORMAT:
+            raise RecurError(
+                f"{what} has the format {written}, of a later recur; this one reads {FORMAT}: update recur"
+            )
         whole = all(isinstance(facts[name], str) for name in FACTS) and isinstance(facts.get("files", {}), dict)
         whole = whole and isinstance(json.loads(facts["parameters"]), dict)
         whole = whole and datetime.fromisoformat(facts["trained_until"]).tzinfo is not None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise RecurError(f"{what}: its {RECIPE} cannot be read: promote another version with `recur promote VERSION`")

@@ -86,3 +86,12 @@ def test_an_address_may_stand_in_the_environment(tmp_path: Path, monkeypatch: py
         _ = settings.predictions
     monkeypatch.setenv("RECUR_TEST_ADDRESS", "postgresql+psycopg://localhost/recur")
     assert settings.predictions == "postgresql+psycopg://localhost/recur"
+
+
+def test_an_event_store_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "recur.toml"
+    monkeypatch.setenv("RECUR_TEST_EVENTS", "gs://bucket/events")
+    for address, scheme in (("s3://bucket/events", "s3"), ("$RECUR_TEST_EVENTS", "gs"), ("file:///events", "file")):
+        file.write_text(f'[addresses]\nevents = "{address}"\n')
+        with pytest.raises(ConfigurationError, match=f"addresses.events names {scheme}://, and the event store is a f"):
+            _ = load_settings(file).events

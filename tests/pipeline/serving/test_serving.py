@@ -18,7 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
-from pipeline.serving import database, datasette
+from pipeline.serving import beside, database, datasette
 from pipeline.serving import query as queries
 from pipeline.serving.database import open_predictions
 from pipeline.serving.query import Limits
@@ -89,6 +89,39 @@ def test_a_view_of_an_earlier_recur_is_made_anew(settings: Settings) -> None:
     database._make_schema(predictions_of(settings).engine())
     assert query(settings, "select * from survival_curve")[0] == list(VIEWS["survival_curve"].columns)
     assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
+
+
+def test_tables_of_a_later_recur_are_refused(settings: Settings) -> None:
+    with predictions_of(settings).writing() as connection:
+        connection.exec_driver_sql("update schema_version set version = 2")
+    with pytest.raises(RecurError, match="has the format 2, of a later recur; this one reads 1: update recur"):
+        database._make_schema(predictions_of(settings).engine())
+
+
+def test_tables_without_a_version_are_those_of_an_earlier_recur(settings: Settings) -> None:
+    with predictions_of(settings).writing() as connection:
+        connection.exec_driver_sql("alter table schema_version drop column version")
+    database._make_schema(predictions_of(settings).engine())
+    with predictions_of(settings).reading() as connection:
+        assert database._versions_of(connection)[0] == [database.VERSION]
+    assert query(settings, "select count(*) from quarantine_summary")[1] == [(2,)]
+
+
+@pytest.mark.parametrize(("left", "words"), [(None, "is missing"), (b"", "is empty")])
+def test_a_lost_file_is_no_empty_history(settings: Settings, left: bytes | None, words: str) -> None:
+    file = predictions_of(settings).file
+    beside.note_published(file, "2017-12-04")
+    for each in file.parent.glob(f"{file.name}*"):
+        if not each.name.endswith(".published"):
+            each.unlink()
+    if left is not None:
+        file.write_bytes(left)
+    database._engines.clear()
+    message = f"{words}, although nights were published into it, the last 2017-12-04: put it back from a backup"
+    with pytest.raises(RecurError, match=message):
+        predictions_of(settings).published_nights()
+    with pytest.raises(RecurError, match=message):
+        query(settings, "select 1")
 
 
 def test_a_failed_block_writes_nothing(settings: Settings) -> None:

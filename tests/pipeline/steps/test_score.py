@@ -1,11 +1,14 @@
 """Scores: every eligible customer and nobody else, by what was known at the cutoff, from a champion who may."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.config.sections import Addresses
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
@@ -119,6 +122,15 @@ def test_without_a_champion_there_is_nothing_to_do_and_nothing_to_publish(fresh_
         score(fresh_world.settings, night(FIRST))
     with pytest.raises(NothingToDo):
         publish(fresh_world.settings, night(FIRST))
+
+
+def test_a_lost_database_of_mlflow_is_not_a_first_night(own_world: World, empty_mlflow: Path) -> None:
+    settings = own_world.settings
+    score(settings, night(NEXT))
+    publish(settings, night(NEXT))
+    anew = settings.model_copy(update={"addresses": Addresses(mlflow=f"sqlite:///{empty_mlflow}")})
+    with pytest.raises(RecurError, match=rf"knows no champion, although version \d .* scored the night {NEXT.date()}"):
+        score(anew, night(NEXT))
 
 
 def test_a_champion_that_knows_the_future_may_not_score(own_world: World) -> None:

@@ -112,3 +112,12 @@ def test_an_artefact_without_digests_is_that_of_an_earlier_recur(
     assert earlier is not None
     assert earlier.trained_until == champion.trained_until
     assert registry.load(earlier).family == facts["family"]
+
+
+def test_an_artefact_of_a_later_recur_is_refused(registry: Registry, champion: Version, stored: Path) -> None:
+    recipe = stored / "recipe.json"
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"format": 2}))
+    registry.tracking.client.delete_model_version_tag(registry.name, str(champion.number), "recipe_digest")
+    shutil.rmtree(registry.tracking.state.path / "models", ignore_errors=True)
+    with pytest.raises(RecurError, match="has the format 2, of a later recur; this one reads 1: update recur"):
+        registry.champion()
