@@ -214,6 +214,12 @@ class NetworkModel(Model):
         most = self.parameters["max_epochs"] if validated else found
         return most if isinstance(most, list) else [most] * self.parameters["seeds"]
 
+    @property
+    def _batch_size(self) -> int:
+        """How many of what the reader cuts are in a batch."""
+        size: int = self.parameters["batch_size"]
+        return size
+
     def _plan(self, epochs: int, network: int) -> "Plan":
         from models.networks.training import Plan
 
@@ -225,8 +231,8 @@ class NetworkModel(Model):
             planned_epochs=parameters["max_epochs"],
             epochs=epochs,
             patience=parameters["patience"],
-            batch_size=parameters["batch_size"],
-            max_padded=parameters["batch_size"] * parameters.get("max_steps", 1),
+            batch_size=self._batch_size,
+            max_padded=self._batch_size * parameters.get("max_steps", 1),
             random_state=self._random_state_of(network),
         )
 

@@ -60,12 +60,17 @@ class SequenceModel(NetworkModel):
     basis: HingeBasis | None = None
     intervals: Intervals | None = None  # of the survival head
     alter: Alteration | None = None  # what is read in place of histories, in an ablation
+    examples_a_history: float = 1.0  # where each example is altered apart: then a batch holds as many examples
     longest: int | None = None  # steps that training examples see; None where no gates are to start from them
 
     def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
         super().__init__(horizons, random_state, **parameters)
         if not self.has_memory:
             self.family, self.views = "neural", ("aggregates",)  # type: ignore[misc]
+
+    @property
+    def _batch_size(self) -> int:
+        return round(super()._batch_size * self.examples_a_history)
 
     @property
     def has_memory(self) -> bool:
@@ -124,9 +129,8 @@ class SequenceModel(NetworkModel):
     def _prepare(self, train: Dataset) -> None:
         fit_encoder = Encoder.fit if self.has_memory else Encoder.of_cutoffs
         self.encoder = fit_encoder(train, reads_calendar(train, self.parameters))
-        if self.alter:  # else a batch would hold as many examples as it should hold histories
-            examples_a_history = len(train) / len(np.unique(train.sequences.history))
-            self.parameters["batch_size"] = round(self.parameters["batch_size"] * examples_a_history)
+        if self.alter:
+            self.examples_a_history = len(train) / len(np.unique(train.sequences.history))
         if self.parameters.get("chrono") == "history":
             seen = int(np.quantile(train.sequences.length, LONG_HISTORY))
             self.longest = min(seen, self.parameters["max_steps"] or seen)
