@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.cli.closing_report import print_report
 from pipeline.cli.console import open_console
+from pipeline.cli.feasibility import require_askable, require_something
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
@@ -43,11 +44,13 @@ def run(settings: Settings, until: date | None = None) -> None:
     """Every night not yet done, up to the source's last closed day or `until`, and the closing report.
 
     Raises the first failed task's RecurError, which names the night and the task; the next run begins there. Raises
-    RecurError too where another run is at work on the same state.
+    RecurError too where another run is at work on the same state, and where all nights are done and nothing could be
+    trained or served.
     """
     refusal = f"the nights under {settings.state.path} are being worked through already: let that run end first"
     with settings.state.at_work("run", refusal):
         _run(settings, until)
+        require_something(settings)
     print_report(settings, open_console())
 
 
@@ -70,6 +73,8 @@ def pending_nights(settings: Settings, until: date | None = None) -> list[dateti
     it was not published or a training is due as of it (a run that stopped half-way; a question that changed).
     """
     span = open_source(settings).span()
+    if settings.run.first_night is None and not loaded_nights(settings.events):
+        require_askable(settings.question, span)
     first, end = first_night(span, settings.run, settings.question), span.closed
     if until is not None:
         if midnight(until) < first:

@@ -5,6 +5,7 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -182,6 +183,17 @@ class AsOf:
                     if counted.any():
                         first.append(pc.min(table["event_time"].filter(pa.array(counted))).as_py())
         return min(first, default=None)
+
+    def event_types(self) -> Counter[str]:
+        """How many rows there are of each event type, those that a later row replaces included."""
+        counts = Counter[str]()
+        for file in self.files:
+            with pq.ParquetFile(whole(file)) as parquet:
+                for batch in parquet.iter_batches(columns=["event_type", "known_time"]):
+                    known = batch.filter(pc.less_equal(batch["known_time"], self.moment))["event_type"]
+                    for each in known.cast(pa.string()).value_counts().to_pylist():
+                        counts[each["values"]] += each["counts"]
+        return counts
 
     @property
     def in_duckdb(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from features.aggregates.definitions import definitions
 from features.dataset import Dataset
 from features.examples.request import BuildRequest
+from features.named_types import remarks_on_types
 from features.question import Question
 from features.spec import FeatureSpec
 from features.splits import Split, remarks, rolling_origin
@@ -45,6 +46,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         store.require_loaded(cutoff)
         events = store.as_of(cutoff)
         spec = _spec(question, store.attributes)
+        about_types = _about_types(events, question)
         grid, windows = _windows(events, spec, question, settings.evidence.windows)
         tracking = Tracking(settings.mlflow, settings.state)
         if (earlier := read_meta(folder)) is not None:
@@ -59,7 +61,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             only_with_outcome=bool(spec.ends_with and spec.gap),
         )
         engine.write(events, request, folder)
-        taken = _taken(folder, question, windows, tuple(remarks(windows, settings.evidence.windows)))
+        taken = _taken(folder, question, windows, (*about_types, *remarks(windows, settings.evidence.windows)))
         taken = replace(taken, calendar=_calendar(taken, settings.run.seed))
         run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
@@ -79,6 +81,16 @@ def _spec(question: Question, attributes: dict[str, Kind]) -> FeatureSpec:
     except ValueError as error:
         categorical = ", ".join(name for name, kind in attributes.items() if kind == "categorical") or "none"
         raise ConfigurationError(f"{error}: categorical attributes here: {categorical}") from None
+
+
+def _about_types(events: AsOf, question: Question) -> list[str]:
+    """Remarks on types that the question names. Raises NothingToDo where those that decide do not occur."""
+    if not question.types and not question.exclude_types:
+        return []
+    try:
+        return remarks_on_types(question, events.event_types())
+    except ValueError as error:
+        raise NothingToDo(f"no training as of {events.moment.date()}: {error}") from None
 
 
 def _windows(
