@@ -28,6 +28,7 @@ SLOW = {
     "pipeline/cli/test_main_job.py": "runs the main job",
     "pipeline/cli/test_replay.py": "trains a world",
     "pipeline/cli/test_services.py": "starts services",
+    "pipeline/cli/upkeep": "trains a world",
     "pipeline/monitoring/test_drift.py": "trains a world",
     "pipeline/runtime/test_bootstrap.py": "makes environments",
     "pipeline/datasets/test_spark.py": "starts Spark",

@@ -13,6 +13,7 @@ import typer
 from pipeline.cli.exit_status import exit_status
 from pipeline.cli.quarantine_commands import quarantine_app
 from pipeline.cli.session import date_of, quietly, settings_of
+from pipeline.cli.upkeep.commands import backup, restore
 from pipeline.runtime.errors import RecurError
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(quarantine_app, name="quarantine")
+app.command()(backup)
+app.command()(restore)
 
 
 Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="The last cutoff, as 2017-12-04.")]
@@ -191,6 +194,7 @@ def forget(
     from pipeline.cli.console import working
     from pipeline.cli.forget import forget as forget_one
     from pipeline.cli.forget import readmit as readmit_one
+    from pipeline.cli.upkeep.backup import backups_that_may_be_there
 
     with quietly(context) as (settings, console):
         if readmit:
@@ -203,6 +207,9 @@ def forget(
         if not erased:
             raise RecurError(f"customer {customer_id} is nowhere in what the pipeline holds: check the id")
         console.print(f"customer {customer_id} is forgotten: {erased}. Models already trained keep what they learned.")
+        if backups := backups_that_may_be_there(settings.state):
+            where = ", ".join(backups)
+            console.print(f"Backups still hold them: {where}. Remove these, or forget again after a restore.")
 
 
 @app.command()

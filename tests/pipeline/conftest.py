@@ -48,10 +48,13 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 def own_world(tmp_path: Path, trained_world: World) -> World:
     """A copy of the trained world, for a test that changes something."""
     from pipeline.config.settings import load_settings
+    from pipeline.training.locations import relocate
 
     folder = tmp_path / "copy"
     shutil.copytree(trained_world.settings.root, folder)
-    return World(load_settings(folder / "recur.toml"), trained_world.events)
+    settings = load_settings(folder / "recur.toml")
+    relocate(settings.var / "mlflow.db", trained_world.settings.var, settings.var)
+    return World(settings, trained_world.events)
 
 
 def _untrained(folder: Path, empty_mlflow: Path) -> World:
