@@ -56,6 +56,7 @@ FAST_PATHS = {
     "pipeline.cli.app": "`recur --help` and `recur query` answer at once",
     "pipeline.cli.quarantine_commands": "a part of pipeline.cli.app",
     "pipeline.cli.session": "a part of pipeline.cli.app",
+    "pipeline.cli.upkeep.commands": "a part of pipeline.cli.app",
 }
 """The modules that may import anything of the project's within a function: they are loaded where time counts."""
 

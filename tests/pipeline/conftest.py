@@ -47,8 +47,8 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 @pytest.fixture
 def own_world(tmp_path: Path, trained_world: World) -> World:
     """A copy of the trained world, for a test that changes something."""
+    from pipeline.cli.upkeep.locations import relocate
     from pipeline.config.settings import load_settings
-    from pipeline.training.locations import relocate
 
     folder = tmp_path / "copy"
     shutil.copytree(trained_world.settings.root, folder)

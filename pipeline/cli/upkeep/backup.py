@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import make_url
 
 from pipeline.cli.forget import LOCKS
+from pipeline.cli.upkeep.locations import ANYWHERE, relocate
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.serving.database import open_predictions
-from pipeline.training.locations import ANYWHERE, relocate
 from pipeline.training.tracking import without_password
 
 CONTENTS, FORMAT = "backup.json", 1

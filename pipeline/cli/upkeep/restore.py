@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.upkeep.backup import CONTENTS, FORMAT, LEFT_OUT, MLFLOW, VAR, Stores, digest_while_copying
+from pipeline.cli.upkeep.locations import ANYWHERE, relocate
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.sealed import DamagedError, read_sealed
-from pipeline.training.locations import ANYWHERE, relocate
 
 STAGING = ".restoring"
 
