@@ -17,7 +17,15 @@ from pipeline.serving.views import VIEWS
 from tests.support.plain_reading import ROOT
 
 TEXT = README.read_text("utf-8")
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/question.md", "docs/online_retail.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/question.md",
+    "docs/online_retail.md",
+    "docs/operations.md",
+    "docs/security.md",
+)
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 
 

@@ -249,6 +249,10 @@ def rollback(context: typer.Context) -> None:
 def check(
     context: typer.Context,
     leaks: Annotated[bool, typer.Option("--leaks", help="Also look for the future in the loaded events.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every byte that the pipeline reads again; run it between nights.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="As --deep, and make again what can be made again.")] = False,
     published_within: Annotated[
         float | None,
         typer.Option(metavar="HOURS", min=0, help="Also require that a night was published so many hours ago at most."),
@@ -260,9 +264,11 @@ def check(
     """
     from pipeline.cli.checks import check as check_all
     from pipeline.cli.checks import print_results
+    from pipeline.cli.upkeep.deep_checks import deep_checks
 
     with quietly(context) as (settings, console):
         results = check_all(settings, leaks, published_within)
+        results += deep_checks(settings, repair) if deep or repair else []
         print_results(console, results)
     if any(result.state == "wrong" for result in results):
         raise typer.Exit(1)

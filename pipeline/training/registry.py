@@ -150,6 +150,16 @@ class Registry:
             self._download(version, folder)
         return load_model(folder, version.recipe_digest)
 
+    def verify(self, version: Version) -> None:
+        """Fetches the whole artefact of `version`. Raises RecurError where it is not what was registered."""
+        with tempfile.TemporaryDirectory() as scratch:
+            self._fetch_whole(version, Path(scratch))
+
+    def damaged_copy(self, version: Version) -> Path | None:
+        """The local copy of the artefact of `version` where it is there and not what was registered."""
+        folder = self._folder(version.run_id)
+        return folder if folder.exists() and not _is_whole(folder, version) else None
+
     def _folder(self, run_id: str) -> Path:
         return self.tracking.state.path / "models" / run_id
 
@@ -183,15 +193,18 @@ class Registry:
         if challenger is not None and int(challenger) == numbers[-1]:
             mlflow.delete_registered_model_alias(self.name, CHALLENGER)
 
+    def _fetch_whole(self, version: Version, scratch: Path) -> Path:
+        """Raises RecurError where what is fetched is not what was registered."""
+        fetched = self._fetch(version.label, version.run_id, "model", scratch)
+        if not _is_whole(fetched, version):
+            wrong = ", ".join(faults(fetched)[:3]) if digest_of(fetched) == version.recipe_digest else RECIPE
+            raise RecurError(f"{version.label}: {wrong} of its run {version.run_id} is not what was registered: {_FIX}")
+        return fetched
+
     def _download(self, version: Version, folder: Path) -> None:
         """Puts the verified artefact in the place of `folder`, which stays until then."""
         with folder_atomically(folder) as scratch:
-            fetched = self._fetch(version.label, version.run_id, "model", scratch)
-            if not _is_whole(fetched, version):
-                wrong = ", ".join(faults(fetched)[:3]) if digest_of(fetched) == version.recipe_digest else RECIPE
-                raise RecurError(
-                    f"{version.label}: {wrong} of its run {version.run_id} is not what was registered: {_FIX}"
-                )
+            fetched = self._fetch_whole(version, scratch)
             for item in fetched.iterdir():
                 item.rename(scratch / item.name)
             fetched.rmdir()

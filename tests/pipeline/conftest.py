@@ -58,10 +58,12 @@ def own_world(tmp_path: Path, trained_world: World) -> World:
 
 
 def _untrained(folder: Path, empty_mlflow: Path) -> World:
+    from pipeline.cli.upkeep.locations import relocate
     from tests.support.worlds.trained_world import made_up_events, make_world
 
     events = made_up_events()
     settings = make_world(folder, events)
     settings.var.mkdir(exist_ok=True)
     shutil.copy(empty_mlflow, settings.var / "mlflow.db")
+    relocate(settings.var / "mlflow.db", empty_mlflow.parent, settings.var)
     return World(settings, events)

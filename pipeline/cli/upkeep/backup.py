@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import make_url
 
 from pipeline.cli.forget import LOCKS
-from pipeline.cli.upkeep.locations import ANYWHERE, relocate
+from pipeline.cli.upkeep.locations import ANYWHERE, relocate, strays
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.runtime.errors import RecurError
@@ -86,6 +86,11 @@ def backup(settings: Settings, folder: Path) -> dict[str, Any]:
     """
     folder, stores = folder.resolve(), Stores.of(settings)
     _require_empty(folder, stores)
+    if moved := MLFLOW in stores.paths and strays(stores.paths[MLFLOW], settings.var):
+        raise RecurError(
+            f"MLflow keeps artefacts below {moved[0]}, where this state lay before it was moved or copied: run `recur "
+            "check --repair`, and back up again"
+        )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     copied: dict[str, Copied] = {}
     _pass(stores, folder, copied)

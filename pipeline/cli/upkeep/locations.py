@@ -3,7 +3,12 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from pipeline.runtime.errors import RecurError
+from pipeline.training.tracking import EXPERIMENT
+
+ARTEFACTS = "mlartifacts"
 ANYWHERE = "recur-var"
 """What stands in a copy that belongs to no folder yet, in place of the state folder's path."""
 
@@ -26,6 +31,28 @@ def relocate(database: Path, before: Path | str, after: Path | str) -> int:
             connection.execute("vacuum")
             connection.execute("pragma wal_checkpoint(truncate)")
     return changed
+
+
+def strays(database: Path, var: Path) -> list[Path]:
+    """The folders, other than `var`, as whose artefacts MLflow's SQLite `database` keeps those of its runs: where the
+    state lay before it was moved or copied.
+    """
+    query = (
+        "select artifact_location from experiments where name = :name union select artifact_uri from runs "
+        "join experiments using (experiment_id) where experiments.name = :name and runs.lifecycle_stage = 'active'"
+    )
+    if not database.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            if ("experiments", "name") not in _texts(connection):
+                return []
+            addresses = [address for (address,) in connection.execute(query, {"name": EXPERIMENT}) if address]
+    except sqlite3.Error as error:
+        raise RecurError(f"{database} cannot be read ({error}): put it back from a backup") from None
+    paths = [Path(unquote(urlsplit(address).path)) for address in addresses if address.startswith(("file:", "/"))]
+    folders = {path for path in paths if not path.is_relative_to(var)}
+    return sorted({Path(str(path).split(f"/{ARTEFACTS}")[0]) for path in folders})
 
 
 def _forms(before: Path | str, after: Path | str) -> list[tuple[str, str]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.paths import atomically, folder_atomically, owner, sweep
+from pipeline.runtime.errors import RecurError
+from pipeline.runtime.paths import StateFolder, atomically, folder_atomically, owner, sweep
+from tests.support.plain_reading import ROOT
 
 
 @pytest.fixture
@@ -51,3 +53,24 @@ def make_half(path: Path) -> None:
     with folder_atomically(path) as folder:
         (folder / "part").touch()
         (folder / "absent").read_bytes()
+
+
+def test_a_killed_process_holds_nobody_up_and_a_living_one_is_named(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from pipeline.runtime.paths import StateFolder\n"
+        "with StateFolder(Path(sys.argv[1])).at_work('run', 'at work'): print('begun', flush=True); sys.stdin.read()"
+    )
+    state = StateFolder(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"begun\n"
+    with (
+        pytest.raises(RecurError, match=rf"^let it end \(process {process.pid} on "),
+        state.at_work("run", "let it end"),
+    ):
+        pass
+    process.kill()
+    process.communicate()
+    with state.at_work("run", "let it end"):
+        assert f"process {os.getpid()} " in (tmp_path / "locks" / "run").read_text()

@@ -1,6 +1,6 @@
 """Many rows at once: what goes in comes out, to the last digit and character, on SQLite and on PostgreSQL."""
 
-import os
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -15,18 +15,24 @@ from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.bulk import append, read
 from tests.support.published import predictions_of
+from tests.support.servers.postgresql import database_of, postgresql
 
 DAY = date(2017, 12, 4)
-POSTGRESQL = os.environ.get("RECUR_TEST_POSTGRESQL", "")
 AWKWARD = ['a,"b"', "line\nend", "", "ü\\N", "NULL", "\t"]
-needs_postgresql = pytest.mark.skipif(not POSTGRESQL, reason="no PostgreSQL: name one by RECUR_TEST_POSTGRESQL")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That of a database in PostgreSQL."""
+    with postgresql(tmp_path_factory.mktemp("postgresql") / "data") as superuser:
+        yield database_of(superuser, "predictions", createrole=True).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "sqlite":
         return Settings(root=tmp_path)
-    return Settings(root=tmp_path, addresses=Addresses(predictions=POSTGRESQL))
+    return Settings(root=tmp_path, addresses=Addresses(predictions=request.getfixturevalue("address")))
 
 
 def frame(customers: list[str]) -> pd.DataFrame:
