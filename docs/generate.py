@@ -288,13 +288,14 @@ def _sections() -> Iterator[str]:
         "",
         "## Night rules",
         "",
-        "A night that breaks one of these is refused: nothing of it is loaded, and the store stays as it was. Shares "
-        "of rows set aside count by column too. The last four stand where a usual day of the four weeks before has 20 "
-        "events or more.",
+        "A night that breaks one is refused, none of it is loaded. Shares of rows set aside count by column too. The "
+        "last four stand where seven days of the last four weeks had events, and for what is not chance once in 10,000 "
+        "nights; weekdays are held against their like, twice the longest silence and busiest day before are no news.",
         "",
     ]
-    many = dict.fromkeys(("rows_read", "events_accepted", "baseline_a_day"), 1e9)
-    night = night_rules({**many, "mix_noise": 0.0, "amount_absent_rise": 0.0}, [], Settings().validation, True)
+    many = dict.fromkeys(("rows_read", "events_accepted", "baseline_a_day", "usual", "usual_low", "usual_high"), 1e12)
+    none = dict.fromkeys(("mix_noise", "amount_absent_rise", "longest_silence", "busiest_day"), 0.0)
+    night = night_rules({**many, **none}, [], Settings().validation, True)
     yield from _table(["what", "limit by default"], [[rule.description, rule.limits()] for rule in night])
     yield from ["", "## Views"]
     for name, view in VIEWS.items():

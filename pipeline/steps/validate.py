@@ -1,5 +1,7 @@
 """The second step of a night: each row judged by the row rules, then the night as a whole by the night rules."""
 
+import json
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -16,10 +18,14 @@ from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
 from pipeline.validation.expectations import expect
-from pipeline.validation.night_rules import night_rules, refusal
+from pipeline.validation.night_rules import SetAside, night_rules, refusal
 from pipeline.validation.parsing import StagedNight, events, judged, source_row
 from pipeline.validation.profile import AcceptedEvents, profile_of
 from pipeline.validation.rules import CONFLICT, RowRule, row_rules
+
+SHOWN = ("event_time", "known_time", "event_type", "amount", "quantity", "unit_price", "deleted")
+"""The columns whose values an example may show."""
+LONGEST_EXAMPLE = 40  # characters
 
 
 def validate(settings: Settings, night: Night) -> dict[str, int]:
@@ -56,7 +62,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             expected = night_rules(profile, rules, limits, is_history=night.start is None)
             if broken := expect(state.data_docs, night, profile, expected):
                 unexpected = [rule for rule in rules if rule.code not in limits.expected_reasons]
-                reason = refusal(night, broken[0], profile, set_aside, unexpected)
+                example = partial(_example, connection, state.quarantine(night))
+                reason = refusal(night, broken[0], profile, SetAside(set_aside, example), unexpected)
                 raise RecurError(f"{reason}; all its figures and limits: {state.data_docs_page.as_uri()}")
         return counts
 
@@ -79,6 +86,17 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, staged:
     """
     with paths.atomically(path) as file:
         connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")
+
+
+def _example(connection: duckdb.DuckDBPyConnection, quarantine: Path, rule: RowRule) -> str:
+    """The first row set aside by `rule`, in words: its number, and what stands in the column that the rule is about; of
+    no customer, as the line goes to logs and alerts.
+    """
+    first = f"select source_row, row from read_parquet({literal(quarantine)}) where reason = ? order by 1 limit 1"
+    number, row = connection.execute(first, [rule.code]).fetchone() or (None, "{}")
+    where = "a row" if number is None else f"row {number}"
+    value = json.loads(row).get(rule.subject) if rule.subject in SHOWN else None
+    return where if value is None else f"{where}, {str(value)[:LONGEST_EXAMPLE]!r}"
 
 
 def _require_known(reasons: tuple[str, ...], rules: list[RowRule]) -> None:

@@ -2,19 +2,20 @@
 each becomes an expectation, with the figure and its limits in the Data Docs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.config.sections import Validation
-from pipeline.runtime.nights import Night
+from pipeline.runtime.nights import DAY, Night
+from pipeline.validation.chance import fewest, most, share_noise, silence
 from pipeline.validation.rules import ATTRIBUTES, RowRule
 
 ROWS_ALWAYS_ALLOWED = 2
 """How many rows may always be set aside: in a night of ten rows, one bad row says nothing about the source."""
 
-COMPARED_FROM = 20
-"""A night is compared with its baseline only where a baseline day has at least this many events: with fewer, chance
-alone moves it so much.
+ABOVE_EARLIER = 2.0
+"""A silence as long as an earlier one times this, and a day as busy as the busiest before times this, is the source's
+own way: a shop that closes each summer, a season that comes again.
 """
 
 FIX_OF_A_BROKEN_PROMISE = "this is a fault of recur itself: please report it"
@@ -54,7 +55,7 @@ def night_rules(
     if is_history:
         fix = "choose a later run.first_night, or fix the source"
         night.append(NightRule("rows_accepted", "accepted events in the history", fix, minimum=1))
-    if figures["baseline_a_day"] >= COMPARED_FROM:
+    if figures["baseline_a_day"]:
         night += _rules_of_baseline(figures, limits)
     return night
 
@@ -96,27 +97,36 @@ def _promises() -> Iterator[NightRule]:
 
 
 def _rules_of_baseline(figures: Mapping[str, float], limits: Validation) -> Iterator[NightRule]:
-    """How far the night may lie from its baseline."""
+    """How far the night may lie from its baseline, beyond what chance makes of so few events."""
     yield NightRule(
         "silent_days",
         "days up to the night's end without an event",
-        "make sure that the source still delivers, or raise validation.max_silent_days",
-        maximum=limits.max_silent_days,
+        "make sure that the source still delivers; if it was closed, raise validation.max_silent_days and run again",
+        maximum=max(
+            limits.max_silent_days,
+            silence(figures["baseline_a_day"]),
+            ABOVE_EARLIER * figures["longest_silence"],
+        ),
     )
-    if figures["rows_read"]:
+    if figures["rows_read"] and figures["usual"]:
+        low, high = figures["usual_low"], figures["usual_high"]
+        least = min(limits.min_volume_share * low, fewest(low))
+        largest = max(limits.max_volume_share * high, most(high), ABOVE_EARLIER * figures["busiest_day"])
         yield NightRule(
             "volume_share",
-            "events a day, as a share of the usual day's",
-            "make sure that the source is complete, or widen validation.min_volume_share and max_volume_share",
-            minimum=limits.min_volume_share,
-            maximum=limits.max_volume_share,
+            "events, as a share of what the last weeks' same weekdays had",
+            "make sure that the source is complete and delivers nothing twice; if the day was like that, widen "
+            "validation.min_volume_share and validation.max_volume_share and run again",
+            minimum=least / figures["usual"],
+            maximum=largest / figures["usual"],
         )
-    if figures["events_accepted"] >= COMPARED_FROM:
+    if figures["events_accepted"]:
+        noise = share_noise(figures["events_accepted"])
         yield NightRule(
             "mix_drift",
             "distance between the mix of event types and that of the last weeks",
             "make sure that every type is delivered, or raise validation.max_mix_drift",
-            maximum=limits.max_mix_drift + figures["mix_noise"],
+            maximum=max(limits.max_mix_drift, noise) + figures["mix_noise"],
         )
         for figure in figures:
             if figure.endswith("_absent_rise"):
@@ -124,27 +134,37 @@ def _rules_of_baseline(figures: Mapping[str, float], limits: Validation) -> Iter
                     figure,
                     f"rise in the share of events without {figure.removesuffix('_absent_rise')}",
                     "make sure that the source still fills it, or raise validation.max_absent_rise",
-                    maximum=limits.max_absent_rise,
+                    maximum=max(limits.max_absent_rise, noise),
                 )
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """Of the rows set aside: how many by reason, and a line in words about one of a reason."""
+
+    counts: Mapping[str, int]
+    example: Callable[[RowRule], str]
+
+
 def refusal(
-    night: Night, broken: NightRule, profile: Mapping[str, float], set_aside: Mapping[str, int], rules: list[RowRule]
+    night: Night, broken: NightRule, profile: Mapping[str, float], set_aside: SetAside, rules: list[RowRule]
 ) -> str:
-    """Why `night` is refused, in one line: the rule, the figures, the fix. `set_aside` counts rows by reason; `rules`
-    are the row rules whose reasons are not expected.
+    """Why `night` is refused, in one line: the rule, the figures, an example, the fix. `rules` are the row rules whose
+    reasons are not expected.
     """
     rows, value = int(profile["rows_read"]), profile[broken.figure]
     if broken.figure == "volume_share":
+        of = f"of a {night.start:%A}" if night.start and night.end - night.start <= DAY else "of such days"
         fault = (
-            f"{int(profile['events_accepted'])} events are {value:.1%} of the usual {profile['baseline_a_day']:.0f} a "
-            f"day, expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
+            f"{int(profile['events_accepted'])} events are {value:.1%} of the usual {profile['usual']:.0f} {of}, "
+            f"expected from {broken.minimum:.0%} to {broken.maximum:.0%}"
         )
     elif broken.figure in {"quarantined_share", *(f"{rule.subject}_share" for rule in rules)}:
-        most = max(rules, key=lambda rule: set_aside.get(rule.code, 0))
+        often = max(rules, key=lambda rule: set_aside.counts.get(rule.code, 0))
         fault = (
             f"{int(profile['unexpected'])} of {rows} rows ({profile['quarantined_share']:.1%}) were set aside, at most "
-            f"{broken.maximum:.1%} may be; most often ({set_aside[most.code]} rows) {most.description} ({most.code})"
+            f"{broken.maximum:.1%} may be; most often ({set_aside.counts[often.code]} rows) {often.description} "
+            f"({often.code}), as in {set_aside.example(often)}"
         )
     elif broken.figure.endswith(("_share", "_drift", "_rise")):
         fault = f"{broken.description}: {value:.1%}, {broken.limits('.1%')}"

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from statistics import median
@@ -44,11 +45,12 @@ class AcceptedEvents:
 @dataclass(frozen=True)
 class Baseline:
     """Figures of the last `BASELINE_DAYS` before a night: the median number of events on the days that had any, each
-    type's share, each column's share of nulls, and the last event's time in seconds since 1970. All is 0 or empty where
-    fewer than `DAYS_NEEDED` days had events.
+    weekday's (from 0, Monday; days without events count), each type's share, each column's share of nulls, and the last
+    event's time in seconds since 1970. All is 0 or empty where fewer than `DAYS_NEEDED` days had events.
     """
 
     a_day: float = 0.0
+    weekdays: dict[int, float] = field(default_factory=dict)
     types: dict[str, float] = field(default_factory=dict)
     absent: dict[str, float] = field(default_factory=dict)
     last_event: float = 0.0
@@ -112,22 +114,34 @@ def _repeated_share(accepted: AcceptedEvents, events: float, made_ids: bool) -> 
 
 
 def _against_baseline(accepted: AcceptedEvents, store: EventStore) -> dict[str, float]:
-    """The night against its baseline: `volume_share` of a day's events; `silent_days` since the last event;
-    `mix_drift`, half the sum of the distances between each type's share then and now, and `mix_noise`, about what
-    chance alone makes of it; and `<column>_absent_rise`, by how much the share of nulls rose.
+    """The night against its baseline: `usual`, the events of its days as their weekdays have them, `usual_low` and
+    `usual_high`, the least and the most that weekdays or the days' median say, and `volume_share` of the usual;
+    `silent_days` since the last event; `longest_silence` and `busiest_day` of all that is loaded, 0 where the night is
+    like its baseline; `mix_drift`, half the sum of the distances between each type's share then and now, and
+    `mix_noise`, about what chance alone makes of it; and `<column>_absent_rise`, by how much the share of nulls rose.
     """
     night, names = accepted.night, ["amount", "quantity", *store.attributes]
     baseline = _baseline(accepted.connection, store, night, names)
     nulls = ", ".join(f"count(*) - count({quoted(name)})" for name in names)
     [(events, last, *absent)] = accepted.query(f"count(*), epoch(max(event_time))::double, {nulls}")
     counts = dict(accepted.query("event_type, count(*)", "group by 1 order by 1"))
-    days = (night.end - night.start) / DAY if night.start else 1
+    every = _days_of(night)
+    by_weekday = sum(baseline.weekdays.get(day.weekday(), baseline.a_day) for day in every)
+    usual = by_weekday or baseline.a_day * len(every)
+    silent_days = (night.end.timestamp() - max(last or 0.0, baseline.last_event)) / DAY.total_seconds()
+    unusual = baseline.a_day and (silent_days > DAYS_NEEDED or events > 2 * usual)
+    before = _days_before(accepted.connection, store, night) if unusual else []
     types = sorted(counts.keys() | baseline.types.keys())
     drift = sum(abs(counts.get(name, 0) / max(events, 1) - baseline.types.get(name, 0.0)) for name in types) / 2
     return {
         "baseline_a_day": baseline.a_day,
-        "volume_share": events / days / baseline.a_day if baseline.a_day else 1.0,
-        "silent_days": (night.end.timestamp() - max(last or 0.0, baseline.last_event)) / DAY.total_seconds(),
+        "usual": usual,
+        "usual_low": min(by_weekday, baseline.a_day * len(every)),
+        "usual_high": max(by_weekday, baseline.a_day * len(every)),
+        "volume_share": events / usual if usual else 1.0,
+        "silent_days": silent_days,
+        "longest_silence": max([(two - one).days - 1 for (one, _), (two, _) in pairwise(before)], default=0),
+        "busiest_day": max([count for _, count in before], default=0),
         "mix_drift": drift,
         "mix_noise": sqrt(len(types) / max(events, 1)) / 2,
         **{
@@ -150,7 +164,7 @@ def _baseline(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
         select (event_time at time zone 'UTC')::date as day, event_type, {counts} from {scan(recent)}
         where known_time > {sql_instant(since)} group by day, event_type
     """).fetchall()
-    days, types = Counter[object](), Counter[str]()
+    days, types = Counter[date](), Counter[str]()
     for day, event_type, events, *_ in rows:
         days[day] += events
         types[event_type] += events
@@ -160,7 +174,31 @@ def _baseline(connection: duckdb.DuckDBPyConnection, store: EventStore, night: N
     present = {name: sum(row[4 + place] for row in rows) for place, name in enumerate(names)}
     return Baseline(
         float(median(days.values())),
+        _by_weekday(days, max(since.date(), min(days)), night.start.date()),
         {event_type: count / total for event_type, count in types.items()},
         {name: 1 - count / total for name, count in present.items()},
         max(row[3] for row in rows),
     )
+
+
+def _by_weekday(days: Counter[date], first: date, end: date) -> dict[int, float]:
+    """The median number of events on each weekday of `[first, end)` that occurs twice or more."""
+    counts: dict[int, list[int]] = {}
+    for number in range((end - first).days):
+        day = first + timedelta(days=number)
+        counts.setdefault(day.weekday(), []).append(days[day])
+    return {weekday: float(median(each)) for weekday, each in counts.items() if len(each) > 1}
+
+
+def _days_of(night: Night) -> list[date]:
+    """The days that the night covers; its last one for the history."""
+    first = night.start or night.end - DAY
+    return [(first + number * DAY).date() for number in range(max(int((night.end - first) / DAY), 1))]
+
+
+def _days_before(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night) -> list[tuple[date, int]]:
+    """Every day that has events in what was loaded before, ascending, and how many."""
+    files = [store.path(loaded) for loaded in store.nights() if loaded < night.score_date]
+    return connection.execute(
+        f"select (event_time at time zone 'UTC')::date as day, count(*) from {scan(files)} group by day order by day"
+    ).fetchall()

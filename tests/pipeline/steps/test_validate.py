@@ -185,7 +185,7 @@ def test_a_refused_night_leaves_the_store_as_it_was_and_says_what_to_do(tmp_path
     message = refusal(settings)
     assert "the night 2020-02-02 is refused" in message
     assert "5 of 25 rows (20.0%) were set aside, at most 8.0% may be" in message
-    assert "customer_id_missing" in message
+    assert "(customer_id_missing), as in row " in message
     assert "recur quarantine list" in message
     assert settings.state.data_docs_page.as_uri() in message
     assert {file: file.read_bytes() for file in settings.events.iterdir()} == before
@@ -203,7 +203,7 @@ def test_two_bad_rows_never_refuse_a_night(tmp_path):
 @pytest.mark.parametrize(("events", "share"), [(5, "16.7%"), (200, "666.7%")])
 def test_an_unusual_volume_is_refused(tmp_path, events, share):
     message = refusal(nights(tmp_path, [f"c{place},2020-02-01,5" for place in range(events)]))
-    assert f"{events} events are {share} of the usual 30 a day, expected from 20% to 500%" in message
+    assert f"{events} events are {share} of the usual 30 of a Saturday, expected from 20% to 500%" in message
     assert "min_volume_share" in message
 
 
@@ -211,8 +211,43 @@ def test_a_day_on_which_nothing_happened_passes(tmp_path):
     assert ingest(nights(tmp_path, []), "2020-02-02")["rows_read"] == 0
 
 
-def test_the_volume_of_few_events_is_not_judged(tmp_path):
+def test_what_chance_makes_of_few_events_passes(tmp_path):
     assert ingest(nights(tmp_path, ["a,2020-02-01,5"], a_day=5), "2020-02-02")["rows_accepted"] == 1
+
+
+@pytest.mark.parametrize("events", [1, 120])
+def test_seventeen_events_a_day_are_enough_to_see_what_chance_does_not_make(tmp_path, events):
+    message = refusal(nights(tmp_path, [f"c{place},2020-02-01,5" for place in range(events)], a_day=17))
+    assert f"{events} events are" in message
+    assert "of the usual 17 of a Saturday" in message
+
+
+def test_a_weekday_is_held_against_its_like(tmp_path):
+    """Three events on a Saturday of a shop that has a hundred on other days, and as few on its Saturdays."""
+    saturdays = ("2020-01-04", "2020-01-11", "2020-01-18", "2020-01-25")
+    rows = [
+        f"c{place},2020-01-{on:02d},5"
+        for on in range(1, 32)
+        for place in range(3 if f"2020-01-{on:02d}" in saturdays else 100)
+    ]
+    settings = configure(tmp_path, [*rows, *[f"c{place},2020-02-01,5" for place in range(3)], "z,2020-02-02,1"])
+    ingest(settings, "2020-02-01")
+    assert ingest(settings, "2020-02-02")["rows_accepted"] == 3
+
+
+def test_a_silence_no_longer_than_twice_an_earlier_one_passes(tmp_path):
+    open_days = [f"2019-{month:02d}-{on:02d}" for month in (1, 2, 5, 6) for on in range(1, 29)]
+    rows = [f"c{place},{on},5" for on in open_days for place in range(30)]
+    settings = configure(tmp_path, [*rows, "a,2019-08-20,5", "z,2019-08-25,1"])
+    ingest(settings, "2019-06-29")
+    assert ingest(settings, "2019-07-20")["rows_read"] == 0
+
+
+def test_an_example_shows_the_value_and_no_customer(tmp_path):
+    bad = [f"Wilhelmina,2020-02-01,much{place}" for place in range(5)]
+    message = refusal(nights(tmp_path, [*bad, *[f"c{place},2020-02-01,5" for place in range(20)]]))
+    assert "(amount_unreadable), as in row 931, 'much0'" in message
+    assert "Wilhelmina" not in message
 
 
 def test_a_history_without_one_good_event_is_refused(tmp_path):
