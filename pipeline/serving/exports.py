@@ -43,16 +43,30 @@ def export(folder: Path, day: date, scores: "pd.DataFrame") -> None:
 
 def export_again(folder: Path, connection: Connection, day: date) -> None:
     """Writes the night of `day` again, from the database, after its `risk_change` was corrected there."""
-    columns = ", ".join(SCHEMA.names)
-    query = f"select {columns} from prediction_history where score_date = :day order by horizon_days, customer_id"
-    rows = connection.execute(text(query), {"day": day.isoformat()}).mappings().all()
-    _write(folder, day, pa.Table.from_pylist([dict(row) for row in rows], SCHEMA))
+    _write(folder, day, _in_database(connection, day))
+
+
+def is_exported(folder: Path, connection: Connection, day: date) -> bool:
+    """Whether the file of the night of `day` can be read and holds the rows of the database."""
+    keys = [("horizon_days", "ascending"), ("customer_id", "ascending")]
+    try:
+        table = pq.read_table(_folder(folder, day) / FILE, partitioning=None)
+    except (pa.ArrowException, OSError):
+        return False
+    return bool(table.schema.equals(SCHEMA) and table.sort_by(keys).equals(_in_database(connection, day).sort_by(keys)))
 
 
 def remove(folder: Path, days: list[date]) -> None:
     """Removes these nights."""
     for day in days:
         shutil.rmtree(_folder(folder, day), ignore_errors=True)
+
+
+def _in_database(connection: Connection, day: date) -> Any:
+    columns = ", ".join(SCHEMA.names)
+    query = f"select {columns} from prediction_history where score_date = :day order by horizon_days, customer_id"
+    rows = connection.execute(text(query), {"day": day.isoformat()}).mappings().all()
+    return pa.Table.from_pylist([dict(row) for row in rows], SCHEMA)
 
 
 def _write(folder: Path, day: date, table: Any) -> None:

@@ -31,6 +31,7 @@ CONTENTS, FORMAT = "backup.json", 1
 VAR, EVENTS, PREDICTIONS, MLFLOW = "var", "events", "predictions.db", "mlflow.db"
 LEFT_OUT = ("airflow", "locks", "logs", "backups.json", ".restoring")
 """What a copy does without below `paths.var`: Airflow's home and logs, which name this place and are made again."""
+PASSING = (".tmp", "-wal", "-shm", "-journal")
 SQLITE = b"SQLite format 3\0"
 CHUNK = 1 << 20
 
@@ -155,7 +156,7 @@ def _pass(stores: Stores, folder: Path, copied: dict[str, Copied]) -> None:
 def _files(name: str, folder: Path, apart: set[Path]) -> Iterator[tuple[str, Path]]:
     """The files below `folder`, but for what is `apart`, temporary files, and SQLite's logs."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path in apart or path.name.endswith((".tmp", "-wal", "-shm", "-journal")) or path.is_symlink():
+        if path in apart or path.name.endswith(PASSING) or (path.is_symlink() and path.resolve() in apart):
             continue
         if path.is_dir():
             yield from _files(f"{name}/{path.name}", path, apart)

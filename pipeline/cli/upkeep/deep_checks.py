@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from pipeline.cli.upkeep.backup import MLFLOW, Stores
 from pipeline.cli.upkeep.locations import ARTEFACTS, relocate, strays
@@ -70,8 +70,13 @@ def deep_checks(settings: Settings, repair: bool = False) -> list[CheckResult]:
         "published files": _published,
         "other files": _others,
     }
+    results: list[CheckResult] = []
     with settings.state.writing(alone=repair):
-        return [result for what, look in looks.items() for result in _results(what, look, settings, repair)]
+        for what, look in looks.items():
+            wrong = {result.what for result in results if result.state == "wrong"}
+            if look is not _sample or not wrong & {"every object", "every model", "carried state"}:
+                results += _results(what, look, settings, repair)
+    return results
 
 
 def _results(
@@ -169,7 +174,7 @@ def _carried(settings: Settings) -> Iterator[Fault]:
 def _sample(settings: Settings) -> Iterator[Fault]:
     registry = open_registry(settings)
     champion = champion_or_none(registry, open_predictions(settings.predictions, settings.root))
-    if champion is None or any(True for _ in _carried(settings)) or any(True for _ in _objects(settings)):
+    if champion is None:
         return
     inputs = ScoringInputs.open(settings)
     compared, wrong = differing(inputs, champion, registry.load(champion))
@@ -193,23 +198,20 @@ def _id_index(settings: Settings) -> Iterator[Fault]:
 
 
 def _published(settings: Settings) -> Iterator[Fault]:
-    """The files hold the rows of the database; where that has more nights, they may have been asked for later."""
     folder, predictions = settings.published, open_predictions(settings.predictions, settings.root)
     if folder is None or not folder.exists():
         return
-    with predictions.reading() as connection:
-        counts = select(prediction.c.score_date, func.count()).group_by(prediction.c.score_date)
-        rows: dict[date, int] = dict(connection.execute(counts).all())
 
     def export(day: date) -> None:
         with predictions.reading() as connection:
             exports.export_again(folder, connection, day)
 
-    for day, count in sorted(rows.items()):
-        file = folder / f"score_date={day}" / exports.FILE
-        if not _holds(file, count):
-            cost = "readers of the files miss it or read something else; the database has it"
-            yield Fault(f"{file} is missing or damaged", cost, partial(export, day))
+    cost = "readers of the files miss it or read something else; the database has it"
+    with predictions.reading() as connection:
+        nights = connection.scalars(select(prediction.c.score_date).distinct().order_by(prediction.c.score_date))
+        damaged = [day for day in nights.all() if not exports.is_exported(folder, connection, day)]
+    for day in damaged:
+        yield Fault(f"{folder}, score_date={day}: is not what was published", cost, partial(export, day))
 
 
 def _others(settings: Settings) -> Iterator[Fault]:
@@ -222,15 +224,14 @@ def _others(settings: Settings) -> Iterator[Fault]:
                 damaged = [NAME]
             yield from (Fault(f"{folder / each} is missing or damaged", cost) for each in damaged)
         for file in sorted((settings.var / name).rglob("*.parquet")):
-            if not _holds(file, None):
+            if not _is_readable(file):
                 yield Fault(f"{file} is damaged", cost)
 
 
-def _holds(file: Path, rows: int | None) -> bool:
-    """Whether a Parquet file can be read to its end and has so many rows."""
+def _is_readable(file: Path) -> bool:
+    """Whether a Parquet file can be read to its end."""
     try:
         with pq.ParquetFile(file) as parquet:
-            read = sum(batch.num_rows for batch in parquet.iter_batches())
-            return bool(read == (parquet.metadata.num_rows if rows is None else rows))
+            return bool(sum(batch.num_rows for batch in parquet.iter_batches()) == parquet.metadata.num_rows)
     except (pa.ArrowException, OSError):
         return False

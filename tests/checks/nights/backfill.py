@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.cli import services as up
+from pipeline.cli.services import up
+from pipeline.cli.services.processes import READY_SECONDS, Supervisor
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.airflow import environment
@@ -101,16 +102,13 @@ def _airflow(settings: Settings) -> Iterator[None]:
     up._prepare_airflow(settings.state, settings.file)
     ports = {name: up._port(name, 0, None) for name in up.PORTS}
     services = [one for one in up._services(settings, ports) if one.name in ("airflow", "scheduler", "dag-processor")]
-    running: dict[str, subprocess.Popen[bytes]] = {}
+    supervisor = Supervisor(services, logs, settings.var, print)
     os.environ.update(environment(settings.state, settings.file, ports["airflow"]))
     try:
-        for service in services:
-            running[service.name] = up._start(service, logs, settings.var)
-        for service in services:
-            up._await(service, running, logs)
+        supervisor.start()
         yield
     finally:
-        up._stop(list(running.values()))
+        supervisor.stop()
 
 
 def _backfill(settings: Settings, first: datetime, last: datetime, runs: int) -> None:
@@ -123,7 +121,7 @@ def _backfill(settings: Settings, first: datetime, last: datetime, runs: int) ->
     began = time.monotonic()
     while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
         # The DAG processor has not yet come to the DAG, or the backfill before this is still at its last scores.
-        limit = LIMIT_SECONDS if "AlreadyRunningBackfill" in done.stderr else up.READY_SECONDS
+        limit = LIMIT_SECONDS if "AlreadyRunningBackfill" in done.stderr else READY_SECONDS
         if time.monotonic() - began > limit:
             raise AssertionError(f"airflow backfill create failed: {done.stderr[-1000:]}")
         time.sleep(2)
