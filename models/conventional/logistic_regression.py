@@ -1,8 +1,6 @@
 """Logistic regression on the aggregates, with the curves that a straight line cannot follow."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +13,11 @@ from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.calendar import columns_read
 from models.labels import VALUES, held_out_labels, observed_labels, observed_values
+from models.line import by_horizon, fit_line, linear, strongest_line
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
-from models.numerics import intercept_adjusted_loss, ordered_by_horizon, sigmoid
+from models.numerics import ordered_by_horizon, sigmoid
 
-# Of scikit-learn's C: the larger, the less the weights are held back.
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # tried first
-WEAKEST, STRONGEST, FACTOR = 1e-4, 30.0, 10**0.5  # how far, and by which steps, the search goes on
-REFINEMENTS = 2
 MORE_BENT = ("events_28", "events_total", "amount_91", "amount_mean", "gap_variation", "overdue_longest")
 
 
@@ -56,21 +51,14 @@ class LogisticRegression(Model):
         self.basis = HingeBasis.fit(prepared, self.preparation.names, *self._curves_asked_for())
         rows = self._rows(train)
 
-        def churn_weights(strength: float) -> list[list[float]]:
-            return _by_horizon(partial(_churn_weights, strength=strength), rows, labels.churn)
-
-        if valid is not None:
-            churn = held_out_labels(valid.labels).churn
-            held_out = self._rows(valid)
-
-            def loss(strength: float) -> float:
-                self.weights = {"churn": churn_weights(strength)}
-                return intercept_adjusted_loss(churn, self._linear("churn", held_out))
-
-            self.parameters["strength"], losses = best_strength(loss)
+        if valid is None:
+            line = fit_line(rows, labels.churn, self.parameters["strength"])
+        else:
+            held_out = self._rows(valid), held_out_labels(valid.labels).churn
+            line, self.parameters["strength"], losses = strongest_line((rows, labels.churn), held_out)
             self.curves = {"valid_log_loss_by_strength": losses}
-        values = {name: _by_horizon(_value_weights, rows, getattr(labels, name)) for name in observed_values(labels)}
-        self.weights = {"churn": churn_weights(self.parameters["strength"])} | values
+        values = {name: by_horizon(_value_weights, rows, getattr(labels, name)) for name in observed_values(labels)}
+        self.weights = {"churn": line} | values
 
     def _curves_asked_for(self) -> tuple[list[str], list[float], bool]:
         """The columns with hinges, the quantiles at which these are, and whether there are products."""
@@ -113,8 +101,7 @@ class LogisticRegression(Model):
         return np.asarray(self.basis.expand(self.preparation.transform(data.aggregates).astype(np.float64)))
 
     def _linear(self, name: str, rows: NDArray[np.float64]) -> Floats:
-        weights = np.array(self.weights[name])
-        return np.asarray(rows @ weights[:, 1:].T + weights[:, 0])
+        return linear(self.weights[name], rows)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         return {"preparation": self.preparation.to_json(), "bends": asdict(self.basis), "weights": self.weights}
@@ -122,46 +109,6 @@ class LogisticRegression(Model):
     def _load(self, folder: Path, content: dict[str, Any]) -> None:
         self.preparation = Preparation.from_json(content["preparation"])
         self.basis, self.weights = HingeBasis(**content["bends"]), content["weights"]
-
-
-def best_strength(loss: Callable[[float], float]) -> tuple[float, list[float]]:
-    """The strength of least `loss` that a search finds, and the losses in ascending order of strength: of STRENGTHS and
-    beyond them for as long as the outermost is best, then between the best and its neighbours.
-    """
-    tried = {strength: loss(strength) for strength in STRENGTHS}
-
-    def best() -> float:
-        return min(tried, key=tried.__getitem__)
-
-    while best() == min(tried) and best() > WEAKEST:
-        tried[best() / FACTOR] = loss(best() / FACTOR)
-    while best() == max(tried) and best() < STRONGEST:
-        tried[best() * FACTOR] = loss(best() * FACTOR)
-    for _ in range(REFINEMENTS):
-        ordered, centre = sorted(tried), best()
-        place = ordered.index(centre)
-        for neighbour in (*ordered[max(place - 1, 0) : place], *ordered[place + 1 : place + 2]):
-            middle = float(np.sqrt(centre * neighbour))
-            tried[middle] = loss(middle)
-    return best(), [tried[strength] for strength in sorted(tried)]
-
-
-def _by_horizon(fit: Callable[[Floats, Floats], list[float]], rows: Floats, labels: Floats) -> list[list[float]]:
-    """[horizons, 1 + columns], the intercept first: what `fit` makes of the rows whose label was observed."""
-    return [
-        fit(rows[observed], label[observed]) for label, observed in zip(labels.T, np.isfinite(labels).T, strict=True)
-    ]
-
-
-def _churn_weights(rows: Floats, label: Floats, strength: float) -> list[float]:
-    from sklearn.linear_model import LogisticRegression as Regression
-
-    if label.min() == label.max():
-        # One outcome only: nothing to regress on; a constant with half a case of the other added.
-        rate = (label.sum() + 0.5) / (len(label) + 1)
-        return [float(np.log(rate / (1 - rate))), *[0.0] * rows.shape[1]]
-    fitted = Regression(C=strength, solver="newton-cholesky", max_iter=50).fit(rows, label)
-    return [float(fitted.intercept_[0]), *fitted.coef_[0].tolist()]
 
 
 def _value_weights(rows: Floats, value: Floats) -> list[float]:

@@ -45,6 +45,13 @@ def weights_of(network: keras.Model) -> Weights:
     return np.concatenate([weight.numpy().ravel() for weight in network.trainable_variables])
 
 
+def fitted_apart(network: keras.Model) -> NDArray[np.bool_]:
+    """Of each of `weights_of`, whether it belongs to a hybrid's line or its share, which no gradient moves."""
+    of_layers = [variable.path.split("/")[0] in ("wide", "pooled") for variable in network.trainable_variables]
+    sizes = [math.prod(variable.shape) for variable in network.trainable_variables]
+    return np.repeat(of_layers, sizes)
+
+
 def set_weights(network: keras.Model, weights: Weights) -> None:
     """The inverse of `weights_of`."""
     for weight in network.trainable_variables:
@@ -110,15 +117,11 @@ class Compiled:
         with tf.GradientTape() as tape:
             tape.watch(parts)
             inputs = {name: arrays[name] for name in self.network.input}
-            outputs, seeds, penalties = self.network.stateless_call(
-                parts, seeds, inputs, training=True, return_losses=True
-            )
+            outputs, seeds = self.network.stateless_call(parts, seeds, inputs, training=True)
             loss = tf.constant(0.0)
             if self.churn_weight:  # else skip the layers that only the churn head uses
-                loss += self.churn_weight * observed_mean(arrays["churn"], outputs["churn"], cross_entropy)
-            if "wide" in outputs:
-                loss += observed_mean(arrays["churn"], outputs["wide"], cross_entropy)
-                loss += tf.add_n(penalties)  # on the wide head's slopes
+                own = outputs.get("of_state", outputs["churn"])  # a hybrid's line is fitted apart
+                loss += self.churn_weight * observed_mean(arrays["churn"], own, cross_entropy)
             if self.learns_survival:
                 observed = arrays["event_observed"]
                 hazard = self.network.get_layer("hazard")

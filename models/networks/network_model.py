@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from models.networks.training import Plan
 
 # Parameters that say how a network is trained and leave what it computes as it is.
-NOT_BUILT_OF = ("seeds", "epochs", "max_epochs", "patience", "learning_rate", "weight_decay", "optimizer")
+NOT_BUILT_OF = (
+    *("seeds", "epochs", "max_epochs", "patience", "learning_rate", "weight_decay", "optimizer"),
+    *("strength", "state_share"),
+)
 
 
 class NetworkModel(Model):
@@ -77,6 +80,7 @@ class NetworkModel(Model):
         self.values = {name: ValueScale.fit(getattr(labels, name)) for name in observed_values(labels)}
         rates = base_rates(labels.churn)
         self._build(np.log(rates / (1 - rates)).tolist())
+        self._fit_line(train, valid)
         valid_loss = None
         if valid is not None:
             churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
@@ -87,6 +91,7 @@ class NetworkModel(Model):
         )
         scaled = Labels(labels.churn, purchases, spend)
         self._train(self._reader(train, scaled, training=True), valid_loss, on_epoch)
+        self._find_share(valid)
         raw = self.forward(self._reader(train, None, training=False))
         self.values = {name: scale.calibrated(getattr(labels, name), raw[name]) for name, scale in self.values.items()}
 
@@ -162,6 +167,12 @@ class NetworkModel(Model):
     @abstractmethod
     def _channels(self) -> dict[str, list[str]]:
         """For each input of the network, the names of its channels."""
+
+    def _fit_line(self, train: Dataset, valid: Dataset | None) -> None:
+        """Fit what is not learned by gradients, before the rest."""
+
+    def _find_share(self, valid: Dataset | None) -> None:
+        """Find by how much the trained networks move what `_fit_line` fitted."""
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.base import OnEpoch
-from models.networks.compiled import Compiled, Reader, Weights, set_weights, weights_of
+from models.networks.compiled import Compiled, Reader, Weights, fitted_apart, set_weights, weights_of
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 AVERAGED_UPDATES = 100  # about so many last updates make the averaged weights
@@ -77,6 +77,7 @@ class Update:
         self.network, self.compiled, self.reader, self.plan = network, compiled, reader, plan
         self.weights = keras.Variable(weights_of(network), name="weights")
         self.average = tf.Variable(self.weights.value)
+        self.fixed = fitted_apart(network)
         self.seeds = [tf.convert_to_tensor(seed.value) for seed in network.non_trainable_variables]
         self.optimizer = _optimizer(plan)
         self.optimizer.build([self.weights])
@@ -112,7 +113,10 @@ class Update:
 
     def _applied(self, gradient: tf.Tensor, learning_rate: tf.Tensor, keep: tf.Tensor) -> None:
         self.optimizer.learning_rate.assign(learning_rate)
+        before = tf.identity(self.weights.value)
         self.optimizer.apply([gradient], [self.weights])
+        if self.fixed.any():  # from the decay of the weights too
+            self.weights.assign(tf.where(self.fixed, before, self.weights.value))
         self.average.assign(keep * self.average + (1 - keep) * self.weights.value)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, initializers, layers, ops, regularizers
+from keras import KerasTensor, initializers, layers, ops
 
 from models.networks.heads import HeadConfig, StartAt, heads
 from models.networks.hinge_basis import HingeBasis
@@ -17,7 +17,7 @@ from models.recurrent.packed import packed_layer
 from models.recurrent.truncated import truncated
 
 EMBEDDING = 8  # numbers that stand for one category
-L2 = 0.02  # times the sum of the squared slopes is added to the wide head's loss: the columns are much alike
+SHARE = 0.5  # of the state in a hybrid's logit, until validation says otherwise
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SurvivalConfig:
 @dataclass(frozen=True)
 class NetworkConfig:
     """`truncate` is how many steps at the most the gradient reaches back, `chrono` the longest memory, in steps, that
-    gates start with. With a `wide` head, which reads the aggregates alone, churn is the mean of its logit and the
-    other's. Without the state (`with_state` False) the heads read the context alone, and churn is the wide head's: what
-    is left of a hybrid when its history is taken away. Without `memory`, in a twin, the state at a cutoff is made from
-    the context by a feed-forward layer of as many units, and everything else stays.
+    gates start with. With a `wide` head, which reads the aggregates alone, churn is its logit and a share of what the
+    other's is apart from it. Without the state (`with_state` False) the heads read the context alone, and churn is the
+    wide head's: what is left of a hybrid when its history is taken away. Without `memory`, in a twin, the state at a
+    cutoff is made from the context by a feed-forward layer of as many units, and everything else stays.
     """
 
     cell: Cell
@@ -111,7 +111,8 @@ class Chrono(initializers.Initializer):
 
 class WideHead(layers.Layer):
     """A linear model on the hinge basis of a hybrid's aggregates: from the context [..., channels], whose channels from
-    `first` on are the prepared aggregates, to churn logits [..., horizons], which start at `churn_bias`.
+    `first` on are the prepared aggregates, to churn logits [..., horizons]. Its weights are fitted apart, by
+    `models.line`, and no gradient moves them.
     """
 
     def __init__(self, basis: HingeBasis, first: int, churn_bias: list[float], **options: Any) -> None:
@@ -121,7 +122,6 @@ class WideHead(layers.Layer):
             len(churn_bias),
             kernel_initializer="zeros",
             bias_initializer=StartAt(churn_bias),
-            kernel_regularizer=regularizers.L2(L2),
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -132,6 +132,23 @@ class WideHead(layers.Layer):
 
     def _expand(self, context: Any) -> Any:
         return self.basis.expand(context[..., self.first :], ops)
+
+
+class StateShare(layers.Layer):
+    """Of two logits [..., horizons], the line's and a share of what the state's is apart from it. The share is found on
+    validation, and no gradient moves it.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.share = self.add_weight(shape=(1,), initializer=initializers.Constant(SHARE), name="share")
+
+    def call(self, logits: Any) -> Any:
+        of_state, line = logits
+        return line + self.share * (of_state - line)
+
+    def load_own_variables(self, store: Any) -> None:
+        if "0" in store:  # else the artefact is of the time when both weighed alike
+            super().load_own_variables(store)
 
 
 WideHead.__name__ = "Direct"  # Keras stores weights under the name of the class: artefacts rely on it
@@ -169,9 +186,9 @@ def build_network(config: NetworkConfig) -> keras.Model:
             outputs["churn"] = outputs["survival"]
     if config.wide:
         wide = WideHead(config.wide, sizes.at_cutoff, config.heads.churn_bias, name="wide")
-        outputs["wide"] = wide(inputs["context"])
-        both = [outputs["churn"], outputs["wide"]]
-        outputs["churn"] = layers.Average(name="pooled")(both) if config.with_state else outputs["wide"]
+        line = wide(inputs["context"])
+        outputs["of_state"] = outputs["churn"]
+        outputs["churn"] = StateShare(name="pooled")([outputs["of_state"], line]) if config.with_state else line
     if not config.with_state or not config.memory:
         inputs = {name: inputs[name] for name in ("context", "recency") if name in inputs}
     return keras.Model(inputs, outputs)

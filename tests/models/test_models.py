@@ -12,6 +12,7 @@ from models.base import Model
 from models.evaluation.metrics import clip_probabilities
 from models.explanation.attributions import attributions
 from models.labels import base_rates
+from models.line import linear
 from models.numerics import log_loss, logit
 from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
 
@@ -223,8 +224,8 @@ def test_a_hybrid_without_its_state_reads_no_history(world):
     assert np.array_equal(model.predict(other).churn_probability, model.predict(valid).churn_probability)
 
 
-def test_a_hybrid_says_the_mean_of_what_gaps_and_aggregates_say(world):
-    """Held against the survival head alone, in the network, and against the bending lines, in NumPy."""
+def test_a_hybrid_is_a_line_on_aggregates_and_a_share_of_what_gaps_say(world):
+    """Held against the survival head alone, in the network, and against the fitted line, in NumPy."""
     import keras
 
     train, valid = world
@@ -234,12 +235,32 @@ def test_a_hybrid_says_the_mean_of_what_gaps_and_aggregates_say(world):
     arrays, example = model._reader(valid, None, training=False).read(np.arange(8))
     asked = example >= 0
     parts = keras.Model(network.input, {"survival": network.output["survival"], "churn": network.output["churn"]})
-    said = parts({name: arrays[name] for name in network.input})
     prepared = model.preparation.transform(valid.aggregates).astype(np.float64)
-    slopes, intercept = (weight.numpy() for weight in network.get_layer("wide").line.weights)
-    lines = (model.basis.expand(prepared) @ slopes + intercept)[example[asked]]
-    assert np.allclose(said["churn"].numpy()[asked], (said["survival"].numpy()[asked] + lines) / 2, atol=1e-4)
+    lines = linear(model.line, model.basis.expand(prepared))[example[asked]]
+    model.set_share(0.3)
+    said = parts({name: arrays[name] for name in network.input})
+    expected = 0.3 * said["survival"].numpy()[asked] + 0.7 * lines
+    assert np.allclose(said["churn"].numpy()[asked], expected, atol=1e-4)
     assert np.ptp(lines) > 0.1
+
+
+def test_a_hybrid_contains_the_logistic_regression(world):
+    """Its line is the regression's, to the strength; training does not move it, nor does a refit without validation."""
+    train, valid = world
+    regression = make("logistic_regression")
+    regression.fit(train, valid)
+    model = make("hybrid_gru", seeds=1)
+    model.fit(train, valid)
+    share = model.parameters["state_share"]
+    assert 0 <= share <= 1
+    assert model.parameters["strength"] == regression.parameters["strength"]
+    model.set_share(0.0)
+    expected = regression.predict(valid).churn_probability
+    assert np.allclose(model.predict(valid).churn_probability, expected, atol=1e-5)
+    again = model_class("hybrid_gru")(HORIZONS, 5, **model.parameters)
+    again.fit(train, None)
+    assert again.parameters["state_share"] == share
+    assert again.networks[0].get_layer("pooled").share.numpy() == pytest.approx([share])
 
 
 def test_a_network_learns_with_its_gradient_cut_short(world):

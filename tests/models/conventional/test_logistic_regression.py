@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.conventional.logistic_regression import STRENGTHS, STRONGEST, WEAKEST, LogisticRegression, best_strength
+from models.conventional.logistic_regression import LogisticRegression
+from models.line import STRENGTHS, STRONGEST, WEAKEST, best_strength
 from tests.support.worlds.model_worlds import HORIZON, halves, steady_world
 
 
