@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class HybridGRU(SurvivalGRU):
     """Heads of purchases and spend read the state and the aggregates together. Without the state (`with_state` false)
     churn is the line alone: the difference is the state's contribution. `strength` of the line and `state_share` are
-    found on validation; a fit without it takes them over, or else half of each.
+    found on validation; a fit without it takes them over. A share that was never found is a half.
     """
 
     family: ClassVar[Family] = "hybrid"

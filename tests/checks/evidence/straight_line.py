@@ -1,5 +1,5 @@
-"""Where a straight line on the aggregates is the truth, does the hybrid lose anything to the logistic regression, or the
-recurrent pool to the conventional one?
+"""Where a straight line on the aggregates is the truth, does the hybrid lose anything to the logistic regression, or
+the recurrent pool to the conventional one?
 
 The world is `tests/support/worlds/straight_line.py`; losses are expected ones, under the true probabilities of the test
 examples, of contenders as the product makes them. `hybrid_gru` is tried with either head: taught by inter-event times,
