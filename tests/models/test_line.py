@@ -5,7 +5,7 @@ import pytest
 
 from models.line import shrunken_share
 from models.numerics import sigmoid
-from tests.support.straight_line import straight_line_snapshot
+from tests.support.worlds.linear.straight_line import straight_line_snapshot
 
 
 def drawn(share: float, examples: int, seed: int = 1) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,7 @@
 """Where a straight line on the aggregates is the truth, does the hybrid lose anything to the logistic regression, or
 the recurrent pool to the conventional one?
 
-The world is `tests/support/straight_line.py`; losses are expected ones, under the true probabilities of the test
+The world is `tests/support/worlds/linear/straight_line.py`; losses are expected ones, under the true probabilities of the test
 examples, of contenders as the product makes them. `hybrid_gru` is tried with either head: taught by inter-event times,
 its default, and by churn labels. The pool's member is the default. A repeat is a line of the ledger in the folder
 `--ledger`: what is there is not run again, and several processes fill it side by side.
@@ -21,7 +21,7 @@ from models.contender import Contender, Procedure, contend, pool
 from models.evaluation.metrics import clip_probabilities
 from models.spec import ModelSpec
 from tests.support.ledger import Ledger
-from tests.support.straight_line import straight_line_snapshot
+from tests.support.worlds.linear.straight_line import straight_line_snapshot
 
 LEDGER = Path(__file__).parents[3] / "var" / "ledgers"
 SIZES, REPEATS = (500, 5_000), (0, 2)
