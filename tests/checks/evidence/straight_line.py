@@ -2,7 +2,8 @@
 the recurrent pool to the conventional one?
 
 The world is `tests/support/worlds/linear/straight_line.py`; losses are expected ones, under the true probabilities of
-the test examples, of contenders as the product makes them. `hybrid_gru` is tried with either head: taught by inter-event times,
+the test examples, of contenders as the product makes them.
+`hybrid_gru` is tried with either head: taught by inter-event times,
 its default, and by churn labels. The pool's member is the default. A repeat is a line of the ledger in the folder
 `--ledger`: what is there is not run again, and several processes fill it side by side.
 """
