@@ -12,14 +12,14 @@ chosen one, which may be none, is then fitted on the calibration examples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import Floats
-from models.numerics import beyond_doubt, log_losses, logit, sigmoid, whose_labels
+from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid, whose_labels
 
 Kind = Literal["none", "platt", "beta", "isotonic"]
 KINDS: tuple[Kind, ...] = ("none", "platt", "beta", "isotonic")
@@ -73,6 +73,21 @@ class Calibration:
                 chosen = kind
         return chosen
 
+    def levelled(self, churn: Floats, probability: Floats) -> Self:
+        """The same maps, each horizon's shifted so that the mean of what it makes of `probability`, raw, is the base
+        rate of the observed `churn`, both [examples, horizons]. The kind `none` stays none: where no map would have
+        helped before, a level that moves is the season's.
+        """
+        logits = logit(self.churn(probability))
+        shifts = np.nanmean(intercept_adjusted(churn, logits) - logits, axis=0)
+        observed = np.where(np.isfinite(churn), probability, np.nan)
+        return replace(
+            self,
+            maps=[_shifted(self.kind, fitted, float(shift)) for fitted, shift in zip(self.maps, shifts, strict=True)],
+            base_rate=[_mean(column) for column in churn.T],
+            predicted=[_mean(column) for column in observed.T],
+        )
+
     def churn(self, probability: Floats) -> Floats:
         """[examples, horizons], calibrated; a horizon without a map is left as it is."""
         columns = [
@@ -104,6 +119,20 @@ def _fit(kind: Kind, label: Floats, logits: Floats) -> list[list[float]]:
         return [fitted.X_thresholds_.tolist(), logit(steps).tolist()]
     columns, start = _columns(kind, logits)
     return [_least(columns, label, start).tolist()]
+
+
+def _shifted(kind: Kind, fitted: Sequence[Sequence[float]], shift: float) -> list[list[float]]:
+    if not fitted:
+        return []
+    if kind == "isotonic":
+        x, y = fitted
+        return [list(x), [logits + shift for logits in y]]
+    return [[fitted[0][0] + shift, *fitted[0][1:]]]
+
+
+def _mean(values: Floats) -> float | None:
+    observed = values[np.isfinite(values)]
+    return float(observed.mean()) if len(observed) else None
 
 
 def _apply(kind: Kind, fitted: Sequence[Sequence[float]], probability: Floats) -> Floats:

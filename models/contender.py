@@ -17,31 +17,33 @@ from models.numerics import beyond_doubt
 from models.pools.pooling import pooled
 from models.spec import ModelSpec
 
-RefitMap = Literal["carried", "cross_fitted"]
+RefitMap = Literal["levelled", "carried", "cross_fitted"]
 FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """How contenders are made, the same for all. The map of a refitted model is `carried` over from the fit before, or
-    taught by predictions that are `cross_fitted` over five folds of the customers.
+    """How contenders are made, the same for all. The map of a refitted model is that of the fit before, as it was
+    (`carried`) or with its level set anew on the `latest_known` examples (`levelled`), or it is taught by predictions
+    of these that are `cross_fitted` over five folds of the customers.
     """
 
     horizons: tuple[int, ...]
     calibration: CalibrationChoice = "chosen"
-    refit_map: RefitMap = "carried"
+    refit_map: RefitMap = "levelled"
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
     """Uncalibrated predictions: of the fit on training alone for the held-out parts and the test, of the refit for the
-    test, and of fits that had not seen the customer for the `latest_known` examples, where maps are cross-fitted.
+    test, and those of the `latest_known` examples that the refit's map needs: the refit's own where it is levelled,
+    those of fits that had not seen the customer where it is cross-fitted, none where it is carried.
     """
 
     held_out: Mapping[str, Predictions]
     before: Predictions
     test: Predictions
-    crossed: Predictions | None = None
+    latest: Predictions | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +65,13 @@ class Contender:
         """What the uncalibrated predictions, of a model or of a pool, come to."""
         calibration = fit_calibration(procedure.calibration, parts, raw.held_out)
         refit = calibration
-        if calibration is not None and raw.crossed is not None:
+        if calibration is not None and raw.latest is not None:
             labels = latest_known(parts).labels
             assert labels is not None
-            churn = labels.churn, raw.crossed.churn_probability
-            refit = replace(Calibration.fit(calibration.kind, *churn, {}), factors=calibration.factors)
+            churn = labels.churn, raw.latest.churn_probability
+            refit = calibration.levelled(*churn)
+            if procedure.refit_map == "cross_fitted":
+                refit = replace(Calibration.fit(calibration.kind, *churn, {}), factors=calibration.factors)
         return cls(
             raw,
             calibration,
@@ -95,9 +99,7 @@ def contend(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: i
         {name: model.predict(data) for name, data in parts.held_out.items()},
         model.predict(parts.test),
         refit.predict(parts.test),
-        _crossed(ModelSpec(spec.name, model.parameters), parts, procedure, random_state)
-        if procedure.refit_map == "cross_fitted"
-        else None,
+        _latest(ModelSpec(spec.name, model.parameters), refit, parts, procedure, random_state),
     )
     contender = Contender.of(raw, parts, procedure)
     model.calibration, refit.calibration = contender.calibration, contender.refit_calibration
@@ -106,13 +108,13 @@ def contend(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: i
 
 def pool(members: Sequence[Raw], procedure: Procedure) -> Raw:
     """What the pool of these members predicts: nothing is fitted, and its map is taught as any model's."""
-    crossed = [member.crossed for member in members if member.crossed is not None]
+    latest = [member.latest for member in members if member.latest is not None]
     horizons = procedure.horizons
     return Raw(
         {name: pooled([member.held_out[name] for member in members], horizons) for name in members[0].held_out},
         pooled([member.before for member in members], horizons),
         pooled([member.test for member in members], horizons),
-        pooled(crossed, horizons) if crossed else None,
+        pooled(latest, horizons) if latest else None,
     )
 
 
@@ -153,12 +155,17 @@ def held_out_customers(parts: Parts, horizon_index: int) -> np.ndarray:
 
 
 def latest_known(parts: Parts) -> Dataset:
-    """What was known of the cutoffs from calibration on, by which cross-fitted maps are taught."""
+    """What was known of the cutoffs from calibration on, by which the map of a refit is levelled or taught."""
     return parts.known.select(parts.known.cutoff >= parts.calibrate.cutoff.min())
 
 
-def _crossed(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: int) -> Predictions:
+def _latest(spec: ModelSpec, refit: Model, parts: Parts, procedure: Procedure, random_state: int) -> Predictions | None:
+    """`Raw.latest`, before the refit has a map."""
+    if procedure.refit_map == "carried":
+        return None
     latest = latest_known(parts)
+    if procedure.refit_map == "levelled":
+        return refit.predict(latest)
     customers = np.unique(parts.known.customer_id.astype(str))
     fold_of = np.random.default_rng(random_state).permutation(len(customers)) % FOLDS
     fold = fold_of[np.searchsorted(customers, parts.known.customer_id.astype(str))]

@@ -131,9 +131,10 @@ class Evidence(Section):
     """Whether each recurrent recipe is also trained, with three seeds, on histories that are altered as the ablations
     have it: what cannot be learnt without order, gaps, early events or the state. It takes some fifteen fits a model.
     """
-    refit_map: Literal["carried", "cross_fitted"] = "carried"
-    """The map of what is refitted on all that is known when a test begins: carried over from the fit before, or taught
-    by predictions of fits that had not seen the customer, over five folds of the customers (five more fits).
+    refit_map: Literal["levelled", "carried", "cross_fitted"] = "levelled"
+    """The map of what is refitted on all that is known when a test begins: that of the fit before, with its level set
+    anew on the latest examples that are known (`levelled`) or as it was (`carried`), or one that is taught by
+    predictions of fits that had not seen the customer, over five folds of the customers (five more fits).
     """
     contact_cost: Share = 0.1
     """The cost of approaching a customer, as a share of what a churner found is worth; the figures of profit use it."""

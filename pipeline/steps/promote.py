@@ -46,7 +46,7 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "promote", Night(None, cutoff)) as figures:
         folder, registry = settings.state.snapshot(cutoff), open_registry(settings)
-        snapshot, random_state = Snapshot.read(folder, settings.question), settings.run.seed
+        snapshot = Snapshot.read(folder, settings.question)
         if not (folder / COMPARISON).exists():
             raise RecurError(f"the models as of {cutoff.date()} were not compared yet: run `recur train` for it")
         evidence = read_evidence(folder, snapshot, settings.models.names)
@@ -54,14 +54,14 @@ def promote(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         fitted, decision = evidence.fitted[judged.name], judged.decision
         reasons = [judged.opponent, *decision.reasons]
         if judged.renewed:
-            renewed = _refit(registry, predictions, snapshot, evidence.fitted[judged.renewed], random_state)
+            renewed = _refit(registry, predictions, snapshot, evidence.fitted[judged.renewed], settings)
             registry.set_champion(renewed.number)
             reasons.append(f"meanwhile {renewed.label}, of the champion's recipe, is the champion")
-        version = _refit(registry, predictions, snapshot, fitted, random_state)
+        version = _refit(registry, predictions, snapshot, fitted, settings)
         if decision.promote:
             registry.set_champion(version.number)
         elif judged.is_first:
-            version = _refit(registry, predictions, snapshot, Fitted(ModelSpec(FALLBACK, {})), random_state)
+            version = _refit(registry, predictions, snapshot, Fitted(ModelSpec(FALLBACK, {})), settings)
             registry.set_champion(version.number)
             reasons.append(f"so that customers have scores, the {FALLBACK} rule serves until a model passes the gate")
         outcome = {
@@ -218,15 +218,25 @@ def _base_rate(snapshot: Snapshot, window: int) -> float:
 
 
 def _refit(
-    registry: Registry, predictions: PredictionsStore, snapshot: Snapshot, fitted: Fitted, random_state: int
+    registry: Registry, predictions: PredictionsStore, snapshot: Snapshot, fitted: Fitted, settings: Settings
 ) -> Version:
-    """Fit the recipe on every example, with what its fits on the splits found, and register it."""
+    """Fit the recipe on every example, with what its fits on the splits found, and register it. Where maps are
+    levelled, its own is by the latest examples, those of the test.
+    """
+    random_state, refit_map = settings.run.seed, settings.evidence.refit_map
     name = fitted.spec.name
     model = fitted.spec.build(snapshot.question.horizons, random_state)
     tags = {"family": model.family}
     with registry.tracking.child_run(f"{name} on all examples", snapshot.run_id, tags) as run:
         seconds = timed_fit(model, name, snapshot.data, None)
-        model.calibration = fitted.calibration
+        if fitted.calibration and refit_map == "levelled":
+            latest = snapshot.part("test")
+            assert latest.labels is not None
+            model.calibration = fitted.calibration.levelled(
+                latest.labels.churn, model.predict(latest).churn_probability
+            )
+        else:
+            model.calibration = fitted.calibration
         run.parameters({"seed": model.random_state, "horizons": list(model.horizons), **model.parameters})
         run.metrics({"fit_seconds": seconds, "examples": len(snapshot.data)})
         run.curves(model.curves)

@@ -22,7 +22,7 @@ from models.held_out import Parts
 from pipeline.runtime.paths import atomically
 from pipeline.training.predictions import prediction_rows
 
-BEFORE, TEST, CROSSED = "before", "test", "crossed"
+BEFORE, TEST, LATEST = "before", "test", "latest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,8 @@ class ContenderFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         raw, data = fit.raw, self._data()
         predictions: dict[str, Predictions] = {**raw.held_out, BEFORE: raw.before, TEST: raw.test}
-        if raw.crossed is not None:
-            predictions[CROSSED] = raw.crossed
+        if raw.latest is not None:
+            predictions[LATEST] = raw.latest
         tables = [prediction_rows(self.seed, self.window, part, data[part], rows) for part, rows in predictions.items()]
         with atomically(self._file("parquet")) as file:
             pq.write_table(pa.concat_tables(tables), file)
@@ -78,16 +78,16 @@ class ContenderFiles:
         table = pq.read_table(self._file("parquet"))
         parts = table["slice"].unique().to_pylist()
         predictions = {part: _predictions(table.filter(pc.equal(table["slice"], part))) for part in parts}
-        before, test, crossed = (predictions.pop(part, None) for part in (BEFORE, TEST, CROSSED))
+        before, test, latest = (predictions.pop(part, None) for part in (BEFORE, TEST, LATEST))
         assert before is not None
         assert test is not None
         return StoredFit(
-            Raw(predictions, before, test, crossed), ablations=pq.read_table(self._file("altered.parquet")), **content
+            Raw(predictions, before, test, latest), ablations=pq.read_table(self._file("altered.parquet")), **content
         )
 
     def _data(self) -> Mapping[str, Dataset]:
         parts = self.parts
-        return {**parts.held_out, BEFORE: parts.test, TEST: parts.test, CROSSED: latest_known(parts)}
+        return {**parts.held_out, BEFORE: parts.test, TEST: parts.test, LATEST: latest_known(parts)}
 
     def _file(self, kind: str) -> Path:
         return self.folder / f"{self.window}-{self.seed}.{kind}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.calibration import Calibration, factor_helps
-from models.numerics import log_loss, logit, sigmoid
+from models.numerics import base_rates, log_loss, logit, sigmoid
 
 KINDS = ("platt", "beta", "isotonic")  # that change anything
 
@@ -109,3 +109,16 @@ def test_a_factor_is_taken_where_it_would_have_helped_before():
     came, more, less = np.full((500, 1), 3.0), np.full((500, 1), 4.0), np.full((500, 1), 2.5)
     assert factor_helps((came, more), (came, more))
     assert not factor_helps((came, more), (came, less))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_level_is_set_anew_and_the_shape_stays(kind):
+    labels, said = sample(2_000, slope=0.5, shift=0.8)
+    fitted = Calibration.fit(kind, labels, said, {})
+    fewer = labels * (np.arange(len(labels)) % 2)[:, None]
+    again = fitted.levelled(fewer, said)
+    before, after = fitted.churn(said), again.churn(said)
+    assert after.mean() == pytest.approx(base_rates(fewer)[0], abs=1e-6)
+    shift = logit(after) - logit(before)
+    assert shift == pytest.approx(shift.mean(), abs=1e-6)
+    assert Calibration.fit("none", labels, said, {}).levelled(fewer, said).maps == [[]]

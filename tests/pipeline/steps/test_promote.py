@@ -193,14 +193,22 @@ def test_a_recipe_that_only_serves_for_want_of_another_gives_way_at_once(own_wor
     assert champion.name == "logistic_regression"
 
 
-def test_the_champion_carries_the_calibration_of_the_splits(trained_world: World) -> None:
+def test_the_champion_carries_the_calibration_of_the_splits_at_its_own_level(
+    trained_world: World,
+) -> None:
     settings = trained_world.settings
     champion = open_registry(settings).champion()
     assert champion is not None
     calibration = open_registry(settings).load(champion).calibration
     assert calibration is not None
-    assert calibration == evidence_of(settings).fitted[champion.name].calibration
+    before = evidence_of(settings).fitted[champion.name].calibration
+    assert before is not None
+    assert (calibration.kind, calibration.factors) == (before.kind, before.factors)
     assert calibration.kind in KINDS
+    labels = snapshot_of(settings).part("test").labels
+    assert labels is not None
+    rates = [column[np.isfinite(column)] for column in labels.churn.T]
+    assert calibration.base_rate == [rate.mean() if len(rate) else None for rate in rates]
 
 
 def test_a_champion_of_another_question_does_not_stand_in_the_way(own_world: World) -> None:

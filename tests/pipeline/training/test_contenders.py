@@ -9,6 +9,7 @@ import pytest
 from models.base import Predictions
 from models.contender import Contender, Procedure, Raw, choose_member, contend, latest_known, pool
 from models.held_out import Parts
+from models.numerics import base_rates
 from models.spec import ModelSpec
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
@@ -63,20 +64,35 @@ def test_the_test_is_of_a_refit_that_takes_over_what_the_fit_before_chose(parts:
     again.fit(parts.known, None)
     assert refit.parameters["strength"] == model.parameters["strength"]
     assert np.array_equal(contender.raw.test.churn_probability, again.predict(parts.test).churn_probability)
-    again.calibration = contender.calibration
+    again.calibration = contender.refit_calibration
     assert np.array_equal(contender.test.churn_probability, again.predict(parts.test).churn_probability)
     assert np.array_equal(contender.before.churn_probability, model.predict(parts.test).churn_probability)
     assert not np.array_equal(contender.before.churn_probability, contender.test.churn_probability)
 
 
+def test_the_map_of_a_refit_has_the_level_of_the_latest_known_examples(parts: Parts) -> None:
+    contender, _, refit = contend(SPEC, parts, replace(PROCEDURE, calibration="platt"), 3)
+    latest = latest_known(parts)
+    probability, labels = refit.predict(latest).churn_probability, latest.labels
+    assert labels is not None
+    observed = np.isfinite(labels.churn[:, 0])
+    assert probability[observed, 0].mean() == pytest.approx(base_rates(labels.churn)[0], abs=1e-6)
+    before, after = contender.calibration, contender.refit_calibration
+    assert before is not None
+    assert after is not None
+    assert after.slope(0) == before.slope(0)
+    carried, _, _ = contend(SPEC, parts, replace(PROCEDURE, calibration="platt", refit_map="carried"), 3)
+    assert carried.refit_calibration == carried.calibration == before
+
+
 def test_a_cross_fitted_map_is_taught_by_fits_that_had_not_seen_the_customer(parts: Parts) -> None:
     procedure = replace(PROCEDURE, calibration="platt", refit_map="cross_fitted")
     contender, _, refit = contend(SPEC, parts, procedure, 3)
-    assert contender.raw.crossed is not None
+    assert contender.raw.latest is not None
     latest = latest_known(parts)
     seen = refit._predict(latest).churn_probability
-    assert contender.raw.crossed.churn_probability.shape == seen.shape
-    assert not np.isclose(contender.raw.crossed.churn_probability, seen).any()
+    assert contender.raw.latest.churn_probability.shape == seen.shape
+    assert not np.isclose(contender.raw.latest.churn_probability, seen).any()
     assert contender.refit_calibration != contender.calibration
 
 
