@@ -1,6 +1,7 @@
 """From events to the numbers that a sequence model reads: scalers and vocabularies, fitted on what training may see."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -73,14 +74,17 @@ class Scaled:
     scale: float
 
 
+SILENT = Scaled("gap", 0.0, sys.float_info.max)  # always 0: a recurrent layer reads one channel at least
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Numeric channels are the signed logarithm of every numeric column (and whether it is null, where training saw
     nulls), the logarithm of the gap since the customer's previous event (null at the first event of all, so that this
     one is told from all others), and, where the calendar is read, the weekday of the cutoff and the time of year of the
     cutoff and of every step where training spans a year, as sine and cosine. A channel that does not vary in training
-    is left out. A step's hour and weekday are read by no encoder fitted since December 2026: aggregates have nothing
-    like them, and networks gained nothing by them (docs/LOG.md).
+    is left out; where none does, one is 0 at every step. A step's hour and weekday are read by no encoder fitted since
+    November 2026: aggregates have nothing like them, and networks gained nothing by them (docs/LOG.md).
     """
 
     steps: tuple[Scaled, ...]
@@ -94,10 +98,12 @@ class Encoder:
         """
         sequences, unread = data.sequences, _unread(data, calendar)
         longest = _longest(sequences)
+        steps = _fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY)))
+        vocabularies = _fit_vocabularies(sequences, longest)
         return cls(
-            steps=_fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY))),
+            steps=steps if steps or vocabularies else (SILENT,),
             cutoffs=_fit_scalers([_without(unread, _cutoff_channels(StateAtCutoff.of(data)))]),
-            vocabularies=_fit_vocabularies(sequences, longest),
+            vocabularies=vocabularies,
         )
 
     @classmethod

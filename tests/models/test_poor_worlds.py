@@ -8,7 +8,7 @@ import pytest
 from features.dataset import Dataset, Labels
 from models import MODELS, POOLS, model_class
 from tests.models.test_models import make
-from tests.support.worlds.model_worlds import halves, steady_world, with_labels
+from tests.support.worlds.model_worlds import DAY, START, halves, make_dataset, steady_world, with_labels
 
 CONVENTIONAL = [name for name in MODELS if name not in POOLS and model_class(name).family == "conventional"]
 ONE_NETWORK = "gru"  # networks share their heads; `make check NAME=any-source` runs them all
@@ -58,3 +58,13 @@ def test_where_nobody_bought_none_is_expected(name, world):
     predictions = model.predict(data)
     for values in (predictions.expected_purchases, predictions.expected_spend):
         assert values is None or values.max() < 1e-6
+
+
+def test_a_network_learns_the_base_rate_where_nobody_has_a_second_event():
+    random = np.random.default_rng(1)
+    bare = make_dataset([np.array([START]) for _ in range(60)], [START + 10 * DAY], (14,), random)
+    bare = replace(bare, sequences=replace(bare.sequences, numeric={}, categorical={}))
+    model = make(ONE_NETWORK, bare.horizons, max_epochs=1)
+    model.fit(bare, None)
+    assert model.encoder.numeric_channels == ["gap"]
+    assert np.isfinite(model.predict(bare).churn_probability).all()
