@@ -15,24 +15,46 @@ from features.dataset import Dataset, occurring
 from features.examples.merging import merged
 from features.examples.shard import ShardExamples
 from pipeline.datasets.shard_files import AGGREGATES, EXAMPLES, MEANING, horizons_of, read_shard, size_of, write_shard
+from pipeline.runtime.described import describe, require_whole
+
+SHARDS = "shards"
 
 
 def shards_of(folder: Path) -> list[Path]:
     """The folders of a dataset's shards, their customers ascending."""
-    return sorted((folder / "shards").glob("?????")) or [folder]
+    return sorted((folder / SHARDS).glob("?????")) or [folder]
+
+
+def describe_dataset(folder: Path) -> None:
+    """Has every file of a dataset described, as it is now; `read_dataset` then verifies it."""
+    files = sorted(file for shard in shards_of(folder) for file in shard.rglob("*") if file.is_file())
+    describe(folder / SHARDS, [file.relative_to(folder / SHARDS).as_posix() for file in files])
+
+
+def require_whole_dataset(folder: Path) -> None:
+    """Raises DamagedError where a file of the dataset in `folder` is not what was described."""
+    if (folder / SHARDS).exists():
+        require_whole(folder / SHARDS, way_back(folder))
+
+
+def way_back(folder: Path) -> str:
+    """From damage to the snapshot in `folder`."""
+    return f"remove {folder} and make it again with `recur train --cutoff {folder.name}`"
 
 
 def read_dataset(folder: Path) -> Dataset:
     """All examples, in order of (cutoff, customer_id); no more than one shard is held beside them. Purchases and spend
-    have labels where any event has an amount.
+    have labels where any event has an amount. Raises DamagedError where a file is not what was described.
     """
+    require_whole_dataset(folder)
     shards = shards_of(folder)
     examples = merged([size_of(shard) for shard in shards], map(read_shard, shards), horizons_of(shards[0]))
     return examples.with_values_of_amounts()
 
 
 def aggregates_at(folder: Path, cutoffs: Sequence[datetime]) -> pa.Table:
-    """The aggregates of the examples at these cutoffs, shard by shard."""
+    """The aggregates of the examples at these cutoffs, shard by shard. Raises DamagedError as `read_dataset` does."""
+    require_whole_dataset(folder)
     tables = []
     for shard in shards_of(folder):
         cutoff = pq.read_table(shard / EXAMPLES, columns=["cutoff"])["cutoff"]

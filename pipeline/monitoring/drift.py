@@ -23,7 +23,8 @@ from features.aggregates.calendar import WORDS as CALENDAR
 from models.evaluation.drift import expected_performance, stability_index
 from models.evaluation.intervals import Interval
 from pipeline.config.settings import Settings
-from pipeline.datasets.dataset_files import aggregates_at
+from pipeline.datasets.dataset_files import aggregates_at, way_back
+from pipeline.runtime.described import whole
 from pipeline.runtime.nights import Night
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import carried_aggregates
@@ -56,7 +57,7 @@ def monitor(settings: Settings, predictions: PredictionsStore, champion: Version
     ]
     customers = [scored[row][0] for row in _evenly(len(scored), SAMPLE)]
     snapshot = settings.state.snapshot(champion.trained_until)
-    drift = _score_drift(snapshot / "predictions" / f"{champion.name}.parquet", horizon, probability)
+    drift = _score_drift(snapshot, champion.name, horizon, probability)
     if (training := _of_training(snapshot)) is not None:
         drift |= _input_drift(training, _aggregates(ScoringInputs.open(settings), night, champion, customers))
     rows += [
@@ -77,11 +78,15 @@ def reference_metrics(predictions: PredictionsStore, champion: Version) -> dict[
         return {metric: Interval(value, low, high) for metric, value, low, high in rows}
 
 
-def _score_drift(test_predictions: Path, horizon: int, probability: np.ndarray) -> dict[str, float]:
-    """Of the churn probabilities, from those on the test; empty where the file is gone."""
-    if not test_predictions.exists():
+def _score_drift(folder: Path, model: str, horizon: int, probability: np.ndarray) -> dict[str, float]:
+    """Of the churn probabilities, from those on the test; empty where the snapshot is gone."""
+    name = f"predictions/{model}.parquet"
+    if not folder.exists():
         return {}
-    table = pq.read_table(test_predictions, columns=["slice", "horizon_days", "churn_probability"])
+    file = whole(folder, name, way_back(folder))
+    if not file.exists():
+        return {}
+    table = pq.read_table(file, columns=["slice", "horizon_days", "churn_probability"])
     test = pc.and_(pc.equal(table["slice"], "test"), pc.equal(table["horizon_days"], horizon))
     return {SCORE: stability_index(table.filter(test)["churn_probability"].to_numpy(), probability)}
 

@@ -16,8 +16,10 @@ from models.evaluation.metrics import clip_probabilities
 from pipeline.config.sections import Evidence as EvidenceSection
 from pipeline.config.sections import Models
 from pipeline.config.settings import Settings
+from pipeline.datasets.dataset_files import way_back
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime import paths
+from pipeline.runtime.described import described, was_written, whole
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
@@ -25,7 +27,7 @@ from pipeline.serving.database import open_predictions
 from pipeline.training.ablations import with_changes
 from pipeline.training.evidence import Evidence, read_evidence
 from pipeline.training.report import comparison_report
-from pipeline.training.snapshot import Snapshot
+from pipeline.training.snapshot import Snapshot, read_json
 from pipeline.training.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         evidence = read_evidence(folder, Snapshot.read(folder, settings.question), settings.models.names)
         comparison = _compared(evidence, settings.models.margin, settings.evidence.contact_cost, settings.run.seed)
         comparison["left_out"] = left_out(settings.models, settings.evidence)
-        _write_test_predictions(folder / TEST_PREDICTIONS, evidence)
-        with paths.atomically(folder / COMPARISON) as file:
+        _write_test_predictions(folder, evidence)
+        with described(folder, COMPARISON) as file:
             file.write_text(json.dumps(comparison, indent=2), "utf-8")
         predictions.write_comparison(cutoff, comparison)
         pictures = {name: _png(figure) for name, figure in _figures(comparison, evidence).items()}
@@ -69,7 +71,7 @@ def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
 
 def last_comparison(state: StateFolder) -> dict[str, Any]:
     """The object that `recur compare --format json` prints, of the latest cutoff. Raises RecurError if none."""
-    content: dict[str, Any] = json.loads((_last_folder(state) / COMPARISON).read_text("utf-8"))
+    content: dict[str, Any] = read_json(_last_folder(state), COMPARISON)
     return content
 
 
@@ -77,7 +79,8 @@ def last_predictions(state: StateFolder) -> Path:
     """The Parquet file of its every test row: `customer_id, cutoff, window, label, model, probability`, and `seed`
     where every recipe was fitted with several.
     """
-    return _last_folder(state) / TEST_PREDICTIONS
+    folder = _last_folder(state)
+    return whole(folder, TEST_PREDICTIONS, way_back(folder))
 
 
 def last_report(state: StateFolder) -> Path:
@@ -111,7 +114,7 @@ def left_out(models: Models, evidence: EvidenceSection) -> list[str]:
     return [words for words, applies in missing.items() if applies]
 
 
-def _write_test_predictions(path: Path, evidence: Evidence) -> None:
+def _write_test_predictions(folder: Path, evidence: Evidence) -> None:
     """`probability` as the metrics read it, clipped, so that they can be computed again from this file."""
     test = evidence.test
     seeds = {"seed": pa.array(test.seed)} if test.seeds > 1 else {}
@@ -129,7 +132,7 @@ def _write_test_predictions(path: Path, evidence: Evidence) -> None:
         )
         for result in evidence.results
     ]
-    with paths.atomically(path) as file:
+    with described(folder, TEST_PREDICTIONS) as file:
         pq.write_table(pa.concat_tables(tables), file)
 
 
@@ -188,7 +191,8 @@ def _png(figure: "Figure") -> bytes:
 
 
 def _last_folder(state: StateFolder) -> Path:
-    files = sorted(state.path.glob(f"snapshots/*/{COMPARISON}"))
-    if not files:
+    folders = sorted(state.path.glob("snapshots/????-??-??"), reverse=True)
+    folder = next((folder for folder in folders if was_written(folder, COMPARISON)), None)
+    if folder is None:
         raise RecurError("no comparison was made yet: run `recur run`, or `recur train`")
-    return files[-1].parent
+    return folder

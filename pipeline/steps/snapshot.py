@@ -19,7 +19,7 @@ from features.splits import Split, remarks, rolling_origin
 from features.time import instant, microseconds
 from models.calendar_choice import choose_calendar
 from pipeline.config.settings import Settings
-from pipeline.datasets.dataset_files import read_dataset
+from pipeline.datasets.dataset_files import describe_dataset, read_dataset
 from pipeline.datasets.engine import open_engine
 from pipeline.event_store.store import AsOf, open_store
 from pipeline.monitoring.step_record import recorded
@@ -61,6 +61,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             only_with_outcome=bool(spec.ends_with and spec.gap),
         )
         engine.write(events, request, folder)
+        describe_dataset(folder)
         taken = _taken(folder, question, windows, (*about_types, *remarks(windows, settings.evidence.windows)))
         taken = replace(taken, calendar=_calendar(taken, settings.run.seed))
         run = tracking.open_run(f"comparison {cutoff.date()}")

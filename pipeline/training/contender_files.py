@@ -4,6 +4,7 @@ Pools are made of them without a fit, and a training that was stopped goes on fr
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from features.dataset import Dataset
 from models.base import Predictions
 from models.contender import Raw, latest_known
 from models.held_out import Parts
-from pipeline.runtime.paths import atomically
+from pipeline.runtime.described import described, whole
+from pipeline.runtime.sealed import DamagedError
 from pipeline.training.predictions import prediction_rows
 
+log = logging.getLogger("recur.train")
 BEFORE, TEST, LATEST = "before", "test", "latest"
 
 
@@ -52,45 +55,57 @@ class ContenderFiles:
 
     def write(self, fit: StoredFit) -> None:
         """The JSON comes last: a fit is complete when it is there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         raw, data = fit.raw, self._data()
         predictions: dict[str, Predictions] = {**raw.held_out, BEFORE: raw.before, TEST: raw.test}
         if raw.latest is not None:
             predictions[LATEST] = raw.latest
         tables = [prediction_rows(self.seed, self.window, part, data[part], rows) for part, rows in predictions.items()]
-        with atomically(self._file("parquet")) as file:
+        with described(self._root, self._name("parquet")) as file:
             pq.write_table(pa.concat_tables(tables), file)
-        with atomically(self._file("altered.parquet")) as file:
+        with described(self._root, self._name("altered.parquet")) as file:
             pq.write_table(fit.ablations, file)
         content = {
             key: getattr(fit, key)
             for key in ("made_of", "parameters", "curves", "fit_seconds", "predict_customers_per_second", "spent")
         }
-        with atomically(self._file("json")) as file:
+        with described(self._root, self._name("json")) as file:
             file.write_text(json.dumps(content), "utf-8")
 
     def read(self, made_of: str | None = None) -> StoredFit | None:
-        """None where there is no complete fit, or none that was made of this."""
-        file = self._file("json")
+        """None where there is no complete fit, none that was made of this, or a damaged one."""
+        try:
+            for kind in ("json", "parquet", "altered.parquet"):
+                whole(self._root, self._name(kind), "it is fitted again")
+        except DamagedError as error:
+            log.warning("%s", error)
+            return None
+        file = self._root / self._name("json")
         content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
         if content is None or (made_of is not None and content["made_of"] != made_of):
             return None
-        table = pq.read_table(self._file("parquet"))
+        table = pq.read_table(self._root / self._name("parquet"))
         parts = table["slice"].unique().to_pylist()
         predictions = {part: _predictions(table.filter(pc.equal(table["slice"], part))) for part in parts}
         before, test, latest = (predictions.pop(part, None) for part in (BEFORE, TEST, LATEST))
         assert before is not None
         assert test is not None
         return StoredFit(
-            Raw(predictions, before, test, latest), ablations=pq.read_table(self._file("altered.parquet")), **content
+            Raw(predictions, before, test, latest),
+            ablations=pq.read_table(self._root / self._name("altered.parquet")),
+            **content,
         )
 
     def _data(self) -> Mapping[str, Dataset]:
         parts = self.parts
         return {**parts.held_out, BEFORE: parts.test, TEST: parts.test, LATEST: latest_known(parts)}
 
-    def _file(self, kind: str) -> Path:
-        return self.folder / f"{self.window}-{self.seed}.{kind}"
+    @property
+    def _root(self) -> Path:
+        """The snapshot's folder, whose manifest describes the files."""
+        return self.folder.parents[1]
+
+    def _name(self, kind: str) -> str:
+        return f"{self.folder.relative_to(self._root).as_posix()}/{self.window}-{self.seed}.{kind}"
 
 
 def _predictions(rows: pa.Table) -> Predictions:

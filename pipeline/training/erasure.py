@@ -7,24 +7,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.datasets.dataset_files import erase_customer
+from pipeline.datasets.dataset_files import SHARDS, erase_customer, require_whole_dataset, way_back
+from pipeline.runtime.described import require_whole
+from pipeline.runtime.manifest import NAME
 from pipeline.runtime.parquet import remove_rows
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.training.predictions import part_rows
+from pipeline.training.snapshot import describe_snapshot
 
 
 def erase(state: StateFolder, customer_id: str) -> int:
     """Removes `customer_id` and returns how many rows went."""
     removed = 0
     for folder in sorted(state.path.glob("snapshots/*/")):
-        pairs = [(file, folder / "altered" / file.name) for file in folder.glob("predictions/*.parquet")]
-        for file in folder.glob("contenders/*/*.parquet"):
-            if not file.name.endswith(".altered.parquet"):
-                pairs.append((file, file.with_name(f"{file.stem}.altered.parquet")))
-        removed += sum(_erase_pair(predictions, altered, customer_id) for predictions, altered in sorted(pairs))
-        if (file := folder / "test_predictions.parquet").exists():
-            removed += remove_rows(file, lambda table: _is_of(table, customer_id))
-        removed += erase_customer(folder, customer_id)
+        removed += _erase(folder, customer_id)
+    return removed
+
+
+def _erase(folder: Path, customer_id: str) -> int:
+    """From one snapshot, which is verified first and described again afterwards. A kill between leaves one that is
+    described by the next erasure. Raises DamagedError.
+    """
+    require_whole(folder, way_back(folder))
+    require_whole_dataset(folder)
+    for manifest in (folder / NAME, folder / SHARDS / NAME):
+        manifest.unlink(missing_ok=True)
+    pairs = [(file, folder / "altered" / file.name) for file in folder.glob("predictions/*.parquet")]
+    for file in folder.glob("contenders/*/*.parquet"):
+        if not file.name.endswith(".altered.parquet"):
+            pairs.append((file, file.with_name(f"{file.stem}.altered.parquet")))
+    removed = sum(_erase_pair(predictions, altered, customer_id) for predictions, altered in sorted(pairs))
+    if (file := folder / "test_predictions.parquet").exists():
+        removed += remove_rows(file, lambda table: _is_of(table, customer_id))
+    removed += erase_customer(folder, customer_id)
+    describe_snapshot(folder)
     return removed
 
 

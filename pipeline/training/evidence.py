@@ -16,10 +16,10 @@ from models.evaluation.result import Result, TestSet, Window
 from models.evaluation.subgroups import subgroups
 from models.labels import VALUES
 from models.spec import ModelSpec
+from pipeline.runtime.described import described, was_written
 from pipeline.runtime.errors import RecurError
-from pipeline.runtime.paths import atomically
 from pipeline.training.predictions import mean_churn, part_rows
-from pipeline.training.snapshot import Snapshot
+from pipeline.training.snapshot import Snapshot, read_json, read_rows
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def write_result(folder: Path, result: dict[str, Any], predictions: pa.Table, ab
     """`result` has the keys of `Result`, `parameters`, `calibration` and `curves`."""
     name = result["name"]
     for kind, table in (("predictions", predictions), ("altered", ablations)):
-        with atomically(folder / kind / f"{name}.parquet") as file:
+        with described(folder, f"{kind}/{name}.parquet") as file:
             pq.write_table(table, file)
-    with atomically(folder / "results" / f"{name}.json") as file:
+    with described(folder, f"results/{name}.json") as file:
         file.write_text(json.dumps(result, indent=2), "utf-8")
 
 
@@ -74,9 +74,9 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
     observed, predicted = dict[int, float](), {}
     for name in names:
         file, rows_file = folder / "results" / f"{name}.json", folder / "predictions" / f"{name}.parquet"
-        if not file.exists() or not rows_file.exists():
+        if not all(was_written(folder, each.relative_to(folder).as_posix()) for each in (file, rows_file)):
             raise RecurError(f"{name} has no result as of {folder.name} in {folder}: run `recur train` for it")
-        content, table = json.loads(file.read_text("utf-8")), pq.read_table(rows_file)
+        content, table = read_json(folder, f"results/{name}.json"), read_rows(folder, f"predictions/{name}.parquet")
         rows, before = (part_rows(table, part, snapshot.question.primary) for part in ("test", "before"))
         first = first or rows
         same = ["seed", "customer_id", "cutoff"]
@@ -86,7 +86,7 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
         spec = ModelSpec(name, content.pop("parameters"))
         fitted[name] = Fitted(spec, Calibration(**calibration) if calibration else None)
         curves[name] = content.pop("curves")
-        ablations[name] = pq.read_table(folder / "altered" / f"{name}.parquet")
+        ablations[name] = read_rows(folder, f"altered/{name}.parquet")
         observed, predicted[name] = mean_churn(table)
         results.append(
             Result(

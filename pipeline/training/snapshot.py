@@ -13,6 +13,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.arrays import Integers
 from features.dataset import Dataset
@@ -20,10 +22,12 @@ from features.question import Question
 from features.splits import Split
 from features.time import microseconds
 from models.held_out import Parts
-from pipeline.datasets.dataset_files import read_dataset
+from pipeline.datasets.dataset_files import SHARDS, describe_dataset, read_dataset, way_back
+from pipeline.runtime.described import describe, described, was_written, whole
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
-from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.sealed import DamagedError
 
 META, OUTCOME = "meta.json", "promotion.json"
 Part = Literal["train", "valid", "calibrate", "test"]
@@ -105,7 +109,7 @@ class Snapshot:
             "run_id": self.run_id,
             "calendar": self.calendar,
         }
-        with atomically(folder / META) as file:
+        with described(folder, META) as file:
             file.write_text(json.dumps(content, indent=2), "utf-8")
 
     @classmethod
@@ -142,10 +146,34 @@ class Snapshot:
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
-    """The content of `meta.json`; None where there is no snapshot."""
-    file = folder / META
-    content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+    """The content of `meta.json`; None where there is no snapshot. Raises DamagedError."""
+    content: dict[str, Any] | None = read_json(folder, META) if folder.exists() else None
     return content
+
+
+def read_json(folder: Path, name: str) -> Any:
+    """The content of the file `name` of the snapshot in `folder`; None where it never was there. Raises DamagedError
+    where it is not what was written.
+    """
+    file = whole(folder, name, way_back(folder))
+    try:
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+    except ValueError:  # of an earlier recur, which described none
+        raise DamagedError(f"{file} is damaged: it is no JSON: {way_back(folder)}") from None
+
+
+def read_rows(folder: Path, name: str) -> pa.Table:
+    """The Parquet file `name` of the snapshot in `folder`. Raises DamagedError where it is not what was written."""
+    return pq.read_table(whole(folder, name, way_back(folder)))
+
+
+def describe_snapshot(folder: Path) -> None:
+    """Has every file of a snapshot described that a training reads, as it is now."""
+    files = sorted(file for kind in ("json", "parquet") for file in folder.rglob(f"[!._]*.{kind}"))
+    names = [file.relative_to(folder) for file in files]
+    describe(folder, [name.as_posix() for name in names if name.parts[0] != SHARDS])
+    if (folder / SHARDS).exists():
+        describe_dataset(folder)
 
 
 def windows_of(content: dict[str, Any]) -> tuple[Split, ...]:
@@ -174,7 +202,7 @@ def digest(data: Dataset) -> str:
 
 def write_outcome(folder: Path, question_digest: str, outcome: dict[str, Any]) -> None:
     """Mark the training of `folder` finished, with what became of it."""
-    with atomically(folder / OUTCOME) as file:
+    with described(folder, OUTCOME) as file:
         file.write_text(json.dumps({"question_digest": question_digest, **outcome}, indent=2), "utf-8")
 
 
@@ -187,6 +215,7 @@ def read_outcome(state: StateFolder, question_digest: str, cutoff: datetime) -> 
 
 def finished_trainings(state: StateFolder, question_digest: str) -> list[datetime]:
     """The cutoffs of the finished trainings of a question, ascending."""
-    outcomes = sorted(state.path.glob(f"snapshots/*/{OUTCOME}"))
-    same = (file for file in outcomes if json.loads(file.read_text("utf-8"))["question_digest"] == question_digest)
-    return [midnight(datetime.fromisoformat(file.parent.name)) for file in same]
+    folders = sorted(state.path.glob("snapshots/????-??-??"))
+    finished = (folder for folder in folders if was_written(folder, OUTCOME))
+    same = (folder for folder in finished if read_json(folder, OUTCOME)["question_digest"] == question_digest)
+    return [midnight(datetime.fromisoformat(folder.name)) for folder in same]
