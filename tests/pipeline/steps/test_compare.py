@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from pipeline.config.sections import Evidence
 from pipeline.config.settings import Settings
+from pipeline.runtime.described import described
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions
@@ -120,8 +121,10 @@ def test_a_model_without_a_result_is_named(trained_world: World) -> None:
 
 
 def test_a_run_on_other_test_examples_is_refused(own_world: World) -> None:
-    file = own_world.settings.state.snapshot(FIRST) / "results" / "recency.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"test_digest": "0" * 16}))
+    folder, name = own_world.settings.state.snapshot(FIRST), "results/recency.json"
+    other = json.loads((folder / name).read_text()) | {"test_digest": "0" * 16}
+    with described(folder, name) as file:
+        file.write_text(json.dumps(other))
     with pytest.raises(RecurError, match=r"recency .* was tested on 0000000000000000"):
         compare(own_world.settings, FIRST)
 
