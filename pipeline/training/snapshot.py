@@ -208,8 +208,7 @@ def write_outcome(folder: Path, question_digest: str, outcome: dict[str, Any]) -
 
 def read_outcome(state: StateFolder, question_digest: str, cutoff: datetime) -> dict[str, Any] | None:
     """What became of the training of a question as of `cutoff`; None where none was finished, or its files are gone."""
-    file = state.snapshot(cutoff) / OUTCOME
-    content: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    content: dict[str, Any] = read_json(state.snapshot(cutoff), OUTCOME) or {}
     return content if content.get("question_digest") == question_digest else None
 
 

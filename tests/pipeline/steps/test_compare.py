@@ -22,6 +22,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare, last_comparison, last_predictions
 from pipeline.training.registry import open_registry
+from pipeline.training.snapshot import describe_snapshot
 from tests.pipeline.conftest import World
 from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import (
@@ -134,6 +135,7 @@ def test_predictions_of_other_rows_are_refused(own_world: World) -> None:
     table = pq.read_table(file)
     swapped = pa.array(reversed(table["customer_id"].to_pylist()), pa.string())
     pq.write_table(table.set_column(table.schema.get_field_index("customer_id"), "customer_id", swapped), file)
+    describe_snapshot(own_world.settings.state.snapshot(FIRST))
     assert pc.sum(pc.not_equal(swapped, table["customer_id"].combine_chunks())).as_py() > 0
     with pytest.raises(RecurError, match="other examples than recency"):
         compare(own_world.settings, FIRST)

@@ -19,6 +19,7 @@ from pipeline.runtime.nights import DAY
 from pipeline.steps.compare import compare
 from pipeline.steps.promote import promote, promote_version
 from pipeline.training.registry import CHAMPION, open_registry
+from pipeline.training.snapshot import describe_snapshot
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, LATER, NAMES, PRIMARY, evidence_of, run_training, snapshot_of
 
@@ -75,6 +76,7 @@ def make_worthless(settings: Settings) -> None:
         shuffled = np.random.default_rng(1).permutation(rows.loc[test, "churn_probability"])
         rows.loc[test, "churn_probability"] = shuffled
         rows.to_parquet(file, index=False)
+    describe_snapshot(settings.state.snapshot(FIRST))
     compare(settings, FIRST)
 
 
@@ -140,6 +142,7 @@ def make_right(settings: Settings, cutoff: datetime, name: str, wrong_of: int = 
     probability = np.where(sign, churned[sign].mean(), churned[~sign].mean())
     position = rows.column_names.index("churn_probability")
     pq.write_table(rows.set_column(position, "churn_probability", pa.array(probability)), file)
+    describe_snapshot(folder)
     compare(settings, cutoff)
 
 
@@ -155,6 +158,7 @@ def test_another_recipe_takes_over_when_it_is_ahead_in_several_trainings_in_a_ro
     assert content["nomination"] is None, "a first champion needs no confirmation"
 
     first.unlink()
+    describe_snapshot(first.parent)
     once = promote(settings, LATER)
     assert (once["promoted"], once["recipe"]) == (False, other)
     nomination = once["nomination"]
@@ -171,6 +175,7 @@ def test_another_recipe_takes_over_when_it_is_ahead_in_several_trainings_in_a_ro
         "tested": microseconds(FIRST - PRIMARY * DAY),
     }
     first.write_text(json.dumps(content | {"nomination": earlier}), "utf-8")
+    describe_snapshot(first.parent)
     fourth = promote(settings, LATER)
     assert (fourth["promoted"], fourth["recipe"], fourth["nomination"]) == (True, other, None)
     assert any("in training 4 of the 4 in a row" in reason for reason in fourth["reasons"])

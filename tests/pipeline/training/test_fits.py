@@ -17,6 +17,7 @@ from pipeline.steps.train import train
 from pipeline.training import ablations as trained_ablations
 from pipeline.training.ablations import AS_IT_IS, WITHOUT_STATE
 from pipeline.training.registry import open_registry
+from pipeline.training.snapshot import describe_snapshot
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, made_up_events, make_world
 
@@ -110,6 +111,8 @@ def test_a_model_of_another_budget_is_refused(seeded: Settings) -> None:
     file = seeded.state.snapshot(FIRST) / "results" / "gru.json"
     before = file.read_text()
     file.write_text(json.dumps(json.loads(before) | {"budget": "100 trials"}))
+    describe_snapshot(file.parents[1])
     with pytest.raises(RecurError, match=r"gru .* had 100 trials, and random_forest 0 trials"):
         compare(seeded, FIRST)
     file.write_text(before)
+    describe_snapshot(file.parents[1])
