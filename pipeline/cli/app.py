@@ -267,8 +267,8 @@ def check(
     from pipeline.cli.upkeep.deep_checks import deep_checks
 
     with quietly(context) as (settings, console):
-        results = check_all(settings, leaks, published_within)
-        results += deep_checks(settings, repair) if deep or repair else []
+        deeper = deep_checks(settings, repair) if deep or repair else []  # first, since it repairs
+        results = [*check_all(settings, leaks, published_within), *deeper]
         print_results(console, results)
     if any(result.state == "wrong" for result in results):
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -188,9 +188,19 @@ def _client(address: str, var: Path) -> "MlflowClient":
             # makes the page open on runs and not on traces of language models.
             location = None if served else (var / "mlartifacts").as_uri()
             mlflow.create_experiment(EXPERIMENT, location, {"mlflow.experimentKind": "custom_model_development"})
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     except Exception as error:  # whatever the driver raises: mlflow wraps some of it and passes the rest on
         reason = without_password(address, str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise RecurError(
             f"MLflow at {without_password(address)} cannot be reached ({reason}): start it, or correct addresses.mlflow"
         ) from None
+    assert experiment is not None
+    database, location = Path(address.removeprefix("sqlite:///")), urlsplit(str(experiment.artifact_location))
+    if database.is_relative_to(var) and location.scheme in ("", "file"):
+        folder = Path(unquote(location.path))
+        if not folder.is_relative_to(var):
+            raise RecurError(
+                f"{database} keeps its artefacts in {folder}, outside {var}, where this state lay before it was moved "
+                "or copied: run `recur check --repair`"
+            )
     return mlflow

@@ -1,11 +1,13 @@
 """MLflow holds what the steps wrote, and an address that does not answer is one line."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.cli.upkeep.locations import relocate
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.training.tracking import Tracking
@@ -35,6 +37,18 @@ def test_a_run_keeps_what_is_written_to_it(tracking: Tracking, tmp_path: Path) -
         tracking.state.path / "mlartifacts" / run.run_id / "artifacts" / "report.md"
     ).read_text() == "no detectable difference"
     assert kept.info.status == "FINISHED"
+
+
+def test_a_copied_state_does_not_write_where_it_came_from(tracking: Tracking, tmp_path: Path) -> None:
+    tracking.open_run("one").finish()
+    shutil.copytree(tracking.state.path, tmp_path / "copy")
+    copy = Tracking(f"sqlite:///{tmp_path / 'copy' / 'mlflow.db'}", StateFolder(tmp_path / "copy"))
+    with pytest.raises(RecurError, match=r"keeps its artefacts in .*recur check --repair"):
+        copy.open_run("two")
+    relocate(tmp_path / "copy" / "mlflow.db", tracking.state.path, tmp_path / "copy")
+    run = copy.open_run("two")
+    run.text("here", "report.md")
+    assert (tmp_path / "copy" / "mlartifacts" / run.run_id / "artifacts" / "report.md").exists()
 
 
 def test_more_points_than_mlflow_takes_at_once_are_all_kept(tracking: Tracking) -> None:
