@@ -195,9 +195,9 @@ def _client(address: str, var: Path) -> "MlflowClient":
             f"MLflow at {without_password(address)} cannot be reached ({reason}): start it, or correct addresses.mlflow"
         ) from None
     assert experiment is not None
-    database, location = Path(address.removeprefix("sqlite:///")), urlsplit(str(experiment.artifact_location))
-    if database.is_relative_to(var) and location.scheme in ("", "file"):
-        folder = Path(unquote(location.path))
+    database, kept = Path(address.removeprefix("sqlite:///")), urlsplit(str(experiment.artifact_location))
+    if database.is_relative_to(var) and kept.scheme in ("", "file"):
+        folder = Path(unquote(kept.path))
         if not folder.is_relative_to(var):
             raise RecurError(
                 f"{database} keeps its artefacts in {folder}, outside {var}, where this state lay before it was moved "

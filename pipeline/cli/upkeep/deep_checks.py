@@ -46,6 +46,13 @@ COSTS = {
 """What a damaged Parquet file costs, by its folder below `paths.var`."""
 
 
+NEEDS = {
+    "every model": {"artefacts"},
+    "a carried sample": {"every object", "artefacts", "every model", "carried state"},
+}
+"""What must be right for a look to say anything more."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is damaged, what that costs and the way back; `repair`, where it can be made again."""
@@ -74,7 +81,7 @@ def deep_checks(settings: Settings, repair: bool = False) -> list[CheckResult]:
     with settings.state.writing(alone=repair):
         for what, look in looks.items():
             wrong = {result.what for result in results if result.state == "wrong"}
-            if look is not _sample or not wrong & {"every object", "every model", "carried state"}:
+            if not wrong & NEEDS.get(what, set()):
                 results += _results(what, look, settings, repair)
     return results
 
