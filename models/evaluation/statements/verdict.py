@@ -156,7 +156,21 @@ def _sentence(outcome: Verdict, weights: CustomerWeights, alike: str | None) -> 
     beside = caveats(hardest, recurrent, weights)
     if outcome.decision == "equivalent":
         return f"{recurrent} and {conventional} are equivalent within {outcome.margin:g}: {signed}.{beside}"
-    return f"No detectable difference between {recurrent} and {conventional}: {signed}.{beside}"
+    behind = _behind_alone(outcome)
+    return f"No detectable difference between {recurrent} and {conventional}: {signed}.{behind}{beside}"
+
+
+def _behind_alone(outcome: Verdict) -> str:
+    """Why it is no verdict that the best of the recurrent side is clearly behind its hardest opponent; empty where it
+    is not.
+    """
+    hardest, mirror = outcome.against.hardest, outcome.mirror
+    if hardest.high is None or hardest.high >= 0 or mirror.best_recurrent is None:
+        return ""
+    return (
+        f" {outcome.best_recurrent} is behind, but its side is not: {mirror.best_conventional} is not clearly ahead of "
+        f"{mirror.best_recurrent} ({mirror.hardest.difference:+.4f}, {limits(mirror.hardest)})."
+    )
 
 
 def _clear_for_recurrence(outcome: Verdict, weights: CustomerWeights) -> str:

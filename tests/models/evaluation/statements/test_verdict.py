@@ -205,3 +205,18 @@ def test_five_customers_decide_nothing():
     outcome = verdict(results, np.array([1.0, 0, 1, 0, 1]), weights, 0.002)
     assert (outcome.low, outcome.high, outcome.decision) == (None, None, "no detectable difference")
     assert "5 test examples of 5 customers are too few for an interval" in outcome.sentence
+
+
+def test_a_best_that_is_behind_while_its_side_is_not_is_said():
+    results = [
+        result("gru", "recurrent", BLURRED, valid=0.4),
+        result("hybrid_gru", "hybrid", valid=0.5),
+        result("lightgbm", "conventional"),
+    ]
+    outcome = verdict(results, LABELS, WEIGHTS, 0.002)
+    assert outcome.high < 0
+    assert outcome.decision == "no detectable difference"
+    assert (
+        " gru is behind, but its side is not: lightgbm is not clearly ahead of hybrid_gru (+0.0000, 95 %"
+        in outcome.sentence
+    )
