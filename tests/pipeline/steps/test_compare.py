@@ -169,7 +169,7 @@ def test_the_report_is_one_page_that_says_what_the_comparison_says(trained_world
     assert html.escape(comparison["verdict"]["sentence"]) in page
     for model in comparison["models"]:
         assert f"<td>{model['name']}</td>" in page
-        assert f"{model['metrics']['log_loss']['value']:.3f}" in page
+        assert f"{model['metrics']['log_loss']['value']:.4f}" in page
     assert page.count("data:image/png;base64,") == 8
     assert "http" not in page.replace("http-equiv", "")
     words = set(re.findall(r"\w+", re.sub(r"base64,[^\"]*", "", page)))
