@@ -294,7 +294,7 @@ def _sections() -> Iterator[str]:
         "",
     ]
     many = dict.fromkeys(("rows_read", "events_accepted", "baseline_a_day", "usual", "usual_low", "usual_high"), 1e12)
-    none = dict.fromkeys(("mix_noise", "amount_absent_rise", "longest_silence", "busiest_day"), 0.0)
+    none = dict.fromkeys(("mix_noise", "amount_absent_rise", "longest_silence", "busiest_day", "late"), 0.0)
     night = night_rules({**many, **none}, [], Settings().validation, True)
     yield from _table(["what", "limit by default"], [[rule.description, rule.limits()] for rule in night])
     yield from ["", "## Views"]

@@ -120,8 +120,8 @@ def occurring(coded: Coded) -> Coded:
 @dataclass(frozen=True)
 class Labels:
     """What happened in `[cutoff + gap, cutoff + gap + horizon)`, one column a horizon in the question's order, in
-    `[examples, horizons]`; NaN where the horizon was not fully observed. `churn` is 1 where the customer did not
-    come back, or where an event ended the customer, as the question has it. The last two are
+    `[examples, horizons]`; NaN where the horizon was not fully observed, and for who is known no more. `churn` is 1
+    where the customer did not come back, or where an event ended the customer, as the question has it. The last two are
     there where it asks for the next event.
     """
 
@@ -161,6 +161,16 @@ class Labels:
             different |= ~_same(self.next_event_days, others.next_event_days)
             different |= self.next_event_type != others.next_event_type
         return np.asarray(different, bool)
+
+    def without(self, unknown: Mask) -> "Labels":
+        """The same, with nothing observed of the examples where `unknown`."""
+        churn, purchases, spend = (
+            np.where(unknown[:, None], np.nan, kind) for kind in (self.churn, self.purchases, self.spend)
+        )
+        days, types = self.next_event_days, self.next_event_type
+        if days is None or types is None:
+            return Labels(churn, purchases, spend)
+        return Labels(churn, purchases, spend, np.where(unknown, np.nan, days), texts(types.tolist(), ~unknown))
 
     def without_values(self) -> "Labels":
         """The same with purchases and spend unobserved."""

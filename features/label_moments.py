@@ -21,13 +21,17 @@ def labels_of(
     totals: RunningTotals, history: Integers, cutoff: Integers, request: BuildRequest, known_until: int
 ) -> Labels:
     """The labels of examples in ascending order of `cutoff` [examples], positions among the request's; `history`
-    [examples] are positions among the totals' customers, -1 for a customer of whom no event is known.
+    [examples] are positions among the totals' customers, -1 for a customer of whom no event is known any more. Such a
+    one never existed, by what is known when labels are made (an anonymous id that became an account, an erased order),
+    and has no label.
     """
     bounds = np.searchsorted(cutoff, np.arange(len(request.cutoffs) + 1))
-    return Labels.concat(
+    labels = Labels.concat(
         labels_at(totals, history[first:last], int(moment), request.spec, known_until)
         for moment, first, last in zip(request.cutoffs, bounds[:-1], bounds[1:], strict=True)
     )
+    gone = history < 0
+    return labels.without(gone) if gone.any() else labels
 
 
 def earlier_labels(

@@ -14,7 +14,7 @@ from features.time import MICROSECONDS_A_DAY, MICROSECONDS_A_SECOND, SECONDS_A_D
 
 def labels_at(totals: RunningTotals, customer: Integers, cutoff: int, spec: FeatureSpec, known_until: int) -> Labels:
     """The labels at `cutoff` of `customer` [examples], positions among the totals' customers, or -1 for one of whom no
-    event is known. They look at `[cutoff + gap, cutoff + gap + H days)`, by the events known at `known_until`, all of
+    event is in them. They look at `[cutoff + gap, cutoff + gap + H days)`, by the events known at `known_until`, all of
     which are in `totals`; NaN where that ends after `known_until`. Times are in microseconds.
 
     Churn is no return, or an end where the question names such; NaN for who ended within the gap: nothing is left to

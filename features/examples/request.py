@@ -22,7 +22,7 @@ class BuildRequest:
     spec: FeatureSpec
     labelled_until: int | None = None
     label_moments: Integers = field(default_factory=lambda: NONE)
-    only_with_outcome: bool = False  # without who ended within the gap, of whom nothing is left to happen
+    only_with_outcome: bool = False  # without who ended within the gap, or is known no more
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,8 @@ def build_shard(table: pa.Table, request: BuildRequest) -> ShardExamples:
         labels = labels_of(totals, owner[examples.customer], examples.cutoff, request, request.labelled_until)
         if request.only_with_outcome:
             there = np.isfinite(labels.churn[:, spec.primary_index])
-            examples, labels = examples.select(there), labels.select(there)
+            if not there.all():
+                examples, labels = examples.select(there), labels.select(there)
         earlier = earlier_labels(revisions, examples, labels, bins, request)
     end = totals.end(int(cutoffs[-1]))
     active = np.flatnonzero(end > totals.starts)

@@ -25,7 +25,7 @@ from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.monitoring.retraining import training_due
-from pipeline.monitoring.step_record import StepRun
+from pipeline.monitoring.step_record import StepRun, last_message
 from pipeline.runtime.airflow import environment, load_dags, prepare, run_in_process
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY, midnight
@@ -115,6 +115,8 @@ def _work_through_one(settings: Settings, cutoff: datetime, runner: "_Runner") -
     again = cutoff.date() in loaded_nights(settings.events)
     if not again:
         runner.run(NIGHTLY, cutoff)
+        if message := last_message(open_predictions(settings.predictions, settings.root), "extract", cutoff.date()):
+            runner.progress.write(f"{cutoff.date()}: {message}")
     if training_due(settings, cutoff):
         runner.run(TRAINING, cutoff)
         published = open_predictions(settings.predictions, settings.root).published_nights()

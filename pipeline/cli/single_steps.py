@@ -43,6 +43,8 @@ def ingest(settings: Settings, console: Console, until: datetime | None) -> None
         for name in NIGHTLY[: NIGHTLY.index("load") + 1]:
             figures |= _run(console, f"{name} {night.name}", step(name), settings, night)
         console.print(f"{night.name}: {_rows_in_words(figures)}")
+        if "message" in figures:
+            console.print(f"{night.name}: {figures['message']}")
         cutoff += DAY
 
 

@@ -46,7 +46,7 @@ class Validation(Section):
     max_future_share: Share = 0.01
     """The largest share of a night's rows whose event time may lie after the night's end."""
     max_repeated_share: Share = 0.2
-    """The largest share of a night's rows that may repeat another row of the night."""
+    """The largest share of a night's rows, of a source without `columns.event_id`, that may equal another row of it."""
     max_silent_days: Annotated[float, Field(gt=0)] = 14.0
     """For how many days up to a night's end there may be no event, where days without one are unusual."""
     max_mix_drift: Share = 0.5

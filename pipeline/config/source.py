@@ -65,7 +65,10 @@ class Source(Section):
     package lifetimes (`pip install --no-deps lifetimes==0.11.3`).
     """
     path: str | None = None
-    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit."""
+    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit. Rows
+    without event ids, or lines, that are equal in the mapped columns are one where two files of a pattern have them,
+    and two where one file has both.
+    """
     files: tuple[SourceFile, ...] = ()
     """Instead of `path`, several files: each `[[source.files]]` has a `path`; `since` and `before`, days between which
     its rows are taken; and `columns`, where its columns differ from `[source.columns]`.

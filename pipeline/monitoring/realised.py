@@ -18,7 +18,7 @@ from features.roles import is_treatment
 from features.sequences.histories import positions
 from features.time import MICROSECONDS_A_SECOND, microseconds
 from pipeline.datasets.cut import COLUMNS
-from pipeline.event_store.store import EventStore
+from pipeline.event_store.store import AsOf, EventStore
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.paths import StateFolder
@@ -42,11 +42,14 @@ class Realised:
     labels: Floats  # [customers], 1 where they churned; NaN where there is no telling
     of_nobody: float  # the label of who had none
     treated: set[str]  # customers who received a treatment from the cutoff to the horizon's end
+    gone: set[str]  # customers of whom no event is known any more: they never existed
 
     def churn(self, customers: Sequence[str]) -> Floats:
         """Who of `customers` churned, as the question has it; NaN where there is no telling."""
         place = positions(pa.array(list(customers), pa.string()), self.customers)
-        return np.append(self.labels, self.of_nobody)[place]  # -1 is the last
+        churn = np.append(self.labels, self.of_nobody)[place]  # -1 is the last
+        churn[[customer in self.gone for customer in customers]] = np.nan
+        return churn
 
 
 def realised(store: EventStore, state: StateFolder, question: Question, closed: Closed) -> Realised:
@@ -72,7 +75,18 @@ def realised(store: EventStore, state: StateFolder, question: Question, closed: 
         labels=labels[:-1],
         of_nobody=float(labels[-1]),
         treated=set(pc.unique(mailed).to_pylist()),
+        gone=_gone(store.as_of(closed.known_at), state),
     )
+
+
+def _gone(events: AsOf, state: StateFolder) -> set[str]:
+    """Customers all of whose events were corrected to be another's, or deleted."""
+    if not events.corrected:
+        return set()
+    current = "bool_or(superseded_time is null and not deleted)"
+    with session(state) as connection:
+        rows = connection.execute(f"select customer_id from ({events.in_duckdb}) group by 1 having not {current}")
+        return {customer for (customer,) in rows.fetchall()}
 
 
 def treated_by_the_source(source: EventSource, types: Collection[str], start: datetime, end: datetime) -> set[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night
@@ -78,6 +78,14 @@ def recorded(
                 run.write(predictions, "failed", message, figures)
             raise
         run.write(predictions, "done", figures.get("message"), figures)
+
+
+def last_message(predictions: PredictionsStore, step: str, day: date) -> str | None:
+    """What the last run of a step that was done for the night `day` had to say, if anything."""
+    run = tables.step_run.c
+    query = select(run.message).where(run.step == step, run.score_date == day, run.status == "done")
+    with predictions.reading() as connection:
+        return connection.scalar(query.order_by(run.started_at.desc()).limit(1))
 
 
 def peak_memory() -> int:

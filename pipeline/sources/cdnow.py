@@ -41,6 +41,9 @@ class Cdnow:
     def attributes(self) -> dict[str, Kind]:
         return {}
 
+    def restated(self, night: Night) -> int:
+        return 0  # they never change
+
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         # A line without a day is not lost: it comes with the history, and validation sets it aside.
         within = f"coalesce(event_at < {sql_moment(night.end)}, {'true' if night.start is None else 'false'})"

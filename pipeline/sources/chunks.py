@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -121,11 +122,29 @@ def write_malformed(
     return True
 
 
+@dataclass(frozen=True)
+class EarlierRows:
+    """What the index has of a file and, where rows that two files have are the same, of others (None: nothing), as SQL
+    queries; `deletions` is where the numbers of the file's rows go that it no longer holds.
+    """
+
+    of_file: str | None
+    of_others: str | None
+    deletions: Path
+
+
+class RowChanges(NamedTuple):
+    """How many of a file's rows others have, which are left to these, and how many of its own it no longer holds."""
+
+    repeats: int
+    deleted: int
+
+
 def keep_new_rows(
-    connection: duckdb.DuckDBPyConnection, chunk: Path, earlier: str, names: Sequence[str], deletions: Path
-) -> None:
-    """Leaves in `chunk` the rows that the file did not hold when it was last read, and writes the numbers of those that
-    it no longer holds to `deletions`. `earlier` is an SQL query of what it held. Equal rows are counted.
+    connection: duckdb.DuckDBPyConnection, chunk: Path, earlier: EarlierRows, names: Sequence[str]
+) -> RowChanges:
+    """Leaves in `chunk` the rows that the index has not yet. Equal rows are counted: where a file holds three and the
+    index has two, of whichever files, the third is new.
     """
     digest = row_digest(quoted(name) for name in ("unreadable", *names))
 
@@ -135,11 +154,22 @@ def keep_new_rows(
             f"from (select row, {digest} as digest from ({rows})))"
         )
 
-    now, before = numbered(f"from read_parquet({literal(chunk)})"), numbered(earlier)
-    missing = f"select row from {before} anti join {now} using (digest, number) order by row"
-    connection.execute(f"copy ({missing}) to {literal(deletions)} ({PARQUET})")
-    new = f"select row from {now} anti join {before} using (digest, number)"
-    _rewrite(connection, f"from read_parquet({literal(chunk)}) where row in ({new}) order by row", chunk)
+    now, changed, deleted = numbered(f"from read_parquet({literal(chunk)})"), "now", 0
+    connection.execute(f"create or replace temp table now as from {now}")
+    if earlier.of_file is not None:
+        connection.execute(f"create or replace temp table before as from {numbered(earlier.of_file)}")
+        missing = "select row from before anti join now using (digest, number) order by row"
+        [(deleted,)] = connection.execute(f"copy ({missing}) to {literal(earlier.deletions)} ({PARQUET})").fetchall()
+        changed = "(from now anti join before using (digest, number))"
+    new = f"from {changed}"
+    if earlier.of_others is not None:
+        both = " union all ".join(query for query in (earlier.of_file, earlier.of_others) if query is not None)
+        new = f"from now anti join {numbered(both)} using (digest, number)"
+    connection.execute(f"create or replace temp table new as select row {new}")
+    [(repeats,)] = connection.execute(f"select (select count(*) from {changed}) - count(*) from new").fetchall()
+    rows = f"from read_parquet({literal(chunk)}) where row in (from new) order by row"
+    _rewrite(connection, rows, chunk)
+    return RowChanges(repeats, deleted)
 
 
 def _rewrite(connection: duckdb.DuckDBPyConnection, query: str, chunk: Path) -> None:

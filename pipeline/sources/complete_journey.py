@@ -55,6 +55,9 @@ class CompleteJourney:
         numeric: dict[str, Kind] = dict.fromkeys(("items", "discount", *DEPARTMENTS, OTHER), "numeric")
         return {**numeric, "store": "categorical"}
 
+    def restated(self, night: Night) -> int:
+        return 0  # they never change
+
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         # The package's timestamps bear no zone and are read as UTC.
         start = "" if night.start is None else f"and transaction_timestamp >= {sql_moment(night.start)}"

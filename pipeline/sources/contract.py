@@ -45,3 +45,8 @@ class EventSource(Protocol):
         `again`: the night was loaded before and is wanted as it was then. Raises RecurError where the source can no
         longer say what it knew.
         """
+
+    def restated(self, night: Night) -> int:
+        """Of the rows that `night` took when it was extracted: how many came, without event ids, for a customer and a
+        time of which an earlier night has a row that says something else.
+        """

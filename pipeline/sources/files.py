@@ -13,7 +13,7 @@ from pipeline.runtime.paths import StateFolder
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.index import Contents, Index
 from pipeline.sources.inputs import Input
-from pipeline.sources.night_rows import rows_of_night, staging_query
+from pipeline.sources.night_rows import restated_query, rows_of_night, staging_query
 
 
 class Files:
@@ -45,6 +45,16 @@ class Files:
         with session(self._state) as connection:
             [(written,)] = connection.execute(f"copy ({query}) to {literal(path)} ({PARQUET})").fetchall()
         return int(written)
+
+    def restated(self, night: Night) -> int:
+        contents = self._index.contents()
+        rows = rows_of_night(contents, night, "known_time" in self._source.names, again=True)
+        query = restated_query(self._index, contents, rows)
+        if query is None:
+            return 0
+        with session(self._state) as connection:
+            [(count,)] = connection.execute(query).fetchall()
+        return int(count)
 
     def _contents(self) -> Contents:
         if self._synced:

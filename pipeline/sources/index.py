@@ -21,7 +21,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, midnight
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.runtime.suppression import Suppression
-from pipeline.sources.chunks import LocalFile, keep_new_rows, usable, write_malformed, write_rows
+from pipeline.sources.chunks import EarlierRows, LocalFile, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
 
@@ -42,13 +42,14 @@ class _Stored(BaseModel):
 
 class Chunk(_Stored):
     """One file of the index: what a sync read of the source's file named `address`, and the first and last moment in
-    it. Where some of its rows have no usable time, those that have lie before `end`, and the others, each with a moment
-    given to it, in a file of their own, `malformed`.
+    it; `entry` is that of its `Input`. Where some of its rows have no usable time, those that have lie before `end`,
+    and the others, each with a moment given to it, in a file of their own, `malformed`.
     """
 
     name: str
     sync: int
     address: str
+    entry: int = 0
     first: datetime = NEVER
     last: datetime = NEVER
     end: datetime | None = None
@@ -58,7 +59,8 @@ class Chunk(_Stored):
 class Contents(_Stored):
     """What the index holds after `sync` syncs. `files`: the stamp of each of the source's files, by name, as it was
     last read. `deletions`: by sync, the files of the numbers of rows that the source no longer held. `days`: how many
-    rows have their moment on each day. `nights`: the sync with which each night was taken.
+    rows have their moment on each day. `nights`: the sync with which each night was taken. `repeats`: by name, how many
+    of a file's rows other files have too.
     """
 
     sync: int = 0
@@ -69,6 +71,7 @@ class Contents(_Stored):
     days: dict[date, int] = {}
     first_event: datetime | None = None
     nights: dict[str, int] = {}
+    repeats: dict[str, int] = {}
 
     @property
     def closed(self) -> datetime:
@@ -82,6 +85,8 @@ class Index:
     def __init__(self, source: Source, names: list[str], state: StateFolder) -> None:
         """`names` are the columns, by recur's names."""
         self.names, self.of_lines = names, source.rows_are == "lines"
+        # Of events with ids the latest row counts, also where it says what an earlier file said.
+        self._repeats_are_one = source.kind != "sql" and (self.of_lines or "event_id" not in names)
         self._timezone, self._state = source.timezone, state
         key = [INDEX_FORMAT, names, source.model_dump(mode="json")]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
@@ -107,7 +112,10 @@ class Index:
                 with session(self._state) as connection:
                     contents.sync += 1
                     for number, file in enumerate(fresh):
-                        self._add(connection, contents, file, f"{contents.sync:06d}-{number:04d}.parquet")
+                        name = f"{contents.sync:06d}-{number:04d}.parquet"
+                        if self._add(connection, contents, file, name):
+                            # What this file no longer holds may be left to it by others.
+                            fresh += [other for other in inputs if other != file and contents.repeats.get(other.name)]
                 if not contents.days:
                     raise RecurError(
                         f"{inputs[0].address} holds no row with a time from February 1970 to 2199: "
@@ -153,16 +161,12 @@ class Index:
         with atomically(self.folder / CONTENTS) as file:
             file.write_text(contents.model_dump_json(), "utf-8")
 
-    def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> None:
-        """Reads one file into a chunk, and adds it to `contents`."""
+    def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> bool:
+        """Reads one file into a chunk, and adds it to `contents`; whether it no longer holds some rows that it had."""
         path = self.folder / name
         with file.local(self.folder) as local:
             write_rows(connection, LocalFile(file, local, self._timezone, self.names, contents.last_row), path)
-        if earlier := [chunk for chunk in contents.chunks if chunk.address == file.name]:
-            deletions = self.folder / f"{name}.gone"  # no name of Parquet: it holds no rows of the source's
-            rows = " union all ".join(self.rows(contents, [chunk]) for chunk in earlier)
-            keep_new_rows(connection, path, rows, self.names, deletions)
-            contents.deletions.setdefault(contents.sync, []).append(deletions.name)
+        deleted = self._keep_new_rows(connection, contents, file, path)
         Suppression(self._state).remove_from(path)
         contents.files[file.name] = file.stamp
         days = connection.execute(
@@ -170,7 +174,7 @@ class Index:
         ).fetchall()
         for day, count in days:
             contents.days[day] = contents.days.get(day, 0) + count
-        chunk = Chunk(name=name, sync=contents.sync, address=file.name)
+        chunk = Chunk(name=name, sync=contents.sync, address=file.name, entry=file.entry)
         if contents.days:
             malformed = self.folder / name.replace(".parquet", "-strays.parquet")
             last = max((other.last for other in contents.chunks), default=None)
@@ -186,10 +190,44 @@ class Index:
             if last_row is not None:  # not one usable time so far: read again when there is
                 del contents.files[file.name]
             path.unlink()
-            return
+            return deleted
         if first_event is not None:
             contents.first_event = min(_utc(first_event), contents.first_event or _utc(first_event))
         contents.chunks.append(chunk.model_copy(update={"first": _utc(first), "last": _utc(last)}))
+        return deleted
+
+    def _keep_new_rows(
+        self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, path: Path
+    ) -> bool:
+        """Leaves in the chunk at `path` what the index has not of `file` or, where these are one, of others; whether
+        the file no longer holds some rows that it had.
+        """
+        of_file = [chunk for chunk in contents.chunks if chunk.address == file.name]
+        of_others = self._overlapping(connection, contents, file, path) if self._repeats_are_one else []
+        if not of_file and not of_others:
+            return False
+        deletions = path.with_name(f"{path.name}.gone")  # no name of Parquet: it holds no rows of the source's
+        own, others = (
+            " union all ".join(self.rows(contents, [chunk]) for chunk in chunks) or None
+            for chunks in (of_file, of_others)
+        )
+        changes = keep_new_rows(connection, path, EarlierRows(own, others, deletions), self.names)
+        if of_file:
+            contents.deletions.setdefault(contents.sync, []).append(deletions.name)
+        if of_others:
+            contents.repeats[file.name] = changes.repeats
+        return changes.deleted > 0
+
+    def _overlapping(
+        self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, path: Path
+    ) -> list[Chunk]:
+        """The chunks of other files of the same pattern that can hold a row of the chunk at `path`."""
+        others = [chunk for chunk in contents.chunks if chunk.entry == file.entry and chunk.address != file.name]
+        span = f"select min(moment), max(moment) from read_parquet({literal(path)}) where {plausible('moment')}"
+        [(first, last)] = connection.execute(span).fetchall()
+        if first is None:
+            return []
+        return [chunk for chunk in others if _utc(first) <= chunk.last and chunk.first <= _utc(last)]
 
 
 def sweep_unlisted(folder: Path, contents: Contents) -> None:

@@ -19,8 +19,8 @@ STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag"
 class Input:
     """One file: its address, what it is called (`name`: its path in the project's folder, so that a project can move,
     or the address of a file that lies elsewhere), what tells it from an earlier one of that name (`stamp`), how it is
-    read, which of its columns hold what (`mapped`: recur's name to the file's), and the event times `[since, before)`
-    whose rows are taken from it.
+    read, which of its columns hold what (`mapped`: recur's name to the file's), the event times `[since, before)` whose
+    rows are taken from it, and the number of the `[[source.files]]` whose path or pattern it fits.
     """
 
     address: str
@@ -30,6 +30,7 @@ class Input:
     mapped: dict[str, str]
     since: datetime | None = None
     before: datetime | None = None
+    entry: int = 0
 
     @contextmanager
     def local(self, folder: Path) -> Iterator[Path]:
@@ -55,12 +56,12 @@ def inputs_of(source: Source, files: list[SourceFile], root: Path) -> list[Input
     """
     zone = ZoneInfo(source.timezone)
     inputs = []
-    for file in files:
+    for entry, file in enumerate(files):
         days = (file.since, file.before)
         since, before = (None if day is None else datetime.combine(day, time(), zone) for day in days)
         for address, stamp in _listed(file.path):
             name = name_within(root, address)
-            inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before))
+            inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before, entry))
     return inputs
 
 

@@ -55,6 +55,13 @@ class NightRows:
         firsts = (chunk.first for chunk in chunks if before < chunk.sync <= self.sync and chunk.first < start)
         return min(firsts, default=None)
 
+    def chunks_beside_late(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Of earlier chunks those that can hold a row with the moment of a late one."""
+        start, before, late_from = self.night.start, self.before, self.late_from(chunks)
+        if start is None or before is None or late_from is None:
+            return []
+        return [chunk for chunk in chunks if chunk.sync <= before and chunk.first < start and chunk.last >= late_from]
+
     def can_take_from(self, chunk: Chunk) -> bool:
         """Whether the night may take a row of `chunk`."""
         if chunk.sync > self.sync or chunk.first > self.night.end:
@@ -102,6 +109,26 @@ def staging_query(index: Index, contents: Contents, rows: NightRows) -> str:
     return f"select {columns}, {EARLIER} from ({_numbered(index, contents, rows, taken)}) order by row"
 
 
+def restated_query(index: Index, contents: Contents, rows: NightRows) -> str | None:
+    """A query that counts the late rows of the night, without event ids, whose customer and event time are those of a
+    row of an earlier night that says something else; None where there can be none.
+    """
+    past = rows.chunks_beside_late(contents.chunks)
+    chunks = [chunk for chunk in contents.chunks if rows.can_take_from(chunk)]
+    if "event_id" in index.names or not past or not chunks:
+        return None
+    content = row_digest(quoted(name) for name in index.names)
+    columns = f"select customer_id, event_at, {content} as content from"
+    late = f"{columns} ({index.rows(contents, chunks, rows.sync)}) where {rows.late} and not stray"
+    # As of the night before: the source may have taken back what it says anew.
+    earlier = f"{columns} ({index.rows(contents, past, rows.before)})"
+    return f"""
+        select count(*) from ({late}) late semi join ({earlier}) earlier
+            on late.customer_id = earlier.customer_id and late.event_at = earlier.event_at
+            and late.content <> earlier.content
+    """
+
+
 def _latest(rows: str, names: list[str]) -> str:
     """The rows less those of an event that a later sync brought otherwise, before the night was taken."""
     of_event = "over (partition by coalesce(nullif(trim(event_id), ''), row::varchar))"
@@ -132,19 +159,15 @@ def _lines(everything: str, candidates: str, rows: NightRows) -> str:
 
 
 def _numbered(index: Index, contents: Contents, rows: NightRows, taken: str) -> str:
-    """The rows `taken` of a source without event ids, each with the number of equal rows in earlier nights."""
+    """The rows `taken` of a source without event ids, each with the number of equal rows in earlier nights
+    that the source still holds.
+    """
     digest = row_digest(quoted(name) for name in index.names)
-    start, late_from = rows.night.start, rows.late_from(contents.chunks)
-    # Equal rows have the same moment: of earlier chunks only those with a late row's moment can hold one.
-    past = [
-        chunk
-        for chunk in contents.chunks
-        if rows.before is not None and chunk.sync <= rows.before
-        if start is not None and late_from is not None and chunk.first < start and chunk.last >= late_from
-    ]
+    past = rows.chunks_beside_late(contents.chunks)
     if not past:
         return f"select *, 0 as {EARLIER} from ({taken})"
-    known = f"select moment, {digest} as digest from ({index.rows(contents, past, rows.before)})"
+    # Without those that the source has taken back since: one that another file holds now is that event again.
+    known = f"select moment, {digest} as digest from ({index.rows(contents, past, rows.sync)})"
     late = f"select moment, {digest} as digest from ({taken}) where {rows.late}"
     equal = f"from ({known}) where moment in (select moment from ({late}))"
     counts = f"select digest, count(*) as {EARLIER} {equal} group by digest"

@@ -55,6 +55,9 @@ class Sql:
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         return self._synced().extract(night, path, again)
 
+    def restated(self, night: Night) -> int:
+        return self._synced().restated(night)
+
     def _synced(self) -> Files:
         """All that the database holds by now, synced once by each source object."""
         if self._files is None:

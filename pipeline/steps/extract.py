@@ -1,5 +1,7 @@
 """The first step of a night: its rows, as the source has them, into one staged file."""
 
+from typing import Any
+
 import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
@@ -12,10 +14,18 @@ from pipeline.runtime.suppression import Suppression
 from pipeline.serving.database import open_predictions
 from pipeline.sources.factory import open_source
 
+RESTATED = (
+    "{} rows came again, late, for a customer and a time of which a loaded night has a row with other values. Without "
+    "columns.event_id nothing says which event they restate, so each counts beside it, and a refunded order twice: map "
+    "columns.event_id, and set paths.var to a new folder to load the source as it is now"
+)
+"""What is said of rows that may restate what is loaded."""
 
-def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str, int]:
-    """Stages `night` and returns `rows_read`. Raises NothingToDo for a night past the source's last closed day, and for
-    one whose days were loaded with a later night.
+
+def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str, Any]:
+    """Stages `night` and returns `rows_read` and, where rows came that may restate what is loaded, a `message` about
+    them. Raises NothingToDo for a night past the source's last closed day, and for one whose days were loaded with a
+    later night.
 
     A night that was loaded before is staged as it was then: its staged file, while that is kept (`run.keep_staged`),
     else what the source knew then; raises RecurError where the source cannot tell. With `afresh` it is staged as the
@@ -35,11 +45,13 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
             raise NothingToDo(
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
             )
-        again = bool(later) and not afresh
+        again, notes = bool(later) and not afresh, dict[str, str]()
         if again and staged.exists():
             figures["rows_read"] = pq.read_metadata(staged).num_rows
         else:
             with paths.atomically(staged) as file:
                 figures["rows_read"] = source.extract(night, file, again)
                 figures["rows_read"] -= Suppression(settings.state).remove_from(file)
-        return {"rows_read": figures["rows_read"]}
+            if not again and (rows := source.restated(night)):
+                notes["message"] = figures["message"] = RESTATED.format(rows)
+        return {"rows_read": figures["rows_read"], **notes}

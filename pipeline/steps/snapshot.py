@@ -58,7 +58,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
             spec=spec,
             labelled_until=microseconds(cutoff),
             label_moments=label_moments(windows),
-            only_with_outcome=bool(spec.ends_with and spec.gap),
+            only_with_outcome=True,
         )
         engine.write(events, request, folder)
         describe_dataset(folder)

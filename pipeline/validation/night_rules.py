@@ -112,6 +112,7 @@ def _rules_of_baseline(figures: Mapping[str, float], limits: Validation) -> Iter
         low, high = figures["usual_low"], figures["usual_high"]
         least = min(limits.min_volume_share * low, fewest(low))
         largest = max(limits.max_volume_share * high, most(high), ABOVE_EARLIER * figures["busiest_day"])
+        largest += figures["late"]  # corrections of earlier days say nothing about the night's own
         yield NightRule(
             "volume_share",
             "events, as a share of what the last weeks' same weekdays had",

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from pipeline.event_store.objects import scan
 from pipeline.event_store.store import EventStore
@@ -36,6 +37,11 @@ class AcceptedEvents:
     connection: duckdb.DuckDBPyConnection
     file: Path
     night: Night
+
+    @property
+    def says_arrival(self) -> bool:
+        """Whether the source says when a row arrived."""
+        return "said_time" in pq.read_schema(self.file).names
 
     def query(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
         """The rows of `select COLUMNS from the events REST`."""
@@ -103,11 +109,14 @@ def _broken_promises(accepted: AcceptedEvents) -> dict[str, float]:
 
 
 def _repeated_share(accepted: AcceptedEvents, events: float, made_ids: bool) -> float:
-    """The share of accepted rows that equal another row of the night. Where the ids are made, those of equal rows
-    differ only in the number at their end (`pipeline.validation.parsing`).
+    """The share of accepted rows that equal another row of the night; 0 where the source gives ids, since rows of one
+    id that say the same are one event, however often they come. The made ids of equal rows differ only in the number
+    at their end (`pipeline.validation.parsing`).
     """
+    if not made_ids:
+        return 0.0
     one_in = max(1, int(events) // SAMPLED_IDS)
-    content = "split_part(event_id, '-', 1)" if made_ids else "event_id"
+    content = "split_part(event_id, '-', 1)"
     sampled = f"where hash({content}) % {one_in} = 0"
     [(rows, different)] = accepted.query(f"count(*), count(distinct ({content}, known_time))", sampled)
     return 1 - different / rows if rows else 0.0
@@ -115,7 +124,8 @@ def _repeated_share(accepted: AcceptedEvents, events: float, made_ids: bool) -> 
 
 def _against_baseline(accepted: AcceptedEvents, store: EventStore) -> dict[str, float]:
     """The night against its baseline: `usual`, the events of its days as their weekdays have them, `usual_low` and
-    `usual_high`, the least and the most that weekdays or the days' median say, and `volume_share` of the usual;
+    `usual_high`, the least and the most that weekdays or the days' median say, and `volume_share` of the usual; `late`,
+    how many of its events are of days before it, where the source does not say when a row arrived;
     `silent_days` since the last event; `longest_silence` and `busiest_day` of all that is loaded, 0 where the night is
     like its baseline; `mix_drift`, half the sum of the distances between each type's share then and now, and
     `mix_noise`, about what chance alone makes of it; and `<column>_absent_rise`, by how much the share of nulls rose.
@@ -123,7 +133,10 @@ def _against_baseline(accepted: AcceptedEvents, store: EventStore) -> dict[str, 
     night, names = accepted.night, ["amount", "quantity", *store.attributes]
     baseline = _baseline(accepted.connection, store, night, names)
     nulls = ", ".join(f"count(*) - count({quoted(name)})" for name in names)
-    [(events, last, *absent)] = accepted.query(f"count(*), epoch(max(event_time))::double, {nulls}")
+    late = "false" if night.start is None or accepted.says_arrival else f"event_time < {sql_instant(night.start)}"
+    [(events, last, late_events, *absent)] = accepted.query(
+        f"count(*), epoch(max(event_time))::double, count_if({late}), {nulls}"
+    )
     counts = dict(accepted.query("event_type, count(*)", "group by 1 order by 1"))
     every = _days_of(night)
     by_weekday = sum(baseline.weekdays.get(day.weekday(), baseline.a_day) for day in every)
@@ -139,6 +152,7 @@ def _against_baseline(accepted: AcceptedEvents, store: EventStore) -> dict[str, 
         "usual_low": min(by_weekday, baseline.a_day * len(every)),
         "usual_high": max(by_weekday, baseline.a_day * len(every)),
         "volume_share": events / usual if usual else 1.0,
+        "late": late_events,
         "silent_days": silent_days,
         "longest_silence": max([(two - one).days - 1 for (one, _), (two, _) in pairwise(before)], default=0),
         "busiest_day": max([count for _, count in before], default=0),

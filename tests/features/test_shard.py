@@ -101,6 +101,22 @@ def _visible_steps(data: Dataset, row: int) -> list[tuple]:
     ]
 
 
+@pytest.mark.parametrize("change", [{"customer_id": "account"}, {"deleted": True}])
+def test_who_is_known_no_more_has_no_label(change: dict[str, object]) -> None:
+    """An anonymous id that became an account, and an order that was erased: nobody churned."""
+    cutoff = CUTOFFS[0]
+    then, later = pd.Timestamp(cutoff - timedelta(days=3)), pd.Timestamp(cutoff + timedelta(days=2))
+    first = revisions(1, unusual=0.0).head(1).assign(customer_id="anonymous", event_time=then, known_time=then)
+    rows = pd.concat([first, first.assign(known_time=later, **change), first.assign(event_id="b", customer_id="other")])
+    data = build(rows, [cutoff])
+    assert data.labels is not None
+    assert data.customer_id.tolist() == ["anonymous", "other"]
+    assert np.isnan([data.labels.churn[0], data.labels.purchases[0], data.labels.spend[0]]).all()
+    assert data.labels.churn[1].tolist() == [1.0, 1.0]
+    labelled = build_shard(table(rows), replace(request([cutoff], Question()), only_with_outcome=True))
+    assert labelled.customer_id.to_pylist() == ["other"]
+
+
 def test_an_event_at_the_cutoff_itself_is_a_label_and_not_a_feature() -> None:
     rows = revisions(1, unusual=0.0).head(1)
     cutoff = CUTOFFS[0]

@@ -88,7 +88,7 @@ def test_every_limit_is_a_setting():
         "events_accepted": 1000,
         "baseline_a_day": 100,
         **dict.fromkeys(("usual", "usual_low", "usual_high"), 1000),
-        **dict.fromkeys(("longest_silence", "busiest_day"), 0),
+        **dict.fromkeys(("longest_silence", "busiest_day", "late"), 0),
         "mix_noise": 0.0,
         "amount_absent_rise": 0,
     }
