@@ -1,5 +1,6 @@
 """The table `[source]` of `recur.toml`: where events come from, and how the source's columns map to an event's."""
 
+import codecs
 from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -94,6 +95,13 @@ class Source(Section):
     """The type of an event that neither a column nor `event_types` gives one."""
     timezone: str = "UTC"
     """The time zone of times that name none."""
+    delimiter: str | None = None
+    """What stands between the columns of a CSV; by default whichever of `,`, `;`, `|` and the tab its header has most.
+    """
+    encoding: str = "utf-8"
+    """How a text file writes its letters, as `utf-16` or `windows-1252`."""
+    header_row: Annotated[int, Field(ge=1)] = 1
+    """The line of a CSV that names its columns; those before it (a title, a date) are skipped."""
     columns: dict[str, str] = {}
     """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
     `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
@@ -112,10 +120,29 @@ class Source(Section):
             raise ValueError(f"{name!r} is no time zone: use a name such as UTC or Europe/London") from None
         return name
 
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, name: str) -> str:
+        try:
+            return codecs.lookup(name).name
+        except LookupError:
+            raise ValueError(f"{name!r} is no encoding: use a name such as utf-8, utf-16 or windows-1252") from None
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_is_one_character(cls, text: str | None) -> str | None:
+        if text is not None and (len(text) != 1 or text in '"\r\n'):
+            raise ValueError(f"{text!r} is not one character: write ; or , or a tab as \\t")
+        return text
+
     @model_validator(mode="after")
     def _columns_make_events(self) -> "Source":
         if self.kind in BUNDLED:
             return self
+        if self.kind != "csv" and (self.delimiter is not None or self.header_row > 1):
+            raise ValueError('delimiter and header_row go with kind = "csv" only')
+        if self.kind not in ("csv", "json_lines") and self.encoding != "utf-8":
+            raise ValueError('encoding goes with kind = "csv" or "json_lines" only')
         if self.kind == "sql":
             if not self.table or self.path or self.files:
                 raise ValueError('kind = "sql" needs table, and neither path nor [[source.files]]')

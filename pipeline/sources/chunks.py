@@ -38,7 +38,7 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
 
     Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it.
     """
-    columns = columns_of(file.path, file.input.kind)
+    columns = columns_of(file.path, file.input.kind, file.input.delimiter)
     for name, column in file.input.mapped.items():
         if column not in columns:
             raise ConfigurationError(
@@ -58,7 +58,7 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
 
 def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list[str], chunk: Path) -> None:
     kind, mapped = file.input.kind, file.input.mapped
-    source = relation(file.path, kind, columns)
+    source = relation(file.path, kind, columns, file.input.delimiter)
     times = {}
     for name in ("event_time", "known_time"):
         if name in mapped:
@@ -75,7 +75,7 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list
     rows = f"select {row}, null::varchar as unreadable, false as stray, {', '.join(selected)} from {source}"
     query = f"select * from ({rows}) where {_in_window(file.input)}"
     connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
-    if lines := unreadable_lines(connection, file.path, kind):
+    if lines := unreadable_lines(connection, file.path, kind, file.input.header_row):
         _add_unreadable(connection, lines, file.last_row, chunk)
 
 

@@ -30,6 +30,8 @@ MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
 CONTENTS = "contents.json"
+LATER_KEYS = ("delimiter", "encoding", "header_row")
+"""Keys of `[source]` that came later: an index of before is that of a source where they are left at their defaults."""
 STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
 """The keys of `contents.json` that bear another name than here."""
 
@@ -88,7 +90,8 @@ class Index:
         # Of events with ids the latest row counts, also where it says what an earlier file said.
         self._repeats_are_one = source.kind != "sql" and (self.of_lines or "event_id" not in names)
         self._timezone, self._state = source.timezone, state
-        key = [INDEX_FORMAT, names, source.model_dump(mode="json")]
+        defaults = {name for name in LATER_KEYS if getattr(source, name) == Source.model_fields[name].default}
+        key = [INDEX_FORMAT, names, source.model_dump(mode="json", exclude=defaults)]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         self.folder = state.path / "source" / digest
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.config.source import Source, SourceFile
 from pipeline.runtime.errors import RecurError
+from pipeline.sources.reader import rewrite_plain
 
 STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 """What file systems call the moment of a file's last change, or the digest of what it holds."""
@@ -20,7 +21,7 @@ class Input:
     """One file: its address, what it is called (`name`: its path in the project's folder, so that a project can move,
     or the address of a file that lies elsewhere), what tells it from an earlier one of that name (`stamp`), how it is
     read, which of its columns hold what (`mapped`: recur's name to the file's), the event times `[since, before)` whose
-    rows are taken from it, and the number of the `[[source.files]]` whose path or pattern it fits.
+    rows are taken from it, the number of the `[[source.files]]` whose path or pattern it fits, and how it is written.
     """
 
     address: str
@@ -31,10 +32,28 @@ class Input:
     since: datetime | None = None
     before: datetime | None = None
     entry: int = 0
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    header_row: int = 1
 
     @contextmanager
     def local(self, folder: Path) -> Iterator[Path]:
-        """The file on this machine, fetched into `folder` for as long as it is read where it lies elsewhere."""
+        """The file on this machine for as long as it is read: fetched into `folder` where it lies elsewhere, rewritten
+        there where it is not UTF-8 or does not begin with its header.
+        """
+        with self._here(folder) as path:
+            if self.encoding == "utf-8" and self.header_row == 1:
+                yield path
+                return
+            plain = folder / f"rewritten-{path.name.removesuffix('.gz')}"
+            try:
+                rewrite_plain(path, plain, self.encoding, self.header_row)
+                yield plain
+            finally:
+                plain.unlink(missing_ok=True)
+
+    @contextmanager
+    def _here(self, folder: Path) -> Iterator[Path]:
         if not _is_remote(self.address):
             yield Path(self.address)
             return
@@ -61,7 +80,8 @@ def inputs_of(source: Source, files: list[SourceFile], root: Path) -> list[Input
         since, before = (None if day is None else datetime.combine(day, time(), zone) for day in days)
         for address, stamp in _listed(file.path):
             name = name_within(root, address)
-            inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before, entry))
+            form = (source.delimiter, source.encoding, source.header_row)
+            inputs.append(Input(address, name, stamp, source.kind, file.columns, since, before, entry, *form))
     return inputs
 
 

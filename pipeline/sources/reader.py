@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,80 @@ LINES_WITH_KEYS = 10_000
 """How many lines of a JSON Lines file are read for the names of its columns."""
 
 
-def columns_of(path: Path, kind: str) -> list[str]:
+ENDS_IN_GZ = ".gz"
+SNIFFED = 4096
+SIGNATURES = {
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV (UTF-8)",
+    b"%PDF": "a PDF: export the rows as CSV",
+    b"SQLite format 3\0": 'an SQLite database: set source.kind = "sql"',
+    b"PAR1": 'a Parquet file: set source.kind = "parquet"',
+    b"\xff\xfe": 'text in UTF-16: set source.encoding = "utf-16"',
+    b"\xfe\xff": 'text in UTF-16: set source.encoding = "utf-16"',
+}
+"""What a file is that begins so, and what to do."""
+PAGES = (b"<!doctype", b"<html", b"<?xml", b"<table")
+
+
+def named(path: Path, kind: str) -> str | None:
+    """What a file is that is none of its `kind`, with what to do; None where nothing shows that."""
+    with path.open("rb") as file:
+        head = file.read(SNIFFED)
+    if kind == "parquet":
+        return None
+    if head.startswith(b"PK\x03\x04"):
+        is_workbook = b"[Content_Types].xml" in head or path.suffix in (".xlsx", ".xlsm")
+        return "an Excel workbook: save the sheet as CSV (UTF-8)" if is_workbook else "a zip archive: unpack it first"
+    if head.startswith(b"\x1f\x8b"):
+        return None if path.suffix == ENDS_IN_GZ else "compressed by gzip: let its name end in .gz"
+    for begins, what in SIGNATURES.items():
+        if head.startswith(begins):
+            return what
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
+        return "a page of HTML or XML: download the file itself, a sign-in or error page may have come in its place"
+    if head[1::2].count(0) > len(head) / 4 > head[::2].count(0):
+        return 'text in UTF-16: set source.encoding = "utf-16-le"'
+    return None
+
+
+def rewrite_plain(path: Path, target: Path, encoding: str, header_row: int) -> None:
+    """Writes the text of a file to `target` in UTF-8, from the line `header_row` on. Bytes that are no UTF-8 where the
+    file should be stay as they are. Raises RecurError where the file is not in `encoding`, or has too few lines.
+    """
+    opener: Any = gzip.open if path.suffix == ENDS_IN_GZ else open
+    decoding, errors = ("utf-8-sig", "surrogateescape") if encoding == "utf-8" else (encoding, "strict")
+    try:
+        with (
+            opener(path, "rt", encoding=decoding, errors=errors, newline="") as file,
+            target.open("w", encoding="utf-8", errors=errors, newline="") as plain,
+        ):
+            for _ in range(header_row - 1):
+                next(file)
+            shutil.copyfileobj(file, plain, 1 << 20)
+    except StopIteration:
+        raise RecurError(f"{path} has fewer than {header_row} lines: set source.header_row to its header's") from None
+    except UnicodeError as error:
+        what = named(path, "csv") or f"not in {encoding} ({str(error).splitlines()[0]}): set source.encoding to its own"
+        raise RecurError(f"{path} is {what}") from None
+    except OSError as error:
+        raise RecurError(f"{path} cannot be read: {error}: fix it, or set source.path") from None
+
+
+def columns_of(path: Path, kind: str, delimiter: str | None = None) -> list[str]:
     """The names of the file's columns. Raises RecurError where it cannot be read as `kind`."""
     try:
+        if (what := named(path, kind)) is not None:
+            raise RecurError(f"{path} is {what}")
         if kind == "csv":
-            names = _header(path)[1]
+            names = _header(path, delimiter)[1]
         else:
             names = _json_keys(path) if kind == "json_lines" else list(_parquet_columns(path))
     except (OSError, UnicodeDecodeError, csv.Error, StopIteration, duckdb.Error) as error:
         reason = "it is empty" if isinstance(error, StopIteration) else str(error).splitlines()[0]
+        if isinstance(error, UnicodeDecodeError):
+            raise RecurError(
+                f"{path} cannot be read as {kind}: its header is not UTF-8 ({reason}): set source.encoding, as "
+                '"windows-1252" for what Windows writes'
+            ) from None
         raise RecurError(
             f"{path} cannot be read as {kind}: {reason}: fix it, or set source.kind and source.path"
         ) from None
@@ -36,7 +102,7 @@ def columns_of(path: Path, kind: str) -> list[str]:
     return names
 
 
-def relation(path: Path, kind: str, columns: list[str]) -> str:
+def relation(path: Path, kind: str, columns: list[str], delimiter: str | None = None) -> str:
     """The file as an SQL relation whose columns are all text, without the lines that have too many or too few columns
     (CSV), are no object (JSON Lines) or not UTF-8: `unreadable_lines` has those.
     """
@@ -48,8 +114,9 @@ def relation(path: Path, kind: str, columns: list[str]) -> str:
         texts = ", ".join(f"{_as_text(column, types[column])} as {quoted(column)}" for column in columns)
         return f"(select file_row_number + 1 as {ROW}, {texts} from read_parquet({literal(path)}))"
     as_text = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    between = literal(_header(path, delimiter)[0])
     return (
-        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(_header(path)[0])}, "
+        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {between}, "
         f"quote = '\"', escape = '\"', columns = {{{as_text}}}, ignore_errors = true, store_rejects = true)"
     )
 
@@ -61,10 +128,12 @@ def row_number(kind: str) -> str:
     return ROW if kind == "parquet" else "row_number() over ()"
 
 
-def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> list[tuple[int, str]]:
+def unreadable_lines(
+    connection: duckdb.DuckDBPyConnection, path: Path, kind: str, header_row: int = 1
+) -> list[tuple[int, str]]:
     """Each line that the last reading of the file left out: the number of the row before it, and its beginning. Where
     quoted values hold line ends the number is too high, near rather than exact. Raises RecurError where a quotation
-    mark takes in the lines after its own.
+    mark takes in the lines after its own. `header_row` is the line of the source's file that is the first here.
     """
     if kind == "parquet":
         return []
@@ -73,8 +142,8 @@ def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: st
     [(line,)] = connection.execute(f"select min(line) from reject_errors where {torn}").fetchall()
     if line is not None:
         raise RecurError(
-            f"{path}: the quotation mark in line {line} does not close where it should, and takes in lines after its "
-            "own: fix that line"
+            f"{path}: the quotation mark in line {line + header_row - 1} does not close where it should, and takes in "
+            "lines after its own: fix that line"
         )
     lines = []
     if kind == "json_lines":
@@ -95,12 +164,13 @@ def unreadable_lines(connection: duckdb.DuckDBPyConnection, path: Path, kind: st
     return [(int(row), text or "") for row, text in lines]
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
-    """The delimiter of a CSV and the names in its first line."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+def _header(path: Path, delimiter: str | None = None) -> tuple[str, list[str]]:
+    """The delimiter of a CSV, where it is not given, and the names in its first line."""
+    opener: Any = gzip.open if path.suffix == ENDS_IN_GZ else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = next(file)
-    delimiter = max(DELIMITERS, key=first.count)
+    first.encode("utf-8", "surrogateescape").decode()  # raises where the header itself is no UTF-8
+    delimiter = delimiter or max(DELIMITERS, key=first.count)
     return delimiter, next(csv.reader([first], delimiter=delimiter))
 
 

@@ -30,7 +30,12 @@ class RowRule:
 
 
 ROW_RULES = [
-    RowRule(LINE, "unreadable", "the line has not the header's columns, or is not UTF-8", "unreadable is not null"),
+    RowRule(
+        LINE,
+        "unreadable",
+        "the line has not the header's columns, or is not UTF-8 (source.encoding)",
+        "unreadable is not null",
+    ),
     RowRule("customer_id", "customer_id_missing", "no customer is named", "customer_id is null"),
     RowRule(
         "customer_id",

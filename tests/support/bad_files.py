@@ -171,8 +171,20 @@ FILES = [
     ),
     BadFile("seconds taken for milliseconds, all of them", _csv("a,1970-01-19 06:17:16,1"), error=_NO_NIGHT),
     BadFile("a byte order mark", _bytes(b"\xef\xbb\xbf" + "\n".join([HEADER, *ROWS, LAST]).encode())),
-    BadFile("UTF-16", _csv(*ROWS, LAST, encoding="utf-16"), error="cannot be read as csv"),
-    BadFile("Latin-1 in the header", _csv(*ROWS, header="who,when,prix payé", encoding="latin-1"), error="as csv"),
+    BadFile("UTF-16", _csv(*ROWS, LAST, encoding="utf-16"), error="is text in UTF-16: set source.encoding"),
+    BadFile(
+        "Latin-1 in the header",
+        _csv(*ROWS, header="who,when,prix payé", encoding="latin-1"),
+        error="not UTF-8 .*source.encoding",
+    ),
+    BadFile(
+        "an Excel workbook", _bytes(b"PK\x03\x04 [Content_Types].xml"), error="is an Excel workbook: save the sheet"
+    ),
+    BadFile("a zip archive", _bytes(b"PK\x03\x04 events.txt"), error="is a zip archive: unpack it"),
+    BadFile(
+        "a gzip with another name", _bytes(gzip.compress(b"who")), error="compressed by gzip: let its name end in .gz"
+    ),
+    BadFile("a Parquet called CSV", _bytes(b"PAR1"), error='set source.kind = "parquet"'),
     BadFile("null bytes for a header", _bytes(b"\0" * 64), error="columns.customer_id is 'who', which"),
     BadFile("line ends of Windows", _csv(*ROWS, LAST, end="\r\n")),
     BadFile("line ends of old Macs", _csv(*ROWS, LAST, end="\r")),
@@ -211,7 +223,7 @@ FILES = [
         aside={"unreadable": 1},
     ),
     BadFile(
-        "a page of HTML", _bytes(b"<html>\n<body>503</body>\n</html>\n"), error="columns.customer_id is 'who', which"
+        "a page of HTML", _bytes(b"<html>\n<body>503</body>\n</html>\n"), error="is a page of HTML or XML: download"
     ),
     BadFile("a gzip cut short", _gzipped(0.6), error="cannot be read", name="events.csv.gz"),
     BadFile("a gzip cut in its header", _gzipped(0.001), error="cannot be read", name="events.csv.gz"),
