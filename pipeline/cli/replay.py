@@ -7,7 +7,7 @@ from pipeline.event_store.objects import loaded_nights
 from pipeline.event_store.store import night_ending_at
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import midnight
-from pipeline.scoring.champion import guarded_champion
+from pipeline.scoring.champion import champion_or_none, guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.predict import predict_eligible
 from pipeline.serving.database import open_predictions
@@ -32,7 +32,8 @@ def replay(settings: Settings) -> tuple[dict[str, int], list[Change] | None]:
     this: they are due with the next run.
 
     Returns how many rows each night's quarantine lost, and whose scores changed with that as of the last loaded night
-    (None: no champion may score it); nothing is published.
+    (None: no champion may score it); nothing is published. Raises RecurError, before it loads anything, where the
+    champion is lost.
     """
     loaded = {night.isoformat(): night for night in loaded_nights(settings.events)}
     rows: dict[str, int] = {}
@@ -58,10 +59,11 @@ def replay(settings: Settings) -> tuple[dict[str, int], list[Change] | None]:
 def _scores(settings: Settings) -> dict[str, float] | None:
     """By customer, the last loaded night's primary churn probability; None where no champion may score it."""
     cutoff, question = midnight(loaded_nights(settings.events)[-1]), settings.question
-    registry = open_registry(settings)
+    registry, predictions = open_registry(settings), open_predictions(settings.predictions, settings.root)
+    champion_or_none(registry, predictions)  # a lost one is told
     try:
-        champion = guarded_champion(registry, open_predictions(settings.predictions, settings.root), cutoff)
-    except RecurError:  # there is none, or it may not
+        champion = guarded_champion(registry, predictions, cutoff)
+    except RecurError:  # there is none yet, or it may not
         return None
     model = registry.load(champion)
     scored = predict_eligible(ScoringInputs.open(settings), champion, model, cutoff)

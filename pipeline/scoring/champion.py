@@ -16,7 +16,8 @@ def champion_or_none(registry: Registry, predictions: PredictionsStore) -> Versi
         raise RecurError(
             f"MLflow at {without_password(registry.tracking.address)} knows no champion, although version {number} "
             f"({name}) scored the night {day}: its database is lost or another one; put it back from a backup, promote "
-            "a version that it has with `recur promote`, or train a new one with `recur train --cutoff DATE`"
+            "a version that it has with `recur promote`, or train a new one with `recur train --cutoff DATE`, as of a "
+            "day that was not trained on yet"
         )
     return champion
 

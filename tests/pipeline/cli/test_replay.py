@@ -1,11 +1,19 @@
 """The quarantine after a fix."""
 
+from pathlib import Path
+
+import pytest
+
 from pipeline.cli.replay import replay
+from pipeline.config.sections import Addresses
 from pipeline.event_store.objects import loaded_nights
 from pipeline.event_store.store import night_ending_at
+from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.extract import extract
 from pipeline.steps.load import load
+from pipeline.steps.publish import publish
+from pipeline.steps.score import score
 from pipeline.steps.validate import validate
 from pipeline.validation.quarantine import quarantined
 from tests.pipeline.conftest import World
@@ -30,7 +38,7 @@ def test_what_a_fix_mends_comes_back(tmp_path):
     assert len(loaded_nights(settings.events)) == 2
 
 
-def test_whose_scores_a_replay_changes(own_world: World):
+def test_whose_scores_a_replay_changes(own_world: World, empty_mlflow: Path):
     settings = own_world.settings
     recent = own_world.events[own_world.events["event_time"] >= LATER - 20 * DAY]
     customer = str(recent.groupby("customer_id").event_time.max().idxmin())  # silent the longest of these
@@ -42,6 +50,11 @@ def test_whose_scores_a_replay_changes(own_world: World):
     validate(settings, night)
     load(settings, night)
     settings.source_path.write_text(events + bad.replace("much", "12") + closing, "utf-8")
+    score(settings, night)
+    publish(settings, night)
+    lost = settings.model_copy(update={"addresses": Addresses(mlflow=f"sqlite:///{empty_mlflow}")})
+    with pytest.raises(RecurError, match="knows no champion"):
+        replay(lost)
     brought_back, changes = replay(settings)
     assert brought_back == {LATER.date().isoformat(): 1}
     assert changes

@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config.sections import Addresses
+from pipeline.config.sections import Addresses, Models
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night
+from pipeline.scoring.champion import champion_or_none
 from pipeline.scoring.explain import explain
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.whole_histories import read_night
+from pipeline.serving.database import open_predictions
+from pipeline.steps.promote import promote_version
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.training.registry import open_registry
@@ -28,6 +31,7 @@ from tests.support.worlds.trained_world import (
     PRIMARY,
     eligible_by_hand,
     night,
+    run_training,
     write_night,
 )
 
@@ -131,6 +135,23 @@ def test_a_lost_database_of_mlflow_is_not_a_first_night(own_world: World, empty_
     anew = settings.model_copy(update={"addresses": Addresses(mlflow=f"sqlite:///{empty_mlflow}")})
     with pytest.raises(RecurError, match=rf"knows no champion, although version \d .* scored the night {NEXT.date()}"):
         score(anew, night(NEXT))
+    quick = anew.model_copy(update={"models": Models(names=("recency",))})
+    run_training(quick, NEXT)  # the advice
+    assert score(anew, night(NEXT))["rows_scored"]
+
+
+def test_a_lost_alias_comes_back_by_promoting_a_version(own_world: World) -> None:
+    settings = own_world.settings
+    score(settings, night(NEXT))
+    publish(settings, night(NEXT))
+    registry, predictions = open_registry(settings), open_predictions(settings.predictions, settings.root)
+    before = registry.champion()
+    registry.tracking.client.delete_registered_model_alias(registry.name, "champion")
+    with pytest.raises(RecurError, match="promote a version that it has with `recur promote`"):
+        champion_or_none(registry, predictions)
+    assert before
+    assert promote_version(registry, before.number) == before
+    assert champion_or_none(registry, predictions) == before
 
 
 def test_a_champion_that_knows_the_future_may_not_score(own_world: World) -> None:
