@@ -21,9 +21,14 @@ CORE_COLUMNS = (
 """The staged columns that are an event's own; all text. Those that a source does not map are absent, not null. Times
 are ISO text in UTC where the source could read them, and unchanged where it could not.
 """
+TIMES = ("event_time", "known_time")
 BUNDLED = ("complete_journey", "cdnow")
 LINES = "lines"
 RESERVED_COLUMNS = (*CORE_COLUMNS, "superseded_time", "cutoff", "night", "reason")
+
+
+Column = str | tuple[str, ...]
+"""A column of the source; of a time, also several, whose texts together, with blanks between, are the time."""
 
 
 class Section(BaseModel):
@@ -41,7 +46,7 @@ class SourceFile(Section):
     """Rows whose event time lies before this day (in the source's time zone) are not taken from this file."""
     before: date | None = None
     """Rows whose event time lies on or after this day are not taken from this file."""
-    columns: dict[str, str] = {}
+    columns: dict[str, Column] = {}
     """Where this file's columns differ from `[source.columns]`."""
 
 
@@ -102,8 +107,9 @@ class Source(Section):
     """How a text file writes its letters, as `utf-16` or `windows-1252`."""
     header_row: Annotated[int, Field(ge=1)] = 1
     """The line of a CSV that names its columns; those before it (a title, a date) are skipped."""
-    columns: dict[str, str] = {}
-    """Which of the source's columns holds what: `customer_id` and `event_time` always; `event_type`, `amount`,
+    columns: dict[str, Column] = {}
+    """Which of the source's columns holds what: `customer_id` and `event_time` always (`["Date", "Time"]` where a time
+    is in several); `event_type`, `amount`,
     `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
     amount), `deleted` (whether the row deletes its event: yes or no, or the time when it was) where there are such;
     further names become attributes.
@@ -155,8 +161,13 @@ class Source(Section):
             for column in ("customer_id", "event_time"):
                 if column not in mapped:
                     raise ValueError(f"columns.{column} is missing: name the source's column that holds it")
-            for column in mapped:
+            for column, of_source in mapped.items():
                 self._require_usable(column)
+                if not isinstance(of_source, str) and (column not in TIMES or self.kind == "sql" or not of_source):
+                    raise ValueError(
+                        f"columns.{column} names several columns, as only a time in files can: name one, or join them "
+                        "in a view"
+                    )
         for column in self.categorical:
             if column not in self.names or column in CORE_COLUMNS:
                 raise ValueError(f"categorical names {column!r}, which is no attribute in [source.columns]")
@@ -179,7 +190,7 @@ class Source(Section):
         return self
 
     @property
-    def mappings(self) -> list[dict[str, str]]:
+    def mappings(self) -> list[dict[str, Column]]:
         """The columns of each file."""
         return [self.columns | file.columns for file in self.files] or [self.columns]
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from pipeline.config.source import TIMES, Column
 from pipeline.runtime.engine import PARQUET, literal, quoted
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.sources.expressions import FIRST_TIME, plausible, row_digest, sql_moment
@@ -39,8 +40,8 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
     Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it.
     """
     columns = columns_of(file.path, file.input.kind, file.input.delimiter)
-    for name, column in file.input.mapped.items():
-        if column not in columns:
+    for name, mapped in file.input.mapped.items():
+        for column in set(_all_of(mapped)) - set(columns):
             raise ConfigurationError(
                 f"source.columns.{name} is {column!r}, which {file.input.address} has not: it has {', '.join(columns)}"
             )
@@ -58,16 +59,20 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
 
 def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list[str], chunk: Path) -> None:
     kind, mapped = file.input.kind, file.input.mapped
+    texts = {name: column if isinstance(column, str) else f"recur.{name}" for name, column in mapped.items()}
+    joined = [f"{_joined(column)} as {quoted(texts[name])}" for name, column in mapped.items() if column != texts[name]]
     source = relation(file.path, kind, columns, file.input.delimiter)
+    if joined:
+        source = f"(select *, {', '.join(joined)} from {source})"
     times = {}
-    for name in ("event_time", "known_time"):
+    for name in TIMES:
         if name in mapped:
-            where = f"{file.input.address}: column {mapped[name]}"
-            times[name] = reading(connection, source, quoted(mapped[name]), where)
+            where = f"{file.input.address}: column {' and '.join(_all_of(mapped[name]))}"
+            times[name] = reading(connection, source, quoted(texts[name]), where)
     moment = times.get("known_time", times["event_time"])
     selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
     for name in file.names:
-        text = quoted(mapped[name])
+        text = quoted(texts[name])
         if name in times:
             text = f"coalesce(({times[name]} at time zone 'UTC')::varchar || '+00', {text})"
         selected.append(f"{text} as {quoted(name)}")
@@ -77,6 +82,16 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list
     connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
     if lines := unreadable_lines(connection, file.path, kind, file.input.header_row):
         _add_unreadable(connection, lines, file.last_row, chunk)
+
+
+def _all_of(column: Column) -> tuple[str, ...]:
+    return (column,) if isinstance(column, str) else column
+
+
+def _joined(column: Column) -> str:
+    """An SQL expression: the texts of several columns with blanks between, null where there is none."""
+    texts = ", ".join(f"nullif(trim({quoted(name)}), '')" for name in _all_of(column))
+    return f"nullif(concat_ws(' ', {texts}), '')"
 
 
 def _add_unreadable(

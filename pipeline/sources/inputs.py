@@ -1,6 +1,6 @@
 """The files of a source: those that the configuration names, here or at any address that fsspec reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.config.source import Source, SourceFile
+from pipeline.config.source import Column, Source, SourceFile
 from pipeline.runtime.errors import RecurError
 from pipeline.sources.reader import rewrite_plain
 
@@ -28,7 +28,7 @@ class Input:
     name: str
     stamp: str
     kind: str
-    mapped: dict[str, str]
+    mapped: Mapping[str, Column]
     since: datetime | None = None
     before: datetime | None = None
     entry: int = 0

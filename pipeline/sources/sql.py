@@ -111,7 +111,7 @@ class Sql:
                     f"{key} is {of_source!r}, which {self._table(engine.url)} has not: it has {', '.join(columns)}"
                 )
         rows = table(name, *map(column, columns), schema=schema[0] if schema else None)
-        selected = [rows.c[self._source.columns[key]] for key in self._source.names]
+        selected = [rows.c[str(self._source.columns[key])] for key in self._source.names]
         if self._source.incremental_by is None:
             return select(*selected)
         increment = rows.c[self._source.incremental_by]

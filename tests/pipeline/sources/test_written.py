@@ -1,6 +1,7 @@
 """How a file is written, as the configuration says: its letters, what stands between columns, its header's line."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,37 @@ def test_a_line_that_is_no_utf8_is_kept_apart_after_a_title_too(tmp_path: Path) 
 def test_a_delimiter_that_no_header_would_show(tmp_path: Path) -> None:
     content = "\n".join([HEADER, *ROWS]).replace(";", "^").encode()
     assert read(tmp_path, content, delimiter='"^"') == ["é1 1", "b 2"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json_lines"])
+def test_a_time_in_two_columns(tmp_path: Path, kind: str) -> None:
+    rows = [("a", "01/02/2024", "19:18:37"), ("b", "01/13/2024", ""), ("c", "", " "), ("z", "01/30/2024", "08:00:00")]
+    lines = ["who,Date,Time", *(",".join(row) for row in rows)]
+    if kind == "json_lines":
+        lines = [json.dumps(dict(zip(("who", "Date", "Time"), row, strict=True))) for row in rows]
+    (tmp_path / "e").write_text("\n".join(lines))
+    columns = '[source.columns]\ncustomer_id = "who"\nevent_time = ["Date", "Time"]\n'
+    source = f'[source]\nkind = "{kind}"\npath = "e"\ntimezone = "America/New_York"\n'
+    (tmp_path / "recur.toml").write_text(source + columns)
+    staged = tmp_path / "staged.parquet"
+    open_source(load_settings(tmp_path / "recur.toml")).extract(Night(None, day("2024-01-29")), staged)
+    times = pd.read_parquet(staged).set_index("customer_id").event_time.dropna().to_dict()
+    assert times == {"a": "2024-01-03 00:18:37+00", "b": "2024-01-13 05:00:00+00"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ('event_time = ["Date", "Hour"]', "source.columns.event_time is 'Hour', which"),
+        ('event_time = "Date"\namount = ["Date", "Time"]', "columns.amount names several columns"),
+    ],
+)
+def test_several_columns_that_are_no_time(tmp_path: Path, columns: str, words: str) -> None:
+    (tmp_path / "e").write_text("who,Date,Time\na,2024-01-01,08:00")
+    keys = f'[source]\nkind = "csv"\npath = "e"\n[source.columns]\ncustomer_id = "who"\n{columns}\n'
+    (tmp_path / "recur.toml").write_text(keys)
+    with pytest.raises(ConfigurationError, match=words):
+        open_source(load_settings(tmp_path / "recur.toml")).span()
 
 
 @pytest.mark.parametrize(
