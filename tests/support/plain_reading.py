@@ -2,23 +2,37 @@
 loss a model's published probabilities have. Checks and the end-to-end test compare the job with it.
 """
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+
+from pipeline.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 
 
 def recur(*arguments: str, config: Path) -> str:
-    """What the command prints to its standard output. Raises AssertionError, with its errors, where it fails."""
-    program = [sys.executable, "-m", "pipeline.cli.app", "--config", str(config), *arguments]
-    process = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr[-2000:]
-    return process.stdout
+    """What the command prints to its standard output. Raises AssertionError, with its errors, where it fails. The main
+    job, which Airflow takes part in, has a process of its own; other commands share this one and what it has imported.
+    """
+    words = ["--config", str(config), *arguments]
+    if arguments[0] == "run":
+        program = [sys.executable, "-m", "pipeline.cli.app", *words]
+        process = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr[-2000:]
+        return process.stdout
+    printed, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0, errors.getvalue()[-2000:]
+    return printed.getvalue()
 
 
 def eligible(events: pd.DataFrame, cutoff: pd.Timestamp, active_within: int) -> set[str]:

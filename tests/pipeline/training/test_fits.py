@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from models.evaluation.ablation import ABLATIONS
+from models.recurrent.hybrid_gru import HybridGRU
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.steps.compare import compare, last_comparison, last_predictions
@@ -89,6 +90,7 @@ def test_recipes_are_trained_on_altered_histories_where_that_is_asked_for(
     fresh_nights: World, tmp_path: Path, seeded: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trained_ablations, "RETRAINED_SEEDS", 1)
+    monkeypatch.setitem(HybridGRU.defaults, "seeds", 1)
     settings = elsewhere(fresh_nights, tmp_path, {"names": ("recency", "hybrid_gru")})
     evidence = settings.evidence.model_copy(update={"retrained_ablations": True})
     settings = settings.model_copy(update={"evidence": evidence})
