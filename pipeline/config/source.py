@@ -90,7 +90,8 @@ class Source(Section):
     rows_are: Literal["events", "lines"] = "events"
     """`lines`: rows that share `event_id` are the lines of one event (a basket, an invoice). Their amounts, quantities
     and numeric attributes are summed, text is that of the first line that has it, the event's time is its first line's,
-    it is known with its last, and how many lines there are becomes the attribute `lines`.
+    it is known with its last, and how many lines there are becomes the attribute `lines`. Lines that name no customer,
+    time or type have those of the first line of their event in the same file that does.
     """
     event_types: tuple[EventType, ...] = ()
     """Types that no column of their own holds: each `[[source.event_types]]` has a `name`, a mapped `column` and what

@@ -22,7 +22,7 @@ from pipeline.sources.times import reading
 @dataclass(frozen=True)
 class LocalFile:
     """A file of the source, on this machine at `path`, and how it is read: the time zone of times that name none, the
-    columns that are kept, by recur's names, and the number of the last row read before it.
+    columns that are kept, by recur's names, the number of the last row read before it, and whether rows are lines.
     """
 
     input: Input
@@ -30,6 +30,7 @@ class LocalFile:
     timezone: str
     names: Sequence[str]
     last_row: int
+    of_lines: bool = False
 
 
 def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path) -> None:
@@ -78,10 +79,48 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list
         selected.append(f"{text} as {quoted(name)}")
     row = f"{row_number(kind)} + {file.last_row} as row"
     rows = f"select {row}, null::varchar as unreadable, false as stray, {', '.join(selected)} from {source}"
-    query = f"select * from ({rows}) where {_in_window(file.input)}"
+    # Lines without a time of their own may inherit one that lies outside of what is taken from the file.
+    query = rows if file.of_lines else f"select * from ({rows}) where {_in_window(file.input)}"
     connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
+    if file.of_lines:
+        _inherit(connection, file, chunk)
     if lines := unreadable_lines(connection, file.path, kind, file.input.header_row):
         _add_unreadable(connection, lines, file.last_row, chunk)
+
+
+INHERITED = ("customer_id", "event_time", "event_type")
+
+
+def _inherit(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path) -> None:
+    """Gives the lines of an event that name no customer, time or type those of its first line that does, as exports
+    write them once an order; then leaves in `chunk` the lines that are taken from the file.
+    """
+    rows, within = f"read_parquet({literal(chunk)})", _in_window(file.input)
+    empty = {name: f"coalesce(trim({name}), '') = ''" for name in INHERITED if name in file.names}
+    heirs = f"from {rows} where trim(event_id) <> '' and ({' or '.join(empty.values())})"
+    [(count,)] = connection.execute(f"select count(*) {heirs}").fetchall()
+    if not count and within == "true":
+        return
+    first = [f"arg_min({name}, row) filter (not {predicate}) as {name}" for name, predicate in empty.items()]
+    first.append(f"arg_min(event_at, row) filter (not {empty['event_time']}) as event_at")
+    givers = f"""
+        select trim(event_id) as event, {", ".join(first)} from {rows}
+        where trim(event_id) in (select trim(event_id) {heirs}) group by 1
+    """
+    own = {name: predicate.replace(name, f"line.{name}") for name, predicate in empty.items()}
+    taken = [
+        f"case when {predicate} then coalesce(giver.{name}, line.{name}) else line.{name} end as {name}"
+        for name, predicate in own.items()
+    ]
+    taken += [
+        f"case when {own['event_time']} then giver.event_at else line.{name} end as {name}"
+        for name in ("event_at", "moment")
+    ]
+    query = f"""
+        select line.* replace ({", ".join(taken)}) from {rows} line
+        left join ({givers}) giver on trim(line.event_id) = giver.event
+    """
+    _rewrite(connection, f"select * from ({query}) where {within} order by row", chunk)
 
 
 def _all_of(column: Column) -> tuple[str, ...]:

@@ -168,7 +168,9 @@ class Index:
         """Reads one file into a chunk, and adds it to `contents`; whether it no longer holds some rows that it had."""
         path = self.folder / name
         with file.local(self.folder) as local:
-            write_rows(connection, LocalFile(file, local, self._timezone, self.names, contents.last_row), path)
+            write_rows(
+                connection, LocalFile(file, local, self._timezone, self.names, contents.last_row, self.of_lines), path
+            )
         deleted = self._keep_new_rows(connection, contents, file, path)
         Suppression(self._state).remove_from(path)
         contents.files[file.name] = file.stamp

@@ -5,6 +5,8 @@ import pytest
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.nights import Night
+from pipeline.sources.factory import open_source
 from pipeline.validation.quarantine import quarantined
 from tests.support.worlds.csv_nights import day, ingest, last_closed
 
@@ -127,6 +129,38 @@ IN_TWO = {
     "old.csv": [HEADER, "1,a,2020-01-01,1,1,x", "2,a,never,1,1,x", "3,a,2020-01-03,1,9,x"],
     "new.csv": [HEADER.replace("bill", "number"), "1,a,2020-01-02,1,9,x", "3,a,2020-01-03,1,2,x", END],
 }
+
+
+def test_lines_inherit_the_customer_and_the_time_of_the_line_that_has_them(tmp_path):
+    rows = [
+        HEADER,
+        "1,,,1,0.1,south",
+        "1,a,2020-01-01 10:00,2,0.1,north",
+        "1, ,,3,0.1,",
+        "2,b,,1,1,",
+        "3,c,never,1,1,",
+        "3,c,,1,1,",
+        ",,,1,1,",
+        END,
+    ]
+    settings = configure(tmp_path, {"events.csv": rows}, validation="max_quarantined_share = 1.0")
+    outcome = ingest(settings, "2020-01-02")
+    assert (outcome["rows_read"], outcome["rows_quarantined"]) == (7, 4)
+    bill = stored(settings, "2020-01-02").loc["1"]
+    assert (bill.customer_id, bill.event_time, bill.lines) == ("a", pd.Timestamp("2020-01-01 10:00", tz="UTC"), 3)
+    assert bill.amount == pytest.approx(0.6)
+
+
+def test_lines_inherit_a_time_outside_of_what_is_taken_from_their_file(tmp_path):
+    entry = '[[source.files]]\npath = "events.csv"\nbefore = 2020-01-01'
+    edited = TOML.replace("{files}\n", "").replace("[validation]", f"{entry}\n[validation]")
+    (tmp_path / "recur.toml").write_text(edited.format(validation=""))
+    rows = [HEADER, "1,a,2020-01-01 10:00,2,0.1,", "1,,,3,0.1,", "2,b,2019-12-31,1,1,", "2,,,1,1,"]
+    (tmp_path / "events.csv").write_text("\n".join(rows))
+    outcome = open_source(load_settings(tmp_path / "recur.toml")).extract(
+        Night(None, day("2020-01-02")), tmp_path / "staged.parquet"
+    )
+    assert outcome == 2
 
 
 def test_several_files_with_other_headers_and_an_overlap(tmp_path):
