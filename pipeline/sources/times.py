@@ -27,6 +27,7 @@ _DATES = {
 }
 EPOCH = "seconds since 1970"
 _ZONE = r"[Zz]$|[+-]\d\d(:?\d\d)?$|[A-Za-z]{2,}"  # how a time ends that names its zone
+SPACED_OFFSET = r"\s+([+-]\d\d:?\d\d)\s*$"  # 2024-07-18 16:31:31 +0200, as shops export
 SAMPLE = 5_000
 ISO_SHARE = 0.5
 
@@ -41,8 +42,9 @@ def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where
     equally well and mean different times.
     """
     skips = _one(connection, "select current_setting('TimeZone')") != ("UTC",)
-    iso = _iso(column, skips)
     sample = f"(select {column} from {rows} where trim({column}) <> '' limit {SAMPLE})"
+    [spaced] = _one(connection, f"select count_if(regexp_matches({column}, {literal(SPACED_OFFSET)})) from {sample}")
+    iso = _iso(column, skips, bool(spaced))
     values, in_iso = _one(connection, f"select count(*), count({iso}) from {sample}")
     if in_iso >= ISO_SHARE * values:
         return iso
@@ -63,8 +65,10 @@ def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where
     return f"coalesce({iso}, {readings[best]})"
 
 
-def _iso(column: str, skips: bool) -> str:
+def _iso(column: str, skips: bool, spaced: bool) -> str:
     text = f"trim({column})"
+    if spaced:
+        text = f"regexp_replace({text}, {literal(SPACED_OFFSET)}, '\\1')"
     moment, naive = f"try_cast({text} as timestamptz)", f"try_cast({text} as timestamp)"
     return (
         f"case when {_exists(naive)} or regexp_matches({text}, {literal(_ZONE)}) then {moment} end" if skips else moment
