@@ -35,11 +35,12 @@ from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
 from pipeline.serving.beside import note_published, require_kept
+from pipeline.serving.night_digests import note_digests
 from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
-VERSION = 1  # of the tables, which the next recur may migrate and an earlier one refuses
+VERSION = 2  # of the tables, which the next recur may migrate and an earlier one refuses
 FORGOTTEN = "named a customer who was forgotten since"
 _ADVISORY_LOCK = 7_261_378
 _FIX = "check addresses.predictions and paths.var in recur.toml"
@@ -160,7 +161,9 @@ class PredictionsStore:
         """
         with self.writing() as connection:
             of_customer = tables.prediction.c.customer_id == customer_id
+            nights = connection.scalars(select(tables.prediction.c.score_date).where(of_customer).distinct()).all()
             rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
+            note_digests(connection, nights)
             message = tables.step_run.c.message
             naming = [each for each in connection.scalars(select(message).distinct()) if _names(each, customer_id)]
             connection.execute(update(tables.step_run).where(message.in_(naming)).values(message=FORGOTTEN))

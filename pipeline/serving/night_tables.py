@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, update
 
 from pipeline.serving.tables import band, night, prediction, review
 
@@ -41,4 +41,5 @@ def remove_old_predictions(connection: Connection, nights_kept: int | None) -> l
     removed = [day for day in connection.scalars(newest_first.offset(nights_kept)) if day not in waiting]
     for day in removed:
         connection.execute(delete(prediction).where(prediction.c.score_date == day))
+        connection.execute(update(night).where(night.c.score_date == day).values(digest=None))
     return removed

@@ -78,9 +78,11 @@ night = Table(
     Column("question_digest", String, nullable=False),
     Column("scored_at", Instant, nullable=False),
     Column("known_until", Day),
+    Column("digest", String),
 )
 """One published night. What is true of all its predictions stands here once. `known_until` is the last night that was
-loaded when this one was published: where it is later, the scores were backfilled.
+loaded when this one was published: where it is later, the scores were backfilled. `digest` is that of the night's
+predictions (`night_digests`); null where an earlier recur published it, or where they were removed since.
 """
 
 prediction = Table(

@@ -19,6 +19,7 @@ from pipeline.runtime.nights import Night
 from pipeline.serving import exports
 from pipeline.serving.bulk import append, read
 from pipeline.serving.database import open_predictions
+from pipeline.serving.night_digests import note_digests, require_whole_night
 from pipeline.serving.night_tables import neighbour, remove_old_predictions
 from pipeline.serving.tables import band, prediction
 from pipeline.serving.tables import night as nights
@@ -42,6 +43,8 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
         customers = int(scores["customer_id"].nunique())
         with predictions.writing() as connection:
             before = neighbour(connection, night.score_date, earlier=True)
+            if before is not None:
+                require_whole_night(connection, before)
             scores["risk_change"] = _change(connection, before, scores)
             for table in (prediction, nights):
                 connection.execute(delete(table).where(table.c.score_date == night.score_date))
@@ -58,6 +61,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
             connection.execute(insert(band), _bands(night.score_date, scores))
             append(connection, prediction, night.score_date, scores)
             after = _correct_the_night_after(connection, night.score_date)
+            note_digests(connection, [each for each in (night.score_date, after) if each is not None])
             removed = remove_old_predictions(connection, settings.serving.nights_kept)
             if folder is not None:  # before the commit: a night that is seen as published has its file
                 exports.export(folder, night.score_date, scores)
@@ -153,6 +157,7 @@ def _correct_the_night_after(connection: Connection, day: date) -> date | None:
     after = neighbour(connection, day, earlier=False)
     if after is None:
         return None
+    require_whole_night(connection, after)
     now = prediction.alias("now")
     of_the_same = (now.c.horizon_days == prediction.c.horizon_days) & (now.c.customer_id == prediction.c.customer_id)
     was = select(now.c.churn_probability).where(now.c.score_date == day, of_the_same).scalar_subquery()

@@ -22,6 +22,7 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.serving.night_digests import require_whole_night
 from pipeline.serving.night_tables import unreviewed
 from pipeline.serving.tables import prediction, review_of_segment
 from pipeline.serving.tables import review as reviews
@@ -89,6 +90,7 @@ def review(settings: Settings, night: Night) -> dict[str, Any]:
 def _review_one(settings: Settings, predictions: PredictionsStore, night: Night, closed: tuple[date, int]) -> None:
     day, horizon = closed
     with predictions.reading() as connection:
+        require_whole_night(connection, day)
         rows = connection.execute(
             select(prediction.c.customer_id, prediction.c.churn_probability)
             .where(prediction.c.score_date == day, prediction.c.horizon_days == horizon)

@@ -30,6 +30,7 @@ from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.shard import StateShard
 from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
+from pipeline.serving.night_digests import is_whole
 from pipeline.serving.tables import prediction
 from pipeline.training.registry import open_registry
 from pipeline.validation.leaks import CheckResult
@@ -74,6 +75,7 @@ def deep_checks(settings: Settings, repair: bool = False) -> list[CheckResult]:
         "carried state": _carried,
         "a carried sample": _sample,
         "the id index": _id_index,
+        "published nights": _nights,
         "published files": _published,
         "other files": _others,
     }
@@ -202,6 +204,15 @@ def _id_index(settings: Settings) -> Iterator[Fault]:
     if damaged:
         cost = "the next night makes it again from the event store"
         yield Fault(f"{folder / damaged[0]} is damaged", cost, partial(shutil.rmtree, folder))
+
+
+def _nights(settings: Settings) -> Iterator[Fault]:
+    predictions = open_predictions(settings.predictions, settings.root)
+    with predictions.reading() as connection:
+        damaged = [day for day in predictions.published_nights() if not is_whole(connection, day)]
+    for day in damaged:
+        words = f"{predictions.file}: the predictions of the night {day} are not what was published"
+        yield Fault(words, f"readers see others; publish them again with `recur score --cutoff {day}`")
 
 
 def _published(settings: Settings) -> Iterator[Fault]:

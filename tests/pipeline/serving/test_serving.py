@@ -93,8 +93,8 @@ def test_a_view_of_an_earlier_recur_is_made_anew(settings: Settings) -> None:
 
 def test_tables_of_a_later_recur_are_refused(settings: Settings) -> None:
     with predictions_of(settings).writing() as connection:
-        connection.exec_driver_sql("update schema_version set version = 2")
-    with pytest.raises(RecurError, match="has the format 2, of a later recur; this one reads 1: update recur"):
+        connection.exec_driver_sql("update schema_version set version = 99")
+    with pytest.raises(RecurError, match=r"has the format 99, of a later recur; this one reads \d+: update recur"):
         database._make_schema(predictions_of(settings).engine())
 
 
