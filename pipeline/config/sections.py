@@ -141,8 +141,8 @@ class Evidence(Section):
 
 
 class Serving(Section):
-    """How scores are presented and kept: risk bands from the top, the share of customers whose reasons are written, how
-    many nights, and whether as files too; and how much a statement of `recur query` may take.
+    """How scores are presented and kept: risk bands from the top, the share of customers whose reasons are written, the
+    control group, how many nights, and whether as files too; and how much a statement of `recur query` may take.
     """
 
     high_share: Share = 0.1
@@ -151,6 +151,10 @@ class Serving(Section):
     """The share after them in the band `medium`; the rest is `low`."""
     reasons_share: Share = 0.05
     """The share of customers, from the most at risk, whose reasons are written every night."""
+    control_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of customers, random and the same every night, in the control group: leave them as they are, and
+    reviews show what acting on the others' scores does. It is drawn by `run.seed`.
+    """
     nights_kept: Annotated[int, Field(gt=0)] | None = None
     """The published nights whose predictions are kept; by default all. A night's predictions go only once every horizon
     of it is reviewed; its reviews and risk bands stay for ever.

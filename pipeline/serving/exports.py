@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("expected_spend", pa.float64()),
         ("reasons", pa.string()),
         ("days_since_last_event", pa.float64()),
+        ("control", pa.int64()),
         *((name, pa.string()) for name in ("model_name", "model_version", "run_id", "question_digest")),
     ]
 )
@@ -53,6 +54,8 @@ def is_exported(folder: Path, connection: Connection, day: date) -> bool:
         table = pq.read_table(_folder(folder, day) / FILE, partitioning=None)
     except (pa.ArrowException, OSError):
         return False
+    # A file of an earlier recur lacks the columns that were added since, which are null in the database.
+    table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")
     return bool(table.schema.equals(SCHEMA) and table.sort_by(keys).equals(_in_database(connection, day).sort_by(keys)))
 
 

@@ -99,6 +99,7 @@ prediction = Table(
     Column("expected_spend", Float(53)),
     Column("reasons", Text),
     Column("days_since_last_event", Float(53)),
+    Column("control", Integer),
     Index("prediction_of_customer", "customer_id", "score_date"),
     Index("prediction_by_risk", "score_date", "horizon_days", "risk_percentile"),
     sqlite_with_rowid=False,

@@ -30,13 +30,14 @@ PREDICTION_COLUMNS = {
     "run_id": "The MLflow run in which it was trained",
     "question_digest": "The digest of the question: scores of different questions do not compare",
     "scored_at": "When the score was made, in UTC",
+    "control": "1 in the control group, whom nobody should act on, 0 outside it; null where there is none",
     "backfilled": "1 where a later night was already loaded when the score was published: it is never reviewed; else 0",
 }
 _PREDICTIONS = """
 select p.customer_id, p.score_date, p.horizon_days, p.churn_probability, p.risk_percentile, p.risk_band,
        p.risk_change, p.expected_purchases, p.expected_spend, p.reasons, p.days_since_last_event,
        n.model_name, n.model_version, n.run_id, n.question_digest, n.scored_at,
-       case when n.known_until > n.score_date then 1 else 0 end as backfilled
+       p.control, case when n.known_until > n.score_date then 1 else 0 end as backfilled
 from prediction as p join night as n on n.score_date = p.score_date
 """
 
@@ -154,8 +155,12 @@ from comparison_metric as m join comparison as c on c.cutoff = m.cutoff
         "horizon has closed.",
         """
 select r.score_date, r.horizon_days, r.metric, r.value, r.low, r.high, r.customers, n.model_name, n.model_version,
-       n.run_id, n.question_digest, r.reviewed_at
+       n.run_id, n.question_digest, r.reviewed_at, c.value as control_value, t.value as treated_value
 from review as r join night as n on n.score_date = r.score_date
+left join review_of_segment as c on c.score_date = r.score_date and c.horizon_days = r.horizon_days
+     and c.metric = r.metric and c.segment = 'control group' and c.member = 'control'
+left join review_of_segment as t on t.score_date = r.score_date and t.horizon_days = r.horizon_days
+     and t.metric = r.metric and t.segment = 'control group' and t.member = 'treated'
 """,
         {
             "score_date": "The night whose scores are reviewed",
@@ -171,6 +176,8 @@ from review as r join night as n on n.score_date = r.score_date
             "run_id": PREDICTION_COLUMNS["run_id"],
             "question_digest": PREDICTION_COLUMNS["question_digest"],
             "reviewed_at": "When the review was made, in UTC",
+            "control_value": "The metric over the control group; null without one, or with fewer than 30 customers",
+            "treated_value": "The metric over the others, whose scores may be acted on; null likewise",
         },
     ),
     "segment_review": View(
@@ -184,8 +191,10 @@ from review_of_segment as r join night as n on n.score_date = r.score_date
         {
             "score_date": "The night whose scores are reviewed",
             "horizon_days": PREDICTION_COLUMNS["horizon_days"],
-            "segment": "What divides the customers: treatment, or an attribute of their last event",
-            "member": "treated (received a treatment within the horizon), not treated, or the attribute's value",
+            "segment": "What divides the customers: treatment; control group, of all or (as control group, high) of a "
+            "risk band; or an attribute of their last event",
+            "member": "treated (received a treatment within the horizon), not treated; control, treated (may be acted "
+            "on); or the attribute's value",
             "metric": "As in outcome_review",
             "value": "The metric over the segment's customers; null where it has no meaning",
             "low": "The lower end of its 95 % interval, customers resampled",

@@ -18,6 +18,7 @@ from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import exports
 from pipeline.serving.bulk import append, read
+from pipeline.serving.control_group import control_group
 from pipeline.serving.database import open_predictions
 from pipeline.serving.night_digests import note_digests, require_whole_night
 from pipeline.serving.night_tables import neighbour, remove_old_predictions
@@ -40,6 +41,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
         if not path.exists():
             raise NothingToDo(f"{night.name} has no scores to publish: there was no champion to make them")
         scores = ranked(_read(path), settings.serving.high_share, settings.serving.medium_share)
+        scores["control"] = control_group(scores["customer_id"], settings.serving.control_share, settings.run.seed)
         customers = int(scores["customer_id"].nunique())
         with predictions.writing() as connection:
             before = neighbour(connection, night.score_date, earlier=True)

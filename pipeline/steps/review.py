@@ -32,7 +32,7 @@ from pipeline.training.registry import open_registry
 REPLICATES, REPLICATES_OF_A_SEGMENT = 1000, 300
 LEAST_CUSTOMERS, MOST_MEMBERS = 30, 12
 """Segments of fewer customers are left out; of an attribute, its most frequent values are shown."""
-TREATMENT = "treatment"
+TREATMENT, CONTROL_GROUP = "treatment", "control group"
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def _review_one(settings: Settings, predictions: PredictionsStore, night: Night,
     with predictions.reading() as connection:
         require_whole_night(connection, day)
         rows = connection.execute(
-            select(prediction.c.customer_id, prediction.c.churn_probability)
+            select(*(prediction.c[name] for name in ("customer_id", "churn_probability", "control", "risk_band")))
             .where(prediction.c.score_date == day, prediction.c.horizon_days == horizon)
             .order_by(prediction.c.customer_id)
         ).all()
-    customers = np.array([customer for customer, _ in rows], dtype=object)
-    probability = np.array([value for _, value in rows], dtype=np.float64)
+    customers = np.array([row.customer_id for row in rows], dtype=object)
+    probability = np.array([row.churn_probability for row in rows], dtype=np.float64)
     store, cutoff, question = open_store(settings), midnight(day), settings.question
     happened = realised(store, settings.state, question, Closed(cutoff, horizon, night.cutoff))
     treated = happened.treated | treated_by_the_source(
@@ -105,11 +105,16 @@ def _review_one(settings: Settings, predictions: PredictionsStore, night: Night,
     )
     values = segments_of(store, settings.state, settings.review.segments, cutoff)
     churn = happened.churn(customers.tolist())
-    whole = Reviewed(customers, probability, churn).select(np.isfinite(churn))
+    certain = np.isfinite(churn)
+    whole = Reviewed(customers, probability, churn).select(certain)
+    control = np.array([row.control for row in rows], dtype=object)[certain]
+    bands = np.array([row.risk_band for row in rows], dtype=object)[certain]
+    masks = _segments(whole.customers, treated, values) | _control_groups(control, bands)
     key, seed = {"score_date": day, "horizon_days": horizon}, settings.run.seed
     of_segments = [
         key | {"segment": segment, "member": member} | row
-        for (segment, member), mask in _segments(whole.customers, treated, values).items()
+        for (segment, member), mask in masks.items()
+        if mask.sum() >= LEAST_CUSTOMERS
         for row in whole.select(mask).metrics(REPLICATES_OF_A_SEGMENT, seed)
     ]
     metrics, now = whole.metrics(REPLICATES, seed), datetime.now(UTC)
@@ -134,7 +139,18 @@ def _segments(
         members, counts = np.unique(values.astype(str), return_counts=True)
         most_frequent = sorted(zip(-counts, members, strict=True))[:MOST_MEMBERS]
         masks |= {(name, str(member)): values == member for _, member in most_frequent}
-    return {segment: mask for segment, mask in masks.items() if mask.sum() >= LEAST_CUSTOMERS}
+    return masks
+
+
+def _control_groups(control: np.ndarray, bands: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """Masks of the control group and of the others, of all customers and of each risk band; of nights without a group,
+    none.
+    """
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    for member, value in (("control", 1), ("treated", 0)) if 1 in control else ():
+        masks[CONTROL_GROUP, member] = control == value
+        masks |= {(f"{CONTROL_GROUP}, {band}", member): (control == value) & (bands == band) for band in set(bands)}
+    return masks
 
 
 def _end(question: Question, day: date, horizon: int) -> datetime:

@@ -49,6 +49,7 @@ def frame(customers: list[str]) -> pd.DataFrame:
             "expected_purchases": np.nan,
             "expected_spend": 0.1 + 0.2,
             "days_since_last_event": 5e-324,
+            "control": pd.array([None, *[1] * (rows - 1)], "Int64"),
             "not_a_column": 1,
         }
     )
@@ -68,7 +69,7 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
         row = by_customer[expected["customer_id"]]
         assert row["score_date"] == DAY
         for name, value in expected.items():
-            assert row[name] == (None if value is None or value != value else value), name
+            assert row[name] == (None if pd.isna(value) else value), name
 
 
 def test_columns_come_out_as_they_are(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import insert
 
@@ -99,7 +100,14 @@ def test_a_store_of_an_earlier_recur_gains_the_columns_it_lacks(tmp_path: Path) 
         for view in ("churn_predictions", "prediction_history"):
             connection.execute(f"drop view {view}")
         connection.execute("alter table night drop column known_until")
+        connection.execute("alter table prediction drop column control")
         connection.execute("update schema_version set digest = 'an earlier one'")
     database._engines.clear()
     published(settings, 1)
-    assert query(settings, "select count(*), max(backfilled) from prediction_history")[1] == [(120, 0)]
+    assert query(settings, "select count(*), max(backfilled), count(control) from prediction_history")[1] == [
+        (120, 0, 0)
+    ]
+    file = settings.var / "published" / f"score_date={night_of(0).score_date}" / exports.FILE
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns("control"), file)
+    with predictions_of(settings).reading() as connection:
+        assert exports.is_exported(settings.var / "published", connection, night_of(0).score_date)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pipeline.config.sections import Review
+from pipeline.config.sections import Review, Serving
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.errors import ConfigurationError, NothingToDo
@@ -99,6 +99,23 @@ def test_treated_customers_and_segments_are_shown_apart(published: tuple[World, 
         assert found[("shop", shop, "log_loss")][0] == pytest.approx(log_loss(churned[of_shop], probability))
     whole = query(settings, "select value from outcome_review where metric = 'base_rate'")[1]
     assert whole == [(pytest.approx(churned.mean()),)]  # a treatment is not a return
+
+
+def test_the_control_group_and_the_others_are_shown_apart(published: tuple[World, pd.DataFrame]) -> None:
+    world, frame = published
+    assert query(world.settings, "select distinct control from prediction_history")[1] == [(None,)]
+    settings = world.settings.model_copy(update={"serving": Serving(control_share=0.5)})
+    with loaded_up_to(settings, FIRST):
+        publish(settings, night(FIRST))
+    control = dict(query(settings, "select customer_id, control from churn_predictions")[1])
+    review(settings, night(LATER))
+    churned = {each: churned_by_hand(world.events, each, FIRST) for each in frame["customer_id"]}
+    rates = [np.mean([churned[each] for each, group in control.items() if group == value]) for value in (1, 0)]
+    both = "select control_value, treated_value from outcome_review where metric = 'base_rate'"
+    assert query(settings, both)[1] == [pytest.approx(tuple(rates))]
+    rows = query(settings, "select member, customers from segment_review where segment = 'control group'")[1]
+    assert dict(rows) == {"control": sum(control.values()), "treated": len(control) - sum(control.values())}
+    assert query(settings, "select count(*) from segment_review where segment = 'control group, low'")[1] != [(0,)]
 
 
 def test_a_segment_that_is_no_attribute_is_named(published: tuple[World, pd.DataFrame]) -> None:
