@@ -10,7 +10,7 @@ import numpy as np
 
 from features.arrays import Floats
 from features.dataset import Dataset
-from models.base import Model, Predictions, calibrated
+from models.base import Model, OnEpoch, Predictions, calibrated
 from models.calibration import Calibration
 from models.held_out import CalibrationChoice, Parts, adjusted_losses, cross_calibrated, fit_calibration
 from models.numerics import beyond_doubt
@@ -89,12 +89,14 @@ class Contender:
         )
 
 
-def contend(spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: int) -> tuple[Contender, Model, Model]:
+def contend(
+    spec: ModelSpec, parts: Parts, procedure: Procedure, random_state: int, on_epoch: OnEpoch | None = None
+) -> tuple[Contender, Model, Model]:
     """The contender, the model fitted on training alone, and the one that was refitted; both are calibrated."""
     model = spec.build(procedure.horizons, random_state)
-    model.fit(parts.train, parts.valid)
+    model.fit(parts.train, parts.valid, on_epoch)
     refit = ModelSpec(spec.name, model.parameters).build(procedure.horizons, random_state)
-    refit.fit(parts.known, None)
+    refit.fit(parts.known, None, on_epoch)
     raw = Raw(
         {name: model.predict(data) for name, data in parts.held_out.items()},
         model.predict(parts.test),

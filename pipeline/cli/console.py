@@ -1,7 +1,9 @@
 """How the command line shows things: a console, tables that fit it, figures as people read them, progress."""
 
+import logging
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,6 +20,7 @@ PIPE_WIDTH = 100
 MOST_ROWS = 1000
 GAP, FOLDED = 2, 30  # columns between columns, and at least for one whose text is folded
 SLOW_STEP = 2.0  # seconds from which a step on a pipe has a line of its own
+INTERVAL = 10.0  # seconds after which what is still at work is shown again
 
 
 def open_console(file: IO[str] | None = None) -> Console:
@@ -98,10 +101,59 @@ def formatted(value: Any) -> str:
 
 
 @contextmanager
-def working(console: Console, what: str) -> Iterator[None]:
-    """Shows that `what` is being done: a spinner on a terminal, on a pipe a line once it has taken over two seconds."""
-    began = time.monotonic()
-    with console.status(Text(what)):
+def shown_while_at_work(show: Callable[[str], None], interval: float = INTERVAL) -> Iterator[None]:
+    """Within the block, every `interval` seconds `show` gets what the pipeline logged last in it, empty where it logged
+    nothing. `show` is called in a thread of its own.
+    """
+    latest, done, logger = _Latest(), threading.Event(), logging.getLogger("recur")
+
+    def tell() -> None:
+        while not done.wait(interval):
+            show(latest.message)
+
+    thread, level = threading.Thread(target=tell, name="progress", daemon=True), logger.level
+    logger.addHandler(latest)
+    logger.setLevel(logging.DEBUG)  # epochs are
+    thread.start()
+    try:
         yield
+    finally:
+        done.set()
+        thread.join()
+        logger.setLevel(level)
+        logger.removeHandler(latest)
+
+
+class _Latest(logging.Handler):
+    """Keeps the latest message."""
+
+    message = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.message = record.getMessage()
+
+
+def still_at_work(what: str, seconds: float, message: str) -> str:
+    """How long something has taken so far, and what it logged last."""
+    return f"{what}: {seconds:.0f} s so far{f'; {message}' if message else ''}"
+
+
+@contextmanager
+def working(console: Console, what: str) -> Iterator[None]:
+    """Shows that `what` is being done: a spinner on a terminal, on a pipe a line once it has taken over two seconds. On
+    both, every ten seconds, how long it has taken and what it logged last.
+    """
+    began = time.monotonic()
+    with console.status(Text(what)) as status:
+
+        def show(message: str) -> None:
+            line = still_at_work(what, time.monotonic() - began, message)
+            if console.is_terminal:
+                status.update(Text(line))
+            else:
+                console.print(line)
+
+        with shown_while_at_work(show):
+            yield
     if (seconds := time.monotonic() - began) >= SLOW_STEP:
         console.print(f"{what}: {seconds:.0f} s")

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.cli.closing_report import print_report
-from pipeline.cli.console import open_console
+from pipeline.cli.console import INTERVAL, open_console, shown_while_at_work, still_at_work
 from pipeline.cli.feasibility import require_askable, require_something
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
@@ -103,9 +103,10 @@ def _work_through(settings: Settings, nights: list[datetime]) -> None:
         runner = _Runner(load_dags(), log, progress)
         before = {number: signal.getsignal(number) for number in STOPS}
         try:
-            for cutoff in nights:
-                _work_through_one(settings, cutoff, runner)
-                progress.night_done(cutoff)
+            with shown_while_at_work(runner.still_at_work):
+                for cutoff in nights:
+                    _work_through_one(settings, cutoff, runner)
+                    progress.night_done(cutoff)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -147,6 +148,12 @@ class NightsBar(Progress):
 
     def show(self, what: str) -> None:
         self.update(self.nights, description=what)
+
+    def still_at_work(self, line: str) -> None:
+        if self.console.is_terminal:
+            self.show(line)
+        else:
+            self.write(f"  {line}")
 
     def task_done(self, name: str, seconds: float, outcome: str) -> None:
         if outcome or seconds >= SLOW_TASK:
@@ -204,6 +211,12 @@ class _Runner:
             raise RecurError(f"{where}: {error}")
         cause = " ".join(str(error).split())[:200]
         raise RecurError(f"{where}: {type(error).__name__}: {cause}: unexpected; the full account is in {self.log}")
+
+    def still_at_work(self, message: str) -> None:
+        """Shows the tasks that have been at work for as long as nobody may be left without a word."""
+        for name, began in list(self.began.items()):
+            if (seconds := time.monotonic() - began) >= INTERVAL:
+                self.progress.still_at_work(still_at_work(name, seconds, message))
 
     def _on_start(self, context: Any) -> None:
         # Airflow's own handler, set just before, would leave the task and the job running.

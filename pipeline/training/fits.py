@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from features.dataset import Dataset
 from models import MODELS, model_class
-from models.base import Model, total
+from models.base import Model, OnEpoch, total
 from models.calibration import Calibration
 from models.contender import Contender, MemberChoice, Procedure, contend, mean_losses
 from models.held_out import Parts
@@ -169,7 +169,8 @@ def _fit(spec: ModelSpec, name: str, training: Training, window: FitWindow, seed
         log.info("%s on window %d with seed %d is fitted already", name, window.number + 1, seed)
         return stored
     started = time.perf_counter()
-    contender, model, refit = contend(spec, parts, procedure, random_state)
+    label = f"{name}, window {window.number + 1}, seed {seed}"
+    contender, model, refit = contend(spec, parts, procedure, random_state, log_epochs(label))
     seconds = time.perf_counter() - started
     ablations = SCHEMA.empty_table()
     if seed == 0:
@@ -206,8 +207,18 @@ def default_spec(name: str, models: Models, calendar: bool) -> ModelSpec:
 def timed_fit(model: Model, name: str, train: Dataset, valid: Dataset | None) -> float:
     """Wall seconds of a fit, whose epochs are logged under `name`."""
     started = time.perf_counter()
-    model.fit(train, valid, lambda epoch, measures: log.debug("%s epoch %d: %s", name, epoch, measures))
+    model.fit(train, valid, log_epochs(name))
     return time.perf_counter() - started
+
+
+def log_epochs(name: str) -> OnEpoch:
+    """Logs every epoch of a fit under `name`; what progress shows is the latest of it."""
+
+    def on_epoch(epoch: int, measures: dict[str, float]) -> None:
+        figures = ", ".join(f"{measure} {value:.4g}" for measure, value in measures.items())
+        log.debug("%s: epoch %d, %s", name, epoch, figures)
+
+    return on_epoch
 
 
 def known_digest(parts: Parts) -> str:
