@@ -39,7 +39,8 @@ def export(folder: Path, day: date, scores: "pd.DataFrame") -> None:
     """Writes the night of `day`, whose rows and columns are those of `prediction_history` but `score_date`, which is
     the folder's name, and the instants of scoring: the same night gives the same bytes.
     """
-    _write(folder, day, pa.Table.from_pandas(scores[SCHEMA.names], SCHEMA, preserve_index=False))
+    table = pa.Table.from_pandas(scores[SCHEMA.names], SCHEMA, preserve_index=False)
+    _write(folder, day, table.replace_schema_metadata())  # what pandas knows of its columns the database does not
 
 
 def export_again(folder: Path, connection: Connection, day: date) -> None:

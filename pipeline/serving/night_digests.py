@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
@@ -38,10 +39,18 @@ def require_whole_night(connection: Connection, day: date) -> None:
 
 
 def _digest(connection: Connection, day: date) -> str:
-    """The SHA-256 of the night's rows in the order of their key, every number to its last digit."""
+    """The SHA-256 of the night's rows in the order of their key, every number to its last digit. Nulls at a row's end
+    are left out, and so is a column that a later recur adds last.
+    """
     columns, digest = prediction.c, hashlib.sha256()
     of_the_night = select(prediction).where(columns.score_date == day)
     cursor = connection.execute(of_the_night.order_by(columns.horizon_days, columns.customer_id)).cursor
     while rows := cursor.fetchmany(AT_ONCE):
-        digest.update(json.dumps(rows).encode())
+        digest.update(json.dumps([_without_last_nulls(row) for row in rows]).encode())
     return digest.hexdigest()
+
+
+def _without_last_nulls(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    while row and row[-1] is None:
+        row = row[:-1]
+    return row

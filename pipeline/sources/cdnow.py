@@ -10,7 +10,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.runtime.paths import StateFolder
 from pipeline.sources.bundled import BundledFiles, package_folder
-from pipeline.sources.contract import Kind, Span
+from pipeline.sources.contract import EventSource, Kind, Span
 from pipeline.sources.expressions import sql_moment
 
 PACKAGE = "lifetimes"
@@ -18,7 +18,7 @@ FILE = Path("datasets") / "CDNOW_master.txt"
 INSTALL = "pip install --no-deps lifetimes==0.11.3"
 
 
-class Cdnow:
+class Cdnow(EventSource):
     """The lines of `CDNOW_master.txt`, each a purchase: customer, day, number of discs, dollars. `[source] path` may
     name another file of the same form. An event's time is the midnight that begins its day: the file has no hours.
     """
@@ -40,9 +40,6 @@ class Cdnow:
 
     def attributes(self) -> dict[str, Kind]:
         return {}
-
-    def restated(self, night: Night) -> int:
-        return 0  # they never change
 
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         # A line without a day is not lost: it comes with the history, and validation sets it aside.

