@@ -79,7 +79,7 @@ class Registry:
         if not run.client.search_registered_models(f"name = '{self.name}'"):
             description = f"Who churns within {self.question.primary} days?"
             run.client.create_registered_model(self.name, description=description)
-        description = f"{name}, trained until {trained_until.date()}"
+        description = self._description(run, name, model.family, trained_until)
         made = run.client.create_model_version(
             self.name,
             f"runs:/{run.run_id}/model",
@@ -89,6 +89,20 @@ class Registry:
         )
         run.client.set_registered_model_alias(self.name, CHALLENGER, made.version)
         return _version(int(made.version), run.run_id, facts, recipe_digest)
+
+    def _description(self, run: Run, name: str, family: str, trained_until: datetime) -> str:
+        """What a version is, in Markdown, for a person who opens its page."""
+        horizons = " and ".join(f"{each} days" for each in self.question.horizons)
+        measured = run.client.get_run(run.run_id).data.metrics
+        examples = f" on {measured['examples']:,.0f} examples" if "examples" in measured else ""
+        return (
+            f"**{name}** ({family}), trained{examples} with what was known at {trained_until.date()}.\n\n"
+            f"It predicts, for each customer who is eligible, the probability of churn within {horizons}; versions are "
+            f"compared on {self.question.primary} days. How it did beside the others stands in the report of its "
+            "parent run.\n\n"
+            "`recur score` and the nightly job score with the version that has the alias `champion`; "
+            f"`recur promote {name}` and `recur rollback` move it."
+        )
 
     def numbers(self) -> list[int]:
         """The versions that this pipeline registered, ascending."""

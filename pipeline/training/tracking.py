@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "recur"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow's page open on runs and not on traces of language models."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -184,11 +186,13 @@ def _client(address: str, var: Path) -> "MlflowClient":
             Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow = MlflowClient(address, registry_uri=address)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            # A server keeps artifacts where it was told to; without one they lie beside the other state. The kind
-            # makes the page open on runs and not on traces of language models.
+            # A server keeps artifacts where it was told to; without one they lie beside the other state.
             location = None if served else (var / "mlartifacts").as_uri()
-            mlflow.create_experiment(EXPERIMENT, location, {"mlflow.experimentKind": "custom_model_development"})
+            mlflow.create_experiment(EXPERIMENT, location, KIND)
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        for key, value in KIND.items():  # an earlier recur made the experiment without it, or MLflow's page guessed
+            if experiment is not None and experiment.tags.get(key) != value:
+                mlflow.set_experiment_tag(experiment.experiment_id, key, value)
     except Exception as error:  # whatever the driver raises: mlflow wraps some of it and passes the rest on
         reason = without_password(address, str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise RecurError(

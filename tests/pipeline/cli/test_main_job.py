@@ -1,7 +1,9 @@
 """The main job through the real DAGs, on a small foreign CSV: every night once, then only what is new."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -117,6 +119,16 @@ def test_every_job_is_recorded_with_its_time_and_memory(world: Path) -> None:
         ).all()
     assert [job.status for job in jobs][:2] == ["done", "failed"]
     assert all(job.seconds > 0 and job.peak_memory_bytes > 2**20 for job in jobs)
+
+
+def test_airflow_shows_when_a_night_was_worked_on_and_how_long(world: Path) -> None:
+    with closing(sqlite3.connect(world / "var" / "airflow" / "airflow.db")) as connection:
+        runs = connection.execute("select logical_date, start_date, end_date from dag_run").fetchall()
+    assert {logical[:10] for logical, *_ in runs} >= {"2020-07-31", "2020-08-01"}
+    for _, *times in runs:
+        start, end = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in times)
+        assert start.timestamp() > (world / "recur.toml").stat().st_mtime
+        assert start < end <= datetime.now(UTC)
 
 
 def test_a_last_night_before_the_first_is_refused(world: Path) -> None:

@@ -59,6 +59,13 @@ def test_a_version_of_a_stranger_names_no_folder(
     assert set(before) <= set(registry.tracking.state.path.rglob("*"))
 
 
+def test_a_version_says_on_its_page_what_it_is(registry: Registry, champion: Version) -> None:
+    words = registry.tracking.client.get_model_version(registry.name, str(champion.number)).description
+    assert words.startswith(f"**{champion.name}** (")
+    assert "examples with what was known at 2020-08-01" in words
+    assert f"{registry.question.primary} days" in words
+
+
 def test_what_the_champion_knew_is_not_what_a_tag_says(registry: Registry, champion: Version) -> None:
     for local in (True, False):
         for key, value in (("trained_until", "1999-01-01T00:00:00+00:00"), ("recipe", "gru"), ("parameters", "{}")):

@@ -10,7 +10,7 @@ import pytest
 from pipeline.cli.upkeep.locations import relocate
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
-from pipeline.training.tracking import Tracking
+from pipeline.training.tracking import EXPERIMENT, Tracking, _client
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,17 @@ def test_a_run_keeps_what_is_written_to_it(tracking: Tracking, tmp_path: Path) -
         tracking.state.path / "mlartifacts" / run.run_id / "artifacts" / "report.md"
     ).read_text() == "no detectable difference"
     assert kept.info.status == "FINISHED"
+
+
+def test_an_experiment_of_an_earlier_recur_opens_on_its_runs_too(tracking: Tracking) -> None:
+    def kind() -> str:
+        return str(tracking.client.get_experiment_by_name(EXPERIMENT).tags["mlflow.experimentKind"])
+
+    assert kind() == "custom_model_development"
+    number = tracking.client.get_experiment_by_name(EXPERIMENT).experiment_id
+    tracking.client.set_experiment_tag(number, "mlflow.experimentKind", "genai_development_inferred")
+    _client.cache_clear()
+    assert kind() == "custom_model_development"
 
 
 def test_a_copied_state_does_not_write_where_it_came_from(tracking: Tracking, tmp_path: Path) -> None:
