@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.arrays import Integers
+from features.arrays import Floats, Integers
 from features.dataset import Dataset, Sequences
 from features.sequences.encoding import StateAtCutoff
 from models.calibration import Calibration
@@ -29,12 +29,14 @@ Alteration = Callable[[Dataset], Sequences]  # to a history of its own for each 
 @dataclass(frozen=True)
 class Predictions:
     """One column a horizon, in the dataset's order, `[examples, horizons]`. Purchases and spend are expected values
-    within the horizon, never negative; None where a model has no such head.
+    within the horizon, never negative; None where a model has no such head. `survival` is that of `Model.survival`,
+    `[examples, days]`, where such days were asked for and the model has a hazard.
     """
 
     churn_probability: NDArray[np.float64]
     expected_purchases: NDArray[np.float64] | None = None
     expected_spend: NDArray[np.float64] | None = None
+    survival: NDArray[np.float64] | None = None
 
 
 def total(spent: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -77,6 +79,15 @@ class Stepper(Protocol):
         """Predictions for the customers of `states`, each at its own cutoff; `aggregates` where the model reads them.
         All have at least one event.
         """
+
+    def survival(
+        self,
+        states: NDArray[np.float32],
+        at_cutoff: StateAtCutoff,
+        aggregates: pd.DataFrame | None,
+        days: Integers,
+    ) -> Floats | None:
+        """As `Model.survival`, of the customers of `states`."""
 
 
 class Model(ABC):
@@ -179,6 +190,13 @@ class Model(ABC):
     @abstractmethod
     def _predict(self, data: Dataset) -> Predictions:
         """Raw predictions, before calibration."""
+
+    def survival(self, data: Dataset, days: Integers) -> Floats | None:
+        """[examples, days]: how likely each example's customer is to have no event before each of `days` from the
+        cutoff, by the model's hazard and before calibration. None for a model without one, and where churn is something
+        else.
+        """
+        return None
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
         """`[examples, inputs]`: by how much each input moves the churn logit of each example, from that of a typical

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from features.arrays import Floats
+from features.arrays import Floats, Integers
 from features.dataset import Dataset
 from features.sequences.gaps import ends_of_knowledge
 from features.time import MICROSECONDS_A_DAY
@@ -137,6 +137,10 @@ class BuyTillYouDie(Model):
             return Predictions(churn)
         purchases = [self.expected_purchases(parameters, customers, horizon) for horizon in self.horizons]
         return Predictions(churn, np.maximum(np.column_stack(purchases), 0) * self.factors)
+
+    def survival(self, data: Dataset, days: Integers) -> Floats:
+        customers = PurchaseHistory.of_examples(data.aggregates)
+        return np.column_stack([self._no_purchase(customers, day) for day in days.tolist()])
 
     def _no_purchase(self, customers: PurchaseHistory, time: float) -> Floats:
         """[customers]: the probability of no purchase in `(T, T + time]`."""

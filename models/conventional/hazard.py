@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from features.arrays import Floats
+from features.arrays import Floats, Integers
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, View
 from models.conventional.person_periods import Periods
 from models.labels import held_out_labels, observed_labels
 from models.numerics import logit, ordered_by_horizon, sigmoid
+from models.survival import LEAST
 
 FOLDER = "periods"  # of the artefact, where that of the model of periods lies
 EXAMPLES_AT_ONCE = 50_000
@@ -57,6 +58,19 @@ class HazardModel(Model):
     def _silent(self, data: Dataset) -> Floats:
         """[examples, periods]: the probability of no event in a period, given none before."""
         return self.of_periods.predict(self.periods.rows(data)).churn_probability.reshape(len(data), -1)
+
+    def survival(self, data: Dataset, days: Integers) -> Floats | None:
+        if not self.periods.chained:
+            return None
+        ends, curves = np.array([0, *self.periods.ends]), [np.zeros((0, len(days)))]
+        for begin in range(0, len(data), EXAMPLES_AT_ONCE):
+            part = data.select(np.arange(begin, min(begin + EXAMPLES_AT_ONCE, len(data))))
+            hazard = np.cumsum(-np.log(np.maximum(self._silent(part), LEAST)), axis=1)
+            after = np.searchsorted(ends, days)  # the period's end at or after each day
+            share = (days - ends[after - 1]) / (ends[after] - ends[after - 1])
+            hazard = np.hstack([np.zeros((len(part), 1)), hazard])
+            curves.append(np.exp(-(hazard[:, after - 1] * (1 - share) + hazard[:, after] * share)))
+        return np.concatenate(curves)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
         """Those to the logit of each period, weighted by how much the churn logit gives way to it on the straight way

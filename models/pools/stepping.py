@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.arrays import Integers
+from features.arrays import Floats, Integers
 from features.dataset import Dataset, Sequences
 from features.sequences.encoding import StateAtCutoff
 from models.base import Predictions, Stepper
@@ -41,6 +41,15 @@ class PoolStepper:
         assert aggregates is not None
         data = _without_histories(at_cutoff, aggregates, self._horizons)
         return self._predict(data, self._stepper.predict(states, at_cutoff, aggregates))
+
+    def survival(
+        self,
+        states: NDArray[np.float32],
+        at_cutoff: StateAtCutoff,
+        aggregates: pd.DataFrame | None,
+        days: Integers,
+    ) -> Floats | None:
+        return self._stepper.survival(states, at_cutoff, aggregates, days)
 
 
 def _without_histories(at_cutoff: StateAtCutoff, aggregates: pd.DataFrame, horizons: tuple[int, ...]) -> Dataset:

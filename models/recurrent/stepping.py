@@ -21,7 +21,9 @@ from models.base import Predictions
 from models.labels import HEADS
 from models.recurrent.batches import cut_batches
 from models.recurrent.cells.cell import Cell, Floats32
+from models.survival import piecewise_survival
 
+RATES = "rates"
 CUSTOMERS_AT_ONCE = 4_096  # that step together
 STEPS_AT_ONCE = 65_536  # of theirs, about
 STEPS_A_CHUNK = 250_000  # that are encoded together, about
@@ -68,13 +70,33 @@ class NetworkStepper:
         return after
 
     def predict(self, states: Floats32, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None) -> Predictions:
+        outputs = self._forward(states, at_cutoff, aggregates)
+        predictions: Predictions = self._model.calibrated(self._model.predictions(self._model.average(outputs)))
+        return predictions
+
+    def survival(
+        self, states: Floats32, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None, days: Integers
+    ) -> Floats | None:
+        """The mean of the networks' curves, by the survival head; None without one that gives churn."""
+        model = self._model
+        if not (model.survives and model.intervals):
+            return None
+        begins, silence = model.intervals.begins, at_cutoff.silence_days
+        curves = [
+            piecewise_survival(np.exp(outputs[RATES]), begins, silence.astype(np.float64), days)
+            for outputs in self._forward(states, at_cutoff, aggregates)
+        ]
+        return np.asarray(np.mean(curves, axis=0))
+
+    def _forward(
+        self, states: Floats32, at_cutoff: StateAtCutoff, aggregates: pd.DataFrame | None
+    ) -> list[dict[str, Floats]]:
+        """What each network gives."""
         context = self._model.context(at_cutoff, aggregates)
-        outputs = [
+        return [
             network.forward(states[:, columns], context, at_cutoff.silence_days)
             for network, columns in zip(self._networks, self._columns, strict=True)
         ]
-        predictions: Predictions = self._model.calibrated(self._model.predictions(self._model.average(outputs)))
-        return predictions
 
 
 class _Network:
@@ -91,7 +113,10 @@ class _Network:
         self._cell, self._inputs = cell, _InputGates(kernel, self._b, tables)
         self._at_cutoff = [name for name in network.input if name not in ("numeric", "categorical", "length")]
         inputs = [layer.output, *(network.input[name] for name in self._at_cutoff)]
-        self._heads = keras.Model(inputs, {head: network.output[head] for head in HEADS})
+        outputs = {head: network.output[head] for head in HEADS}
+        if "survival" in network.output:
+            outputs[RATES] = network.get_layer("hazard").input[0]
+        self._heads = keras.Model(inputs, outputs)
         signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
         # Autograph would rewrite every layer's source, which costs more than a night's small steps.
         self._forward = tf.function(
@@ -121,9 +146,9 @@ class _Network:
         return after
 
     def forward(self, states: Floats32, context: Floats32, recency: Floats32) -> dict[str, Floats]:
-        rows = len(states)
-        outputs = {head: np.zeros((rows, self._heads.output[head].shape[-1])) for head in HEADS}
-        for begin in range(0, rows, PREDICTIONS_AT_ONCE):
+        """Each head's output, and where there is a survival head the RATES as the hazard reads them, logarithms."""
+        outputs = {name: np.zeros((len(states), tensor.shape[-1])) for name, tensor in self._heads.output.items()}
+        for begin in range(0, len(states), PREDICTIONS_AT_ONCE):
             some = slice(begin, begin + PREDICTIONS_AT_ONCE)
             at_cutoff = {
                 "position": np.zeros((len(recency[some]), 1), np.int32),
@@ -131,8 +156,8 @@ class _Network:
                 "recency": recency[some, None],
             }
             inputs = [states[some, None, : self.units], *(at_cutoff[name] for name in self._at_cutoff)]
-            for head, values in self._forward(inputs).items():
-                outputs[head][some] = values.numpy()[:, 0]
+            for name, values in self._forward(inputs).items():
+                outputs[name][some] = values.numpy()[:, 0]
         return outputs
 
 

@@ -1,8 +1,9 @@
 """Predictions for everybody eligible at a cutoff, from carried state, carried aggregates, or whole histories."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from features.arrays import Floats, Integers
 from features.dataset import Dataset
 from features.time import MICROSECONDS_A_SECOND, SECONDS_A_DAY, microseconds
 from models.base import Model, Predictions
+from models.survival import days_to_ask
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.query import QueryShard, dataset_without_histories
 from pipeline.scoring.state_updater import StateUpdater
@@ -35,16 +37,18 @@ class ScoredNight:
 
 def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cutoff: datetime) -> ScoredNight:
     """By events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is not loaded."""
+    days = days_to_ask(inputs.question)
     if model.needs == "state":
-        shards = StateUpdater(inputs, champion, model).predictions(cutoff)
-        columns = [[getattr(predicted, field.name) for _, predicted in shards] for field in fields(Predictions)]
-        predictions = Predictions(*(np.concatenate(values) for values in columns))
-        return _scored([query for query, _ in shards], predictions, cutoff)
+        shards = StateUpdater(inputs, champion, model).predictions(cutoff, days)
+        return _scored([query for query, _ in shards], _joined([predicted for _, predicted in shards]), cutoff)
     if model.needs == "aggregates":
         queries = StateUpdater(inputs, champion, model).queries(cutoff)
         examples = dataset_without_histories(queries, inputs.question.horizons)
         # All at once: how a product of matrices is cut moves its last bits.
-        return _scored(queries, model.predict(examples), cutoff, examples)
+        predictions = model.predict(examples)
+        if days is not None:
+            predictions = replace(predictions, survival=model.survival(examples, days))
+        return _scored(queries, predictions, cutoff, examples)
     night = read_night(inputs, cutoff)
     return ScoredNight(
         customers=pa.array(night.data.customer_id.tolist(), pa.string()),
@@ -53,6 +57,14 @@ def predict_eligible(inputs: ScoringInputs, champion: Version, model: Model, cut
         not_eligible=night.not_eligible,
         not_eligible_recency=night.not_eligible_recency,
     )
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    def column(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    return Predictions(*(column(field.name) for field in fields(Predictions)))
 
 
 def _scored(

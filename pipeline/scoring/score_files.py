@@ -4,27 +4,37 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.arrays import Floats
 from features.question import Question
+from models.base import Predictions
+from models.survival import curve_days, days_to_ask, through
 from pipeline.runtime.paths import atomically
 from pipeline.scoring.predict import ScoredNight
 from pipeline.training.registry import Version
 
 REPETITIVE = ["horizon_days", "reasons", "model_name", "model_version", "run_id", "question_digest"]
+CURVE_DIGITS = 4  # of a probability: a curve is drawn, and that of a horizon is published in full
 NOT_SCORED = pa.schema([("customer_id", pa.string()), ("days_since_last_event", pa.float64()), ("reason", pa.string())])
 
 
 def write_scored(
     path: Path, scored: ScoredNight, reasons: list[str | None], champion: Version, question: Question
 ) -> None:
-    """One row an eligible customer and horizon, in that order, with the customer's `reasons` at the primary horizon."""
+    """One row an eligible customer and horizon, in that order, with the customer's `reasons` at the primary horizon; at
+    the longest one with the survival curve.
+    """
     horizons, customers = question.horizons, len(scored.customers)
     customer = pa.array(np.repeat(np.arange(customers), len(horizons)))
 
     def flat(values: Floats | None) -> pa.Array:
         return pa.nulls(len(customer), pa.float64()) if values is None else pa.array(values.ravel(), pa.float64())
+
+    row = np.arange(customers * len(horizons))
+    longest = row % len(horizons) == np.argmax(horizons)
+    curve = _curves(scored.predictions, question).take(pa.array(row // len(horizons), mask=~longest))
 
     def constant(value: str) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(customer), np.int32)), pa.array([value]))
@@ -42,6 +52,7 @@ def write_scored(
             "model_version": constant(str(champion.number)),
             "run_id": constant(champion.run_id),
             "question_digest": constant(champion.question_digest),
+            "curve": curve,
         }
     )
     if list(horizons) != sorted(horizons):
@@ -49,6 +60,19 @@ def write_scored(
     with atomically(path) as file:
         # Without the schema of the table, whose codes are text in the file.
         pq.write_table(table, file, use_dictionary=REPETITIVE, store_schema=False)
+
+
+def _curves(predictions: Predictions, question: Question) -> pa.Array:
+    """[customers] JSON arrays of the probability of no event before each of the `curve_days` of the longest horizon,
+    through the published probabilities; null where `predictions` have no survival.
+    """
+    days = days_to_ask(question)
+    if predictions.survival is None or days is None:
+        return pa.nulls(len(predictions.churn_probability), pa.string())
+    curve = through(predictions.churn_probability, question.horizons, predictions.survival, days)
+    curve = np.round(curve[:, np.isin(days, curve_days(max(question.horizons)))], CURVE_DIGITS)
+    values = pa.FixedSizeListArray.from_arrays(pa.array(curve.ravel()).cast(pa.string()), curve.shape[1])
+    return pc.binary_join_element_wise("[", pc.binary_join(values.cast(pa.list_(pa.string())), ","), "]", "")
 
 
 def write_not_scored(path: Path, scored: ScoredNight, question: Question) -> None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from features.arrays import Integers
 from features.sequences.histories import positions, starts_of_runs
 from models.base import Model, Predictions, Stepper
 from pipeline.event_store.night_events import NightEvents, split_at
@@ -49,16 +50,20 @@ class StateUpdater:
         self._checkpoints = Checkpoints(inputs.state, version)
         self._shards = ShardUpdater(inputs.spec, self._stepper, self._has_sums)
 
-    def predictions(self, cutoff: datetime) -> list[tuple[QueryShard, Predictions]]:
-        """By shard, who is eligible and what is predicted of them, from events with event time < cutoff and known time
-        <= cutoff. Raises RecurError where the night is not loaded.
+    def predictions(self, cutoff: datetime, days: Integers | None = None) -> list[tuple[QueryShard, Predictions]]:
+        """By shard, who is eligible and what is predicted of them, their survival of `days` included where such are
+        given, from events with event time < cutoff and known time <= cutoff. Raises RecurError where the night is not
+        loaded.
         """
         stepper = self._stepper
         assert stepper is not None
 
         def predict(shard: StateShard) -> tuple[QueryShard, Predictions]:
             query = QueryShard.of(shard, cutoff, self._inputs)
-            predictions = stepper.predict(shard.states[query.rows], query.at_cutoff, query.aggregates)
+            standing = shard.states[query.rows], query.at_cutoff, query.aggregates
+            predictions = stepper.predict(*standing)
+            if days is not None:
+                predictions = replace(predictions, survival=stepper.survival(*standing, days))
             return replace(query, aggregates=None), predictions  # not needed again: frees memory
 
         return self._each_shard(cutoff, predict)

@@ -40,19 +40,17 @@ order by c.risk_percentile desc limit 100
     ),
     "staying_away_for": (
         "Who stays away for so many days",
-        "The chance that each customer of the last published night stays away for as many days as you give, in a "
-        "straight line between the published horizons; the thousand highest.",
+        "The chance that each customer of the last published night stays away for as many days as you give, from the "
+        "survival curves, in a straight line between two days of theirs; the thousand highest.",
         """
 with wanted as (
-  select score_date, cast(coalesce(nullif(trim(:days), ''), horizon_days) as integer) as days
+  select customer_id, score_date, cast(coalesce(nullif(trim(:days), ''), horizon_days) as integer) as days
   from churn_predictions limit 1
 ), ends as (
-  select a.score_date, a.days,
-    coalesce((select max(r.horizon_days) from risk_bands as r
-              where r.score_date = a.score_date and r.horizon_days <= a.days), 0) as low,
-    (select min(r.horizon_days) from risk_bands as r
-     where r.score_date = a.score_date and r.horizon_days >= a.days) as high
-  from wanted as a
+  select a.score_date, a.days, coalesce(max(case when c.day <= a.days then c.day end), 0) as low,
+    min(case when c.day >= a.days then c.day end) as high
+  from wanted as a join survival_curve as c on c.customer_id = a.customer_id and c.score_date = a.score_date
+  group by a.score_date, a.days
 )
 select h.customer_id, e.days, round(case when e.high = e.low then h.probability else
     coalesce(l.probability, 1) + (h.probability - coalesce(l.probability, 1)) * (e.days - e.low) / (e.high - e.low)

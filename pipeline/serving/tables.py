@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Date,
@@ -100,13 +101,16 @@ prediction = Table(
     Column("reasons", Text),
     Column("days_since_last_event", Float(53)),
     Column("control", Integer),
+    Column("curve", JSON),
     Index("prediction_of_customer", "customer_id", "score_date"),
     Index("prediction_by_risk", "score_date", "horizon_days", "risk_percentile"),
     sqlite_with_rowid=False,
 )
 """One score of one customer. Its key is its order on disk, so that a night is one range of it. No foreign key to its
 night: PostgreSQL looks it up for every row, a third of the time that it takes to write one. `publish`, the only writer,
-puts both in at once.
+puts both in at once. `curve`, at the longest horizon, is the survival curve: an array of the probability of no event
+before each of as many days, evenly spaced up to the horizon; null where the model has none. A digest rests on the order
+of the columns: a new one goes last.
 """
 
 band = Table(

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.survival import MOST_DAYS
+
 READER = "recur_reader"
 """The role of PostgreSQL that may read the views, and nothing else."""
 
@@ -68,8 +70,22 @@ VIEWS: dict[str, View] = {
     ),
     "survival_curve": View(
         "Survival curve",
-        "How likely each customer is to stay away, by the number of days: one row for each published horizon.",
-        "select customer_id, score_date, horizon_days as day, churn_probability as probability from prediction",
+        "How likely each customer is to stay away, by the number of days: one row for each published horizon and, "
+        "where the model has a hazard, for each day of its curve.",
+        f"""
+select customer_id, score_date, horizon_days as day, churn_probability as probability from prediction
+union all
+select p.customer_id, p.score_date, (s.number * p.horizon_days) / json_array_length(p.curve),
+       cast(p.curve ->> (s.number - 1) as double precision)
+from prediction as p join (
+  with recursive step(number) as (select 1 union all select number + 1 from step where number < {MOST_DAYS})
+  select number from step
+) as s on s.number <= json_array_length(p.curve)
+where p.curve is not null and not exists (
+  select 1 from prediction as h where h.score_date = p.score_date and h.customer_id = p.customer_id
+  and h.horizon_days = (s.number * p.horizon_days) / json_array_length(p.curve)
+)
+""",
         {
             "customer_id": PREDICTION_COLUMNS["customer_id"],
             "score_date": PREDICTION_COLUMNS["score_date"],

@@ -112,6 +112,8 @@ def _read(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     scores = pd.read_parquet(path)
+    if "curve" not in scores:  # scored by an earlier recur
+        scores["curve"] = None
     if scores.empty:
         raise NothingToDo(f"{path.stem} has no customer who was eligible, so there is nothing to publish")
     for column in OF_THE_NIGHT:

@@ -55,7 +55,8 @@ def dashboard(connection: sqlite3.Connection) -> Row:
 
 def customer(connection: sqlite3.Connection, customer_id: str) -> Row:
     """The customer's scores at the shortest horizon of each night, latest first (`history`, at most `NIGHTS_SHOWN`),
-    the latest survival curve (`curve`, by day), and the date of the last published night (`last_night`).
+    the latest survival curve (`curve`, by day) and its published horizons (`horizons`), and the date of the last
+    published night (`last_night`).
     """
     with _one_state(connection):
         history = _rows(
@@ -65,13 +66,16 @@ def customer(connection: sqlite3.Connection, customer_id: str) -> Row:
             (customer_id, NIGHTS_SHOWN),
         )
         latest = history[0]["score_date"] if history else ""
+        # By the customer's index: of a date compared as it is, SQLite would read the whole night.
+        of_latest = "where customer_id = ? and score_date || '' = ?"
+        key = (customer_id, latest)
         return {
             "history": history,
-            "curve": _rows(
-                connection,
-                "select day, probability from survival_curve where customer_id = ? and score_date = ? order by day",
-                (customer_id, latest),
-            ),
+            "curve": _rows(connection, f"select day, probability from survival_curve {of_latest} order by day", key),
+            "horizons": [
+                row["horizon_days"]
+                for row in _rows(connection, f"select horizon_days from prediction_history {of_latest} order by 1", key)
+            ],
             "last_night": _first(connection, "select max(score_date) as score_date from night"),
         }
 

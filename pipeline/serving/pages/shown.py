@@ -37,7 +37,7 @@ def dashboard(read: Row) -> Row:
 
 def customer(customer_id: str, read: Row) -> Row:
     """The variables of the customer page's template."""
-    history, curve = read["history"], read["curve"]
+    history, curve, horizons = read["history"], read["curve"], read["horizons"]
     latest = history[0] if history else None
     last_night = read["last_night"]["score_date"]
     course = _course(history[::-1], "churn_probability")
@@ -49,7 +49,7 @@ def customer(customer_id: str, read: Row) -> Row:
         "last_night": last_night,
         "reasons": latest["reasons"].split("; ") if latest and latest["reasons"] else [],
         "history": history,
-        "curve": curve,
+        "curve_table": [row for row in curve if row["day"] in horizons or row["day"] % 7 == 0],
         "history_chart": _by_night(
             f"The churn probability of customer {customer_id} on each of the last {len(course)} nights",
             [Line("churn probability", "high", course)],
@@ -61,7 +61,7 @@ def customer(customer_id: str, read: Row) -> Row:
             lambda x, y: f"before day {x:.0f}, {percent(y, 1)}",
             top=1.0,
         )
-        if curve
+        if len(curve) > len(horizons)
         else "",
     }
 

@@ -159,5 +159,8 @@ def test_who_was_silent_for_longer_churns_the_likelier():
     model.fit(data, None)
     rows = data.aggregates[data.aggregates["active_days_total"] > 3].iloc[:50].reset_index(drop=True)
     silent = rows.assign(days_since_last_event=rows["days_since_last_event"] / 2)
+    np.testing.assert_array_equal(
+        model.survival(data, np.array([1, HORIZON]))[:, 1:], model.predict(data).churn_probability
+    )
     churn = [model._no_purchase(PurchaseHistory.of_examples(each), HORIZON) for each in (silent, rows)]
     assert (churn[1] > churn[0]).all()

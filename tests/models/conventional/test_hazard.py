@@ -74,6 +74,7 @@ def test_where_an_event_is_not_what_churn_means_the_labels_say():
     train, valid = halves(other)
     model = HazardLogisticRegression((28, 14), 1)
     model.fit(train, valid)
+    assert model.survival(valid, np.array([14, 28])) is None
     rate = np.broadcast_to(train.labels.churn.mean(0), valid.labels.churn.shape)
     assert log_loss(valid.labels.churn, model.predict(valid).churn_probability) < log_loss(valid.labels.churn, rate)
 
@@ -88,6 +89,9 @@ def test_a_chain_of_hazards_is_the_survival_of_a_process_without_memory():
     churn = model.predict(data).churn_probability
     assert churn.mean(axis=0) == pytest.approx(np.exp(-np.array([20, 6]) / 8), abs=0.012)
     assert churn.std(axis=0).max() < 0.05
+    survival = model.survival(data, np.array([1, 5, 6, 20]))
+    assert survival[:, [3, 2]] == pytest.approx(churn)
+    assert survival.mean(axis=0) == pytest.approx(np.exp(-np.array([1, 5, 6, 20]) / 8), abs=0.012)
 
 
 def test_it_learns_from_horizons_that_have_not_closed():

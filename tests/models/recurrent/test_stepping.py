@@ -30,7 +30,8 @@ def between(sequences: Sequences, history: Integers, begin: Integers, end: Integ
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("simple_rnn", {}), ("lstm", {"seeds": 2}), ("survival_gru", {}), ("hybrid_gru", {"seeds": 2})]
+    ("name", "more"),
+    [("simple_rnn", {}), ("lstm", {"seeds": 2}), ("survival_gru", {"seeds": 2}), ("hybrid_gru", {"seeds": 2})],
 )
 def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
     world = steady_world(customers=40, horizons=(28, 14))
@@ -52,3 +53,9 @@ def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
     assert whole.expected_spend is not None
     np.testing.assert_allclose(said.churn_probability, whole.churn_probability, rtol=0, atol=1e-6)
     np.testing.assert_allclose(said.expected_spend, whole.expected_spend, rtol=1e-5)
+    survival = stepper.survival(states, StateAtCutoff.of(data), data.aggregates, np.array([1, 14, 28]))
+    assert (survival is not None) == model.survives
+    if name == "survival_gru":  # whose churn it is
+        assert survival is not None
+        np.testing.assert_allclose(survival[:, [2, 1]], whole.churn_probability, atol=1e-5)
+        assert (survival[:, 0] > survival[:, 1]).all()

@@ -82,6 +82,10 @@ def test_every_night_is_scored_from_what_is_carried(
         assert rows["customer_id"].tolist() == np.repeat(data.customer_id, 2).tolist()
         for name in ("churn_probability", "expected_purchases", "expected_spend"):
             np.testing.assert_allclose(rows[name], getattr(expected, name).ravel(), rtol=1e-5)
+        has_curve = (rows["horizon_days"] == LONGER) & (champion.name == "recurrent_pool")
+        assert rows["curve"].notna().equals(has_curve)
+        for curve, churn in zip(rows["curve"][has_curve], expected.churn_probability, strict=False):
+            np.testing.assert_allclose([json.loads(curve)[day - 1] for day in HORIZONS], churn, atol=1e-4)
 
 
 def test_a_night_has_reasons_and_explain_agrees(registry: Registry, own_world: World) -> None:

@@ -1,5 +1,6 @@
 """Many rows at once: what goes in comes out, to the last digit and character, on SQLite and on PostgreSQL."""
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.bulk import append, read
-from tests.support.published import predictions_of
+from tests.support.published import predictions_of, query
 from tests.support.servers.postgresql import database_of, postgresql
 
 DAY = date(2017, 12, 4)
@@ -49,6 +50,7 @@ def frame(customers: list[str]) -> pd.DataFrame:
             "expected_purchases": np.nan,
             "expected_spend": 0.1 + 0.2,
             "days_since_last_event": 5e-324,
+            "curve": [None, *["[0.9,0.5]"] * (rows - 1)],
             "control": pd.array([None, *[1] * (rows - 1)], "Int64"),
             "not_a_column": 1,
         }
@@ -69,7 +71,17 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
         row = by_customer[expected["customer_id"]]
         assert row["score_date"] == DAY
         for name, value in expected.items():
-            assert row[name] == (None if pd.isna(value) else value), name
+            kept_value = row[name] if name != "curve" or row[name] is None else json.dumps(row[name]).replace(" ", "")
+            assert kept_value == (None if pd.isna(value) else value), name
+
+
+def test_a_curve_is_expanded_day_by_day(settings: Settings) -> None:
+    with predictions_of(settings).writing() as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+        append(connection, tables.prediction, DAY, frame(["a", "b"]))
+    curves = "select customer_id, day, probability from survival_curve where score_date = '{}' order by 1, 2"
+    churn = frame(["a", "b"])["churn_probability"].tolist()
+    assert query(settings, curves.format(DAY))[1] == [("a", 28, churn[0]), ("b", 14, 0.9), ("b", 28, churn[1])]
 
 
 def test_columns_come_out_as_they_are(settings: Settings) -> None:

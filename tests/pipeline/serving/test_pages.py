@@ -7,6 +7,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from datasette.app import Datasette
 
@@ -16,6 +17,7 @@ from pipeline.runtime.errors import ConfigurationError
 from pipeline.serving import database, datasette, queries
 from pipeline.serving.pages import charts, reading, shown, sign_in
 from pipeline.serving.query import open_read_only
+from pipeline.steps.publish import publish
 from tests.support.published import predictions_of, query
 from tests.support.worlds.published_world import leave_scores, night_of, publish_nights, write_evidence
 
@@ -89,8 +91,6 @@ def test_a_failure_is_shown_until_the_step_ends_well(tmp_path: Path) -> None:
     publish_nights(settings, 1, 20)
     path = leave_scores(settings, 1, 20)
     path.write_bytes(b"no scores")
-    from pipeline.steps.publish import publish
-
     with pytest.raises(Exception, match=r"."):
         publish(settings, night_of(1))
     page = fetched(settings, "/")
@@ -130,7 +130,23 @@ def test_a_customers_page_has_curve_history_and_reasons(published: Settings) -> 
     assert "<li>no event for 40 days, usually every 6</li><li>spend fell from 210 to 40</li>" in page
     assert page.count("<svg") == 2
     assert page.count("<td>2024-01-0") == 4
-    assert re.findall(r"<td>(28|56)</td>", page) == ["28", "56"]
+    assert re.findall(r"<tr><td>(\d+)</td>", page) == ["7", "14", "21", "28", "35", "42", "49", "56"]
+    assert page.count("stay away: has no event") + page.count("<title>has no event") == 57  # today, and each day
+
+
+def test_a_model_without_a_curve_says_so_and_draws_none(tmp_path: Path) -> None:
+    """Of scores that an earlier recur left, too."""
+    settings = Settings(root=tmp_path)
+    path = leave_scores(settings, 0, 20)
+    pd.read_parquet(path).drop(columns="curve").to_parquet(path)
+    publish(settings, night_of(0))
+    page = fetched(settings, "/customer?customer_id=c0000005")
+    assert "gru tells of no day between: it gives no curve" in page
+    assert page.count("<svg") == 1
+    assert re.findall(r"<tr><td>(\d+)</td>", page) == ["28"]
+    first = pages_json(settings, "/predictions/staying_away_for.json?_shape=array&days=14")[0]
+    end = query(settings, f"select probability from survival_curve where customer_id = '{first['customer_id']}'")[1]
+    assert first["probability"] == pytest.approx((1 + end[0][0]) / 2, abs=1e-3)
 
 
 def test_a_customer_who_is_no_longer_scored_has_the_last_score(tmp_path: Path) -> None:
@@ -168,7 +184,7 @@ def test_a_query_with_parameters_answers(published: Settings) -> None:
     assert len(pages_json(published, "/predictions/in_a_band.json?_shape=array&risk_band=medium&at_least=")) == 60
     assert pages_json(published, "/predictions/with_a_reason.json?_shape=array&words=usually every 6")
     days = pages_json(published, "/predictions/survival_of_a_customer.json?_shape=array&customer_id=c0000001")
-    assert [row["day"] for row in days] == [28, 56]
+    assert [row["day"] for row in days] == list(range(1, 57))
     middle = pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=42")[0]
     who = middle["customer_id"]
     ends = query(
@@ -176,9 +192,7 @@ def test_a_query_with_parameters_answers(published: Settings) -> None:
         f"select probability from survival_curve where customer_id = '{who}' and score_date = "
         f"'{night_of(3).name}' order by day",
     )[1]
-    assert middle["probability"] == pytest.approx((ends[0][0] + ends[1][0]) / 2, abs=1e-3)
-    soon = pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=14")
-    assert all(row["probability"] >= 0.5 for row in soon)
+    assert middle["probability"] == pytest.approx(ends[41][0], abs=6e-4)
     assert pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=99") == []
     assert len(pages_json(published, "/predictions/staying_away_for.json?_shape=array&days=")) == 200
     new = pages_json(published, "/predictions/new_in_the_high_band.json?_shape=array")

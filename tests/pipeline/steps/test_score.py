@@ -42,7 +42,7 @@ SCORED = pa.schema(
         *((name, pa.float64()) for name in ("churn_probability", "expected_purchases", "expected_spend")),
         ("reasons", pa.string()),
         ("days_since_last_event", pa.float64()),
-        *((name, pa.string()) for name in ("model_name", "model_version", "run_id", "question_digest")),
+        *((name, pa.string()) for name in ("model_name", "model_version", "run_id", "question_digest", "curve")),
     ]
 )
 

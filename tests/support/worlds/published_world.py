@@ -1,5 +1,6 @@
 """Nights of made-up scores to publish, for the tests and checks of what serves them: no model, no event."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.survival import curve_days
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.nights import Night
@@ -28,7 +30,9 @@ def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequ
     moved = np.random.default_rng([11, number]).normal(0, 0.02, customers)
     # Survival falls with the horizon: the probability of no event shrinks as there is more time for one.
     probability = np.clip(base + moved, 0.001, 0.999)[:, None] ** (np.asarray(horizons) / horizons[0])[None, :]
-    rows = customers * len(horizons)
+    rows, days = customers * len(horizons), curve_days(max(horizons))
+    curve = np.round(np.clip(base + moved, 0.001, 0.999)[:, None] ** (days / horizons[0]), 4)
+    longest = np.tile(np.asarray(horizons) == max(horizons), customers)
     names = np.char.add("c", np.char.zfill(np.arange(customers).astype(str), 7))
     reasons = np.where(
         base > np.quantile(base, 0.95), "no event for 40 days, usually every 6; spend fell from 210 to 40", ""
@@ -46,6 +50,7 @@ def leave_scores(settings: Settings, number: int, customers: int, horizons: Sequ
             "model_version": "1",
             "run_id": "made-up",
             "question_digest": settings.question.digest,
+            "curve": np.where(longest, np.repeat([json.dumps(each) for each in curve.tolist()], len(horizons)), None),
         }
     )
     path = settings.state.scored(night_of(number))
