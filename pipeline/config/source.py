@@ -108,6 +108,12 @@ class Source(Section):
     """How a text file writes its letters, as `utf-16` or `windows-1252`."""
     header_row: Annotated[int, Field(ge=1)] = 1
     """The line of a CSV that names its columns; those before it (a title, a date) are skipped."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals of a number. By default each number column shows it, by values that can be read
+    in one way only, as 12,50; where none does, and 1.250 may be 1250 or 1.25, this key decides.
+    """
+    thousands: Literal[".", ",", " ", "'"] | None = None
+    """What stands between the thousands of a number: where it is a point or a comma, the other one is `decimal`."""
     columns: dict[str, Column] = {}
     """Which of the source's columns holds what: `customer_id` and `event_time` always (`["Date", "Time"]` where a time
     is in several); `event_type`, `amount`,
@@ -150,6 +156,8 @@ class Source(Section):
             raise ValueError('delimiter and header_row go with kind = "csv" only')
         if self.kind not in ("csv", "json_lines") and self.encoding != "utf-8":
             raise ValueError('encoding goes with kind = "csv" or "json_lines" only')
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}: leave one of the two out")
         if self.kind == "sql":
             if not self.table or self.path or self.files:
                 raise ValueError('kind = "sql" needs table, and neither path nor [[source.files]]')
@@ -199,6 +207,18 @@ class Source(Section):
     def names(self) -> tuple[str, ...]:
         """The mapped columns, by recur's names, in the order of the configuration."""
         return tuple(self.mappings[0])
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those of `names` that are numbers."""
+        own = ("amount", "quantity", "unit_price")
+        attributes = (name not in CORE_COLUMNS and name not in self.categorical for name in self.names)
+        return tuple(name for name, is_one in zip(self.names, attributes, strict=True) if is_one or name in own)
+
+    @property
+    def decimal_sign(self) -> str | None:
+        """What `decimal` and `thousands` say of it."""
+        return self.decimal or {".": ",", ",": "."}.get(self.thousands or "")
 
     def _require_usable(self, column: str) -> None:
         reserved = (set(RESERVED_COLUMNS) - set(CORE_COLUMNS)) | ({LINES} if self.rows_are == "lines" else set())

@@ -10,27 +10,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from pipeline.config.source import TIMES, Column
 from pipeline.runtime.engine import PARQUET, literal, quoted
-from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.errors import RecurError
+from pipeline.sources.columns.file_columns import LocalFile
 from pipeline.sources.expressions import FIRST_TIME, plausible, row_digest, sql_moment
 from pipeline.sources.inputs import Input
-from pipeline.sources.reader import columns_of, relation, row_number, unreadable_lines
-from pipeline.sources.times import reading
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A file of the source, on this machine at `path`, and how it is read: the time zone of times that name none, the
-    columns that are kept, by recur's names, the number of the last row read before it, and whether rows are lines.
-    """
-
-    input: Input
-    path: Path
-    timezone: str
-    names: Sequence[str]
-    last_row: int
-    of_lines: bool = False
+from pipeline.sources.reader import row_number, unreadable_lines
 
 
 def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path) -> None:
@@ -38,17 +23,13 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
     be taken apart), `stray` (false), `event_at`, `moment`, and the kept columns as text, their times in ISO and UTC
     where they can be read.
 
-    Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it.
+    Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it, Undecided
+    where one can be read in two ways.
     """
-    columns = columns_of(file.path, file.input.kind, file.input.delimiter)
-    for name, mapped in file.input.mapped.items():
-        for column in set(_all_of(mapped)) - set(columns):
-            raise ConfigurationError(
-                f"source.columns.{name} is {column!r}, which {file.input.address} has not: it has {', '.join(columns)}"
-            )
-    connection.execute(f"set TimeZone = {literal(file.timezone)}")
+    source = file.relation
+    connection.execute(f"set TimeZone = {literal(file.source.timezone)}")
     try:
-        _write(connection, file, columns, chunk)
+        _write(connection, file, source, chunk)
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         if "state machine" in reason:  # all that the engine says of it
@@ -58,22 +39,12 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
         connection.execute("set TimeZone = 'UTC'")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, columns: list[str], chunk: Path) -> None:
-    kind, mapped = file.input.kind, file.input.mapped
-    texts = {name: column if isinstance(column, str) else f"recur.{name}" for name, column in mapped.items()}
-    joined = [f"{_joined(column)} as {quoted(texts[name])}" for name, column in mapped.items() if column != texts[name]]
-    source = relation(file.path, kind, columns, file.input.delimiter)
-    if joined:
-        source = f"(select *, {', '.join(joined)} from {source})"
-    times = {}
-    for name in TIMES:
-        if name in mapped:
-            where = f"{file.input.address}: column {' and '.join(_all_of(mapped[name]))}"
-            times[name] = reading(connection, source, quoted(texts[name]), where)
+def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, chunk: Path) -> None:
+    kind, times, numbers = file.input.kind, file.times(connection), file.numbers(connection)
     moment = times.get("known_time", times["event_time"])
     selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
     for name in file.names:
-        text = quoted(texts[name])
+        text = numbers.get(name, file.text(name))
         if name in times:
             text = f"coalesce(({times[name]} at time zone 'UTC')::varchar || '+00', {text})"
         selected.append(f"{text} as {quoted(name)}")
@@ -121,16 +92,6 @@ def _inherit(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path
         left join ({givers}) giver on trim(line.event_id) = giver.event
     """
     _rewrite(connection, f"select * from ({query}) where {within} order by row", chunk)
-
-
-def _all_of(column: Column) -> tuple[str, ...]:
-    return (column,) if isinstance(column, str) else column
-
-
-def _joined(column: Column) -> str:
-    """An SQL expression: the texts of several columns with blanks between, null where there is none."""
-    texts = ", ".join(f"nullif(trim({quoted(name)}), '')" for name in _all_of(column))
-    return f"nullif(concat_ws(' ', {texts}), '')"
 
 
 def _add_unreadable(

@@ -8,6 +8,8 @@ The index notes with which sync each night was taken, so that rows that came lat
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +23,9 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, midnight
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.runtime.suppression import Suppression
-from pipeline.sources.chunks import EarlierRows, LocalFile, keep_new_rows, usable, write_malformed, write_rows
+from pipeline.sources.chunks import EarlierRows, keep_new_rows, usable, write_malformed, write_rows
+from pipeline.sources.columns.file_columns import LocalFile
+from pipeline.sources.columns.readings import Readings, Undecided
 from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
 
@@ -30,7 +34,7 @@ MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
 CONTENTS = "contents.json"
-LATER_KEYS = ("delimiter", "encoding", "header_row")
+LATER_KEYS = ("delimiter", "encoding", "header_row", "decimal", "thousands")
 """Keys of `[source]` that came later: an index of before is that of a source where they are left at their defaults."""
 STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
 """The keys of `contents.json` that bear another name than here."""
@@ -89,7 +93,8 @@ class Index:
         self.names, self.of_lines = names, source.rows_are == "lines"
         # Of events with ids the latest row counts, also where it says what an earlier file said.
         self._repeats_are_one = source.kind != "sql" and (self.of_lines or "event_id" not in names)
-        self._timezone, self._state = source.timezone, state
+        self._source, self._state = source, state
+        self._readings = Readings()
         defaults = {name for name in LATER_KEYS if getattr(source, name) == Source.model_fields[name].default}
         key = [INDEX_FORMAT, names, source.model_dump(mode="json", exclude=defaults)]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
@@ -112,10 +117,12 @@ class Index:
                     shutil.rmtree(self.folder.parent, ignore_errors=True)  # the index of another mapping
                 self.folder.mkdir(parents=True, exist_ok=True)
                 sweep_unlisted(self.folder, contents)
+                self._readings = Readings.of(self._state, self._source)
                 with session(self._state) as connection:
                     contents.sync += 1
                     for number, file in enumerate(fresh):
                         name = f"{contents.sync:06d}-{number:04d}.parquet"
+                        self._write_rows(connection, contents, fresh[number:], name)
                         if self._add(connection, contents, file, name):
                             # What this file no longer holds may be left to it by others.
                             fresh += [other for other in inputs if other != file and contents.repeats.get(other.name)]
@@ -124,6 +131,7 @@ class Index:
                         f"{inputs[0].address} holds no row with a time from February 1970 to 2199: "
                         "set source.path to a file with events"
                     )
+                self._readings.write(self._state)
                 self._write(contents)
         return contents
 
@@ -164,13 +172,33 @@ class Index:
         with atomically(self.folder / CONTENTS) as file:
             file.write_text(contents.model_dump_json(), "utf-8")
 
+    def _write_rows(
+        self, connection: duckdb.DuckDBPyConnection, contents: Contents, files: list[Input], name: str
+    ) -> None:
+        """Writes the rows of the first of `files` to a chunk. Where it does not show how it is read, the others may."""
+        with self._local(contents, files[0]) as file:
+            try:
+                write_rows(connection, file, self.folder / name)
+                return
+            except Undecided as error:
+                undecided = error
+        for other in files[1:]:
+            with self._local(contents, other) as file:
+                file.look(connection)
+        try:
+            with self._local(contents, files[0]) as file:
+                write_rows(connection, file, self.folder / name)
+        except Undecided:
+            raise undecided from None
+
+    @contextmanager
+    def _local(self, contents: Contents, file: Input) -> Iterator[LocalFile]:
+        with file.local(self.folder) as path:
+            yield LocalFile(file, path, self._source, self._readings, self.names, contents.last_row)
+
     def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> bool:
-        """Reads one file into a chunk, and adds it to `contents`; whether it no longer holds some rows that it had."""
+        """Adds the chunk that a file was read into to `contents`; whether it no longer holds some rows that it had."""
         path = self.folder / name
-        with file.local(self.folder) as local:
-            write_rows(
-                connection, LocalFile(file, local, self._timezone, self.names, contents.last_row, self.of_lines), path
-            )
         deleted = self._keep_new_rows(connection, contents, file, path)
         Suppression(self._state).remove_from(path)
         contents.files[file.name] = file.stamp

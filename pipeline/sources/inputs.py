@@ -21,7 +21,8 @@ class Input:
     """One file: its address, what it is called (`name`: its path in the project's folder, so that a project can move,
     or the address of a file that lies elsewhere), what tells it from an earlier one of that name (`stamp`), how it is
     read, which of its columns hold what (`mapped`: recur's name to the file's), the event times `[since, before)` whose
-    rows are taken from it, the number of the `[[source.files]]` whose path or pattern it fits, and how it is written.
+    rows are taken from it, the number of the `[[source.files]]` whose path or pattern it fits, how it is written, and
+    which of its columns a database had as numbers.
     """
 
     address: str
@@ -35,6 +36,7 @@ class Input:
     delimiter: str | None = None
     encoding: str = "utf-8"
     header_row: int = 1
+    numbers: frozenset[str] = frozenset()
 
     @contextmanager
     def local(self, folder: Path) -> Iterator[Path]:

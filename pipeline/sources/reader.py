@@ -3,6 +3,7 @@
 import csv
 import gzip
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000
 OBJECT = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
 ROW = '"recur.row"'
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
 LINES_WITH_KEYS = 10_000
 """How many lines of a JSON Lines file are read for the names of its columns."""
 
@@ -205,6 +207,24 @@ def _parquet_columns(path: Path) -> dict[str, str]:
     with duckdb.connect() as connection:
         described = connection.execute(f"describe from read_parquet({literal(path)})").fetchall()
     return {name: kind for name, kind, *_ in described}
+
+
+def stored_numbers(path: Path, kind: str) -> frozenset[str]:
+    """The columns that a Parquet file stores as numbers."""
+    if kind != "parquet":
+        return frozenset()
+    return frozenset(name for name, stored in _parquet_columns(path).items() if stored.startswith(NUMERIC))
+
+
+def numbers_of_json(connection: duckdb.DuckDBPyConnection, path: Path, keys: Sequence[str]) -> frozenset[str]:
+    """Those of `keys` whose values in a JSON Lines file are numbers, and never texts."""
+    if not keys:
+        return frozenset()
+    texts = ", ".join(f"count_if(json_type(line, {literal(_pointer(key))}) = 'VARCHAR')" for key in keys)
+    [counts] = connection.execute(
+        f"select {texts} from (select line from {_raw_lines(path)} where {OBJECT})"
+    ).fetchall()
+    return frozenset(key for key, count in zip(keys, counts, strict=True) if not count)
 
 
 def _as_text(column: str, kind: str) -> str:

@@ -157,8 +157,11 @@ FILES = [
         aside={"customer_id_missing": 1},
         name="events.parquet",
     ),
+    BadFile("decimal commas", _csv(*_SEMICOLONS, "z;2020-01-09;1", header="who;when;eur")),
     BadFile(
-        "decimal commas", _csv(*_SEMICOLONS, "z;2020-01-09;1", header="who;when;eur"), error=r"\(amount_unreadable\)"
+        "thousands or decimals",
+        _csv("a,2020-01-01,1.250", "b,2020-01-02,300", LAST),
+        error=r"column eur: '1\.250' may be 1250 or 1\.250, .*: set source\.decimal",
     ),
     BadFile("no row with a time", _csv("a,never,1", "b,never,2"), error="no value can be read as a time, for example"),
     BadFile("day or month first", _csv("a,03/04/2020,1", "b,05/06/2020,2"), error="day or month may come first"),

@@ -134,6 +134,13 @@ def _said(command: str, *words: str, status: int | None = None) -> Callable[[Cas
     return judge
 
 
+def _dots_for_thousands(case: Case) -> Verdict:
+    said = _said("check", "source.decimal", status=1)(case)
+    case.configure("[source.columns]", 'decimal = ","\n\n[source.columns]')
+    total = _totals(2_064, 1_287_298.00)(case)
+    return Verdict(said.holds and total.holds, f"{said.words}; {total.words}")
+
+
 def _no_amount(case: Case) -> Verdict:
     status, output = case.recur("run")
     if status:
@@ -221,7 +228,7 @@ RIGHT: dict[str, Callable[[Case], Verdict]] = {
     "merged_identities": _merged,
     "no_amount": _no_amount,
     "numbers_decimal_comma": _totals(2_064, 1_287_297.20),
-    "numbers_dots_for_thousands": _totals(2_064, 1_287_298.00),
+    "numbers_dots_for_thousands": _dots_for_thousands,
     "numbers_euro": _totals(2_064, 1_287_297.20),
     "numbers_thousands_rare": _totals(2_064, 772_378.32),
     "overlapping_files_with_id": _count(396),
