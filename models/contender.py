@@ -4,9 +4,10 @@ and calibration; then it is refitted on all that is known when the test begins, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats
 from features.dataset import Dataset
@@ -120,10 +121,35 @@ def pool(members: Sequence[Raw], procedure: Procedure) -> Raw:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """What a pool gains by each candidate, one at least, on the held-out examples of one window: nats [examples] by
+    name, and whose examples they are.
+    """
+
+    by_candidate: Mapping[str, Floats]
+    customer: NDArray[Any]
+
+    @classmethod
+    def of(
+        cls,
+        without: Sequence[Contender],
+        candidates: Mapping[str, Sequence[Contender]],
+        parts: Parts,
+        horizon_index: int,
+    ) -> Self:
+        """Of pools with each of the `candidates`, a contender a seed as for the pool `without`. An example's loss is
+        the mean over the seeds.
+        """
+        base = mean_losses(without, parts, horizon_index)
+        gains = {name: base - mean_losses(pools, parts, horizon_index) for name, pools in candidates.items()}
+        return cls(gains, held_out_customers(parts, horizon_index))
+
+
 @dataclass(frozen=True)
 class MemberChoice:
-    """Which recurrent model a pool takes in: `best` by its loss with each on validation and calibration, whose `gain`
-    over the pool without is in nats; `chosen` says that it is beyond doubt.
+    """Which recurrent model a pool takes in before one test: `best`, whose mean gain over the pool without is in nats;
+    `chosen` says that it is beyond doubt.
     """
 
     best: str
@@ -131,19 +157,18 @@ class MemberChoice:
     chosen: bool
 
 
-def choose_member(
-    without: Sequence[Contender], candidates: Mapping[str, Sequence[Contender]], parts: Parts, horizon_index: int
-) -> MemberChoice:
-    """Among pools with each of the `candidates`, one at least, a contender a seed as for the pool `without`. An
-    example's loss is the mean over the seeds.
+def choose_member(windows: Sequence[Gains]) -> MemberChoice:
+    """By all windows whose held-out parts lie before the test: of the candidates that help beyond doubt the one that
+    helps most, else the one that came nearest.
     """
-    base = mean_losses(without, parts, horizon_index)
-    losses = {name: mean_losses(pools, parts, horizon_index) for name, pools in candidates.items()}
-    best = min(losses, key=lambda name: (losses[name].mean(), name))
-    gain = base - losses[best]
-    return MemberChoice(
-        best, float(gain.mean()) if len(gain) else 0.0, beyond_doubt(gain, held_out_customers(parts, horizon_index))
-    )
+    customer = np.concatenate([window.customer for window in windows])
+    gains = {
+        name: np.concatenate([window.by_candidate[name] for window in windows]) for name in windows[0].by_candidate
+    }
+    certain = {name for name, gain in gains.items() if beyond_doubt(gain, customer)}
+    mean = {name: float(gain.mean()) if len(gain) else 0.0 for name, gain in gains.items()}
+    best = min(certain or gains, key=lambda name: (-mean[name], name))
+    return MemberChoice(best, mean[best], bool(certain))
 
 
 def mean_losses(contenders: Sequence[Contender], parts: Parts, horizon_index: int) -> Floats:

@@ -46,6 +46,7 @@ class Scored:
             "log_loss_before_refit": asdict(self.before) if self.before else None,
             "spent": dict(self.result.spent),
             "member": self.result.member,
+            "members": list(self.result.members),
             "contender": self.result.chosen,
         }
 

@@ -1,6 +1,6 @@
 """What a comparison compares: the test set, and what each model predicts of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -72,9 +72,9 @@ class Result:
     could spend, in words: both are the same for every model of a comparison; `spent` is what it did spend: `trials`,
     `epochs`, `networks`, `trees`. `test_purchases` and `test_spend` are its expectations, None where it has none.
 
-    `member` is the recurrent model of a pool that has one or, in `twin_pool`, whose twin the pool has. `chosen` is
-    False where no member was chosen before the test, and the pool was made with the one that ranked best: it is then no
-    contender.
+    `members` are the recurrent models of a pool that takes one in, one a window, oldest first, or in `twin_pool` those
+    whose twins the pool has; None in a window in which none was chosen. `chosen` is False where none was in any, and
+    the pool was made with those that ranked best: it is then no contender.
     """
 
     name: str
@@ -91,5 +91,10 @@ class Result:
     test_spend: ArrayLike | None = None
     test_probability_before: ArrayLike | None = None
     spent: Mapping[str, int] = field(default_factory=dict)
-    member: str | None = None
+    members: Sequence[str | None] = ()
     chosen: bool = True
+
+    @property
+    def member(self) -> str | None:
+        """The latest of the members."""
+        return next((member for member in reversed(self.members) if member), None)

@@ -15,7 +15,7 @@ from pipeline.runtime.nights import Night
 from pipeline.serving.database import open_predictions
 from pipeline.training.evidence import write_result
 from pipeline.training.fits import Training, default_spec, fit_windows
-from pipeline.training.pools import train_pool
+from pipeline.training.pools import joining, train_pool
 from pipeline.training.snapshot import Snapshot, digest
 from pipeline.training.tracking import Run, Tracking
 
@@ -63,8 +63,8 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
                 "information": fits.information,
                 "budget": offered,
                 "spent": spent,
-                "member": fits.member and fits.member.best,
-                "chosen": fits.member is None or fits.member.chosen,
+                "members": joining(fits.choices),
+                "chosen": not fits.choices or any(choice.chosen for choice in fits.choices),
                 "parameters": fits.spec.parameters,
                 "calibration": calibration,
                 "curves": fits.curves,

@@ -82,6 +82,8 @@ def read_evidence(folder: Path, snapshot: Snapshot, names: Sequence[str]) -> Evi
         same = ["seed", "customer_id", "cutoff"]
         if not rows.select(same).equals(first.select(same)):
             raise RecurError(f"{name} was tested on other examples than {results[0].name}: run `recur train` again")
+        if "member" in content:  # an earlier recur chose one for all windows
+            content["members"] = [content.pop("member")]
         calibration = content.pop("calibration")
         spec = ModelSpec(name, content.pop("parameters"))
         fitted[name] = Fitted(spec, Calibration(**calibration) if calibration else None)

@@ -50,7 +50,7 @@ class Fits:
     predict_customers_per_second: float
     spent: dict[str, int]
     information: str
-    member: MemberChoice | None = None  # of a pool that takes one in
+    choices: tuple[MemberChoice, ...] = ()  # a window, of a pool that takes a member in
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,17 @@ def fit_windows(spec: ModelSpec, training: Training, name: str | None = None) ->
     """Fit `spec` on every window, once for each seed, by what `Snapshot.part` lets a part know; its fits are kept under
     `name`, by default the model's.
     """
-    seeds = training.seeds if model_class(spec.name).seeded else training.seeds[:1]
     gathered = Gathered(training)
     for window in training.windows():
-        for seed in seeds:
-            gathered.add(window, seed, _fit(spec, name or spec.name, training, window, seed))
+        for seed, fit in enumerate(fit_window(spec, name or spec.name, training, window)):
+            gathered.add(window, seed, fit)
     return gathered.fits(spec.name)
+
+
+def fit_window(spec: ModelSpec, name: str, training: Training, window: FitWindow) -> "Iterator[StoredFit]":
+    """The same on one window, seed by seed."""
+    for seed in training.seeds if model_class(spec.name).seeded else training.seeds[:1]:
+        yield _fit(spec, name, training, window, seed)
 
 
 class Gathered:

@@ -1,43 +1,60 @@
-"""Pools of models whose fits are kept: they fit nothing, and which recurrent model joins is chosen before any test."""
+"""Pools of models whose fits are kept: they fit nothing, and which recurrent model joins before each window's test is
+chosen by what lies before it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from models import POOLED, has_memory
 from models.base import total
-from models.contender import Contender, MemberChoice, Procedure, choose_member, pool
+from models.contender import Contender, Gains, MemberChoice, Procedure, choose_member, pool
 from models.spec import ModelSpec
 from pipeline.runtime.errors import RecurError
 from pipeline.training.ablations import SCHEMA
 from pipeline.training.contender_files import StoredFit
-from pipeline.training.fits import TWIN, Fits, FitWindow, Gathered, Training, fit_windows
+from pipeline.training.fits import TWIN, Fits, FitWindow, Gathered, Training, fit_window
 
 
 def train_pool(name: str, names: Sequence[str], training: Training) -> Fits:
-    """The pool `name` of models that were trained before it, of all the `names` that compete. The twin of the recurrent
-    member is fitted here, with the member's parameters. Raises RecurError where a model has no fits.
+    """The pool `name` of models that were trained before it, of all the `names` that compete. Twins of the recurrent
+    members are fitted here, with the members' parameters. Raises RecurError where a model has no fits.
     """
     if name == "conventional_pool":
-        return _pooled_windows(name, POOLED, training)
-    member = choose([model for model in names if has_memory(model)], training)
-    joins = member.best
+        return _pooled_windows(name, [POOLED] * len(training.snapshot.windows), training)
+    choices = choose([model for model in names if has_memory(model)], training)
+    members = joining(choices)
+    joins = [f"{TWIN}{member}" if member and name == "twin_pool" else member for member in members]
     if name == "twin_pool":
-        joins = f"{TWIN}{member.best}"
-        parameters = _stored([member.best], training, next(training.windows()), 0)[member.best].parameters
-        recipe = ModelSpec(member.best, parameters).recipe.parameters
-        fit_windows(ModelSpec(member.best, {**recipe, "memory": False}), training, joins)
-    fits = _pooled_windows(name, [*POOLED, joins], training)
-    specs = fits.spec.parameters["specs"]
-    specs[member.best] = specs.pop(joins)
-    spec = ModelSpec(name, {"member": member.best, "specs": specs})
-    return replace(fits, spec=spec, member=member)
+        for window, member, twin in zip(training.windows(), members, joins, strict=True):
+            if member and twin:
+                parameters = _stored([member], training, window, 0)[member].parameters
+                recipe = ModelSpec(member, parameters).recipe.parameters
+                list(fit_window(ModelSpec(member, {**recipe, "memory": False}), twin, training, window))
+    fits = _pooled_windows(name, [[*POOLED, *([joined] if joined else [])] for joined in joins], training)
+    specs, latest = fits.spec.parameters["specs"], members[-1]
+    if latest:
+        specs[latest] = specs.pop(joins[-1])
+    return replace(fits, spec=ModelSpec(name, {"member": latest, "specs": specs}), choices=choices)
 
 
-def choose(candidates: Sequence[str], training: Training) -> MemberChoice:
-    """Which of the recurrent `candidates`, one at least, joins the pool of the others: on the oldest window, before any
-    test. Raises RecurError where a model has no fits.
+def choose(candidates: Sequence[str], training: Training) -> tuple[MemberChoice, ...]:
+    """For each window, oldest first, which of the recurrent `candidates`, one at least, joins the pool of the others:
+    by the held-out parts of this window and of those before it, all of which lie before its test. Raises RecurError
+    where a model has no fits.
     """
-    window = next(training.windows())
+    gains = [_gains(candidates, training, window) for window in training.windows()]
+    return tuple(choose_member(gains[: number + 1]) for number in range(len(gains)))
+
+
+def joining(choices: Sequence[MemberChoice]) -> tuple[str | None, ...]:
+    """The member before each window's test, None where none is beyond doubt. Where none ever is, no pool with a member
+    competes, and those that came nearest show what one would have done.
+    """
+    chosen = any(choice.chosen for choice in choices)
+    return tuple(choice.best if choice.chosen or not chosen else None for choice in choices)
+
+
+def _gains(candidates: Sequence[str], training: Training, window: FitWindow) -> Gains:
     stored = [_stored([*POOLED, *candidates], training, window, seed) for seed in training.seeds]
 
     def pools(names: Sequence[str]) -> list[Contender]:
@@ -45,15 +62,17 @@ def choose(candidates: Sequence[str], training: Training) -> MemberChoice:
         return [Contender.of(raw, window.parts, training.procedure) for raw in raws]
 
     joined = {name: pools([*POOLED, name]) for name in candidates}
-    return choose_member(pools(POOLED), joined, window.parts, training.primary)
+    return Gains.of(pools(POOLED), joined, window.parts, training.primary)
 
 
-def _pooled_windows(name: str, members: Sequence[str], training: Training) -> Fits:
-    """The pool of `members`, by the names under which their fits are kept. Raises RecurError where one has none."""
+def _pooled_windows(name: str, members: Sequence[Sequence[str]], training: Training) -> Fits:
+    """The pool of the `members` of each window, by the names under which their fits are kept. Raises RecurError where
+    one has none.
+    """
     gathered = Gathered(training)
-    for window in training.windows():
+    for window, names in zip(training.windows(), members, strict=True):
         for seed in training.seeds:
-            gathered.add(window, seed, _pooled(_stored(members, training, window, seed), training.procedure))
+            gathered.add(window, seed, _pooled(_stored(names, training, window, seed), training.procedure))
     return gathered.fits(name)
 
 

@@ -20,8 +20,9 @@ WITHOUT, WITH, TWIN = "conventional_pool", "recurrent_pool", "twin_pool"
 class Contribution:
     """`pool` is the log loss of the pool without a recurrent member minus that of the pool with one, `twin` that of the
     pool with the member's twin minus the same, in nats: positive favours recurrence. Names are None where a pool was
-    not run. `member` is None where none was chosen before the test; the figures are then those of `best_ranked`, the
-    member that came nearest.
+    not run. `members` are those of the windows, oldest first, None in one before whose test none was chosen: there both
+    pools are the same. `member` is the latest of them, and None where none was chosen in any window; the figures are
+    then those of the members that came nearest, the latest of which is `best_ranked`.
     """
 
     sentence: str
@@ -29,6 +30,7 @@ class Contribution:
     with_member: str | None
     member: str | None
     best_ranked: str | None
+    members: tuple[str | None, ...]
     pool: Difference
     twin_name: str | None
     twin: Difference
@@ -41,6 +43,7 @@ class Contribution:
             "with": self.with_member,
             "member": self.member,
             "best_ranked": self.best_ranked,
+            "members": list(self.members),
             **asdict(self.pool),
             "twin": {"name": self.twin_name, **asdict(self.twin)},
             "decision": self.decision,
@@ -68,6 +71,7 @@ def contribution(results: Sequence[Result], labels: ArrayLike, weights: Customer
         with_member=with_member.name if with_member else None,
         member=with_member.member if with_member and chosen else None,
         best_ranked=with_member.member if with_member else None,
+        members=tuple(with_member.members) if with_member else (),
         pool=pool_difference,
         twin_name=twin.name if twin else None,
         twin=twin_difference,
@@ -87,11 +91,11 @@ def decide_by_rule(pool: Difference, twin: Difference) -> ContributionWord:
 
 def _sentence(outcome: Contribution, weights: CustomerWeights, alike: str | None) -> str:
     """The contribution in words; `alike` says that all test examples have one outcome."""
-    pool, twin, member = outcome.pool, outcome.twin, outcome.best_ranked
+    pool, twin, member = outcome.pool, outcome.twin, _names(outcome.members)
     if outcome.without_member is None or outcome.with_member is None:
         missing = WITHOUT if outcome.without_member is None else WITH
         return f"No detectable contribution: {missing} was not run, so there is nothing to compare."
-    if member is None:
+    if not member:
         return "No detectable contribution: there is no recurrent model that could join the pool."
     if alike:
         return f"No detectable contribution: {alike}, so there is nothing to compare."
@@ -132,6 +136,15 @@ def _sentence(outcome: Contribution, weights: CustomerWeights, alike: str | None
     return (
         f"No detectable contribution: with {member} in the pool, its log loss falls by {changed}{against_twin}.{beside}"
     )
+
+
+def _names(members: Sequence[str | None]) -> str:
+    """Who joins, and in which windows, counted from 1, where that differs."""
+    names = [name for name in dict.fromkeys(members) if name]
+    if len(set(members)) == 1:
+        return "".join(names)
+    windows = {name: [str(number) for number, each in enumerate(members, 1) if each == name] for name in names}
+    return " and ".join(f"{name} (window {', '.join(numbers)})" for name, numbers in windows.items())
 
 
 def _signed(difference: Difference) -> str:

@@ -69,6 +69,7 @@ def test_the_json_object_is_the_promised_one():
             "log_loss_before_refit",
             "spent",
             "member",
+            "members",
             "contender",
         ]
         assert list(model["metrics"]) == list(METRICS)
@@ -96,6 +97,7 @@ def test_the_json_object_is_the_promised_one():
         "with",
         "member",
         "best_ranked",
+        "members",
         *difference,
         "twin",
         "decision",

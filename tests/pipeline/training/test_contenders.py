@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 
 from models.base import Predictions
-from models.contender import Contender, Procedure, Raw, choose_member, contend, latest_known, pool
+from models.contender import Contender, Gains, MemberChoice, Procedure, Raw, choose_member, contend, latest_known, pool
 from models.held_out import Parts
 from models.numerics import base_rates
 from models.spec import ModelSpec
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.training import fits as fitting
+from pipeline.training import pools
 from pipeline.training.fits import Training, fit_windows, known_digest
-from pipeline.training.pools import choose, train_pool
+from pipeline.training.pools import choose, joining, train_pool
 from pipeline.training.snapshot import Snapshot, microseconds
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import LONGER, PRIMARY, snapshot_of
@@ -127,8 +128,8 @@ def test_pools_average_the_kept_fits_and_the_twin_takes_the_members_place(traini
     without = train_pool("conventional_pool", SINGLES, training)
     joined = train_pool("recurrent_pool", SINGLES, training)
     twin = train_pool("twin_pool", SINGLES, training)
-    assert joined.member is not None
-    assert (joined.member.best, twin.member) == ("gru", joined.member)
+    assert {choice.best for choice in joined.choices} == {"gru"}
+    assert twin.choices == joined.choices
     assert joined.spec.parameters["member"] == "gru"
     assert joined.spec.parameters["specs"]["gru"]["memory"]
     assert not twin.spec.parameters["specs"]["gru"]["memory"]
@@ -160,11 +161,38 @@ def test_a_member_is_chosen_only_where_it_helps_beyond_doubt(training: Training,
         return Contender.of(Raw(said, test, test), parts, PROCEDURE)
 
     poor, good = contender(0.5), contender(0.1)
-    choice = choose_member([poor], {"gru": [poor], "lstm": [good]}, parts, 0)
+    helpful = Gains.of([poor], {"gru": [poor], "lstm": [good]}, parts, 0)
+    harmful = Gains.of([good], {"gru": [poor], "lstm": [poor]}, parts, 0)
+    choice = choose_member([helpful])
     assert (choice.best, choice.chosen) == ("lstm", True)
     assert choice.gain > 0
-    assert not choose_member([good], {"gru": [poor], "lstm": [good]}, parts, 0).chosen
-    assert choose(["gru"], training).best == "gru"
+    assert not choose_member([harmful]).chosen
+    assert not choose_member([helpful, harmful]).chosen
+    assert [each.best for each in choose(["gru"], training)] == ["gru"]
+
+
+def test_what_helps_beyond_doubt_is_chosen_before_what_helps_more_by_chance(parts: Parts) -> None:
+    customer = np.arange(200)
+    wild = np.where(customer < 3, 5.0, 0.0)
+    sure = np.full(200, 0.01) + 0.001 * (customer % 2)
+    assert choose_member([Gains({"gru": wild, "lstm": sure}, customer)]) == MemberChoice("lstm", sure.mean(), True)
+    assert choose_member([Gains({"gru": wild}, customer)]).chosen is False
+
+
+def test_a_window_before_whose_test_no_member_is_chosen_has_none() -> None:
+    certain, doubtful = MemberChoice("lstm", 0.1, True), MemberChoice("gru", 0.1, False)
+    assert joining([doubtful, certain]) == (None, "lstm")
+    assert joining([doubtful, doubtful]) == ("gru", "gru")
+
+
+@pytest.mark.parametrize("name", ["recurrent_pool", "twin_pool"])
+def test_without_a_member_in_a_window_the_pools_are_the_same_there(
+    name: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "joining", lambda _: (None,))
+    without, with_none = (train_pool(each, SINGLES, training) for each in ("conventional_pool", name))
+    pd.testing.assert_frame_equal(with_none.predictions.to_pandas(), without.predictions.to_pandas())
+    assert with_none.spec.parameters["member"] is None
 
 
 def test_a_pool_is_the_mean_of_logits(parts: Parts) -> None:

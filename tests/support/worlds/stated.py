@@ -12,7 +12,7 @@ import numpy as np
 from features.arrays import Floats
 from models import POOLED, has_memory, model_class
 from models.base import Family
-from models.contender import Contender, MemberChoice, Procedure, choose_member, contend, mean_losses, pool
+from models.contender import Contender, Gains, MemberChoice, Procedure, choose_member, contend, mean_losses, pool
 from models.evaluation.metrics import clip_probabilities
 from models.evaluation.result import Result, TestSet, Window
 from models.evaluation.statements.contribution import Contribution, contribution
@@ -194,7 +194,7 @@ class _World:
         candidates = {name: self._pooled((*POOLED, name)) for name in self.plan.models if has_memory(name)}
         if not candidates:
             return None
-        return choose_member(self.contenders["conventional_pool"], candidates, self.parts, self.primary)
+        return choose_member([Gains.of(self.contenders["conventional_pool"], candidates, self.parts, self.primary)])
 
     def _result(self, name: str, family: Family, member: MemberChoice | None = None) -> Result:
         contenders = self.contenders[name]
@@ -212,7 +212,7 @@ class _World:
             test_probability_before=rows(lambda contender: contender.before.churn_probability),
             fit_seconds=self.seconds[name],
             predict_customers_per_second=0.0,
-            member=member.best if member else None,
+            members=(member.best,) if member else (),
             chosen=member.chosen if member else True,
         )
 

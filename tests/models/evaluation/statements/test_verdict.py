@@ -135,8 +135,8 @@ def test_the_conventional_side_must_beat_every_recurrent_contender_too():
 
 
 def test_a_pool_without_a_chosen_member_is_no_contender():
-    pool = replace(result("recurrent_pool", "hybrid", TRUTH, valid=0.1), member="gru", chosen=False)
-    twin = replace(result("twin_pool", "conventional", TRUTH, valid=0.1), member="gru", chosen=False)
+    pool = replace(result("recurrent_pool", "hybrid", TRUTH, valid=0.1), members=("gru",), chosen=False)
+    twin = replace(result("twin_pool", "conventional", TRUTH, valid=0.1), members=("gru",), chosen=False)
     results = [pool, twin, result("gru", "recurrent", TRUTH), result("lightgbm", "conventional", BLURRED)]
     outcome = verdict(results, LABELS, WEIGHTS, 0.002)
     assert (outcome.best_recurrent, list(outcome.against.opponents)) == ("gru", ["lightgbm"])
