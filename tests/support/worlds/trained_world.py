@@ -42,6 +42,7 @@ shop = "shop"
 [question]
 active_within = {ACTIVE}
 horizons = [{PRIMARY}, {LONGER}]
+calendar = false
 [models]
 names = {list(NAMES)}
 [serving]
