@@ -101,6 +101,10 @@ class Source(Section):
     """The type of an event that neither a column nor `event_types` gives one."""
     timezone: str = "UTC"
     """The time zone of times that name none."""
+    time_format: str | None = None
+    """How times are written, in the letters of strptime, as `%d/%m/%Y %H:%M`. By default the columns show it; this key
+    decides where day or month may come first.
+    """
     delimiter: str | None = None
     """What stands between the columns of a CSV; by default whichever of `,`, `;`, `|` and the tab its header has most.
     """
@@ -140,6 +144,13 @@ class Source(Section):
             return codecs.lookup(name).name
         except LookupError:
             raise ValueError(f"{name!r} is no encoding: use a name such as utf-8, utf-16 or windows-1252") from None
+
+    @field_validator("time_format")
+    @classmethod
+    def _format_has_a_day(cls, text: str | None) -> str | None:
+        if text is not None and "%" not in text:
+            raise ValueError(f"{text!r} has no % in it: write %d/%m/%Y for 31/12/2024")
+        return text
 
     @field_validator("delimiter")
     @classmethod

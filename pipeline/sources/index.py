@@ -25,7 +25,8 @@ from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.chunks import EarlierRows, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.columns.file_columns import LocalFile
-from pipeline.sources.columns.readings import Readings, Undecided
+from pipeline.sources.columns.readings import Readings
+from pipeline.sources.columns.times import Undecided
 from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
 
@@ -34,7 +35,7 @@ MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
 CONTENTS = "contents.json"
-LATER_KEYS = ("delimiter", "encoding", "header_row", "decimal", "thousands")
+LATER_KEYS = ("delimiter", "encoding", "header_row", "decimal", "thousands", "time_format")
 """Keys of `[source]` that came later: an index of before is that of a source where they are left at their defaults."""
 STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
 """The keys of `contents.json` that bear another name than here."""

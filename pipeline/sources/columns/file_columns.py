@@ -1,6 +1,7 @@
 """The mapped columns of one file of a source: where they stand in it, and how each is read."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.runtime.engine import quoted
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.sources.columns.numbers import Evidence, canonical, survey
 from pipeline.sources.columns.readings import NumberColumn, Readings
-from pipeline.sources.columns.times import reading
+from pipeline.sources.columns.times import TimeColumn, Undecided, reading
 from pipeline.sources.inputs import Input
 from pipeline.sources.reader import columns_of, numbers_of_json, relation, stored_numbers
 
@@ -61,10 +62,16 @@ class LocalFile:
         return " and ".join(_all_of(self.input.mapped[name]))
 
     def times(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-        """SQL expressions that read the times."""
-        mapped = [name for name in TIMES if name in self.input.mapped]
-        where = f"{self.input.address}: column "
-        return {name: reading(connection, self.relation, self.text(name), where + self.header(name)) for name in mapped}
+        """SQL expressions that read the times. Raises Undecided where nothing shows what comes first in them."""
+        readings = {name: reading(connection, self._time(name)) for name in TIMES if name in self.input.mapped}
+        for name, time in readings.items():
+            self.readings.add_time(self.input.entry, name, self.header(name), time)
+        return {name: time.moment for name, time in readings.items()}
+
+    def _time(self, name: str) -> TimeColumn:
+        where, key = f"{self.input.address}: column {self.header(name)}", self.source.time_format
+        order = self.readings.time(self.input.entry, name, self.header(name)).order
+        return TimeColumn(self.relation, self.text(name), where, key, order)
 
     def numbers(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         """SQL expressions of the texts of the numbers: as they stand there, where the engine reads all of them, else
@@ -83,6 +90,8 @@ class LocalFile:
         """Lets the values of this file say how its columns are written, before it is read."""
         for name, values in self.evidence(connection).items():
             self.readings.look(self.input.entry, name, NumberColumn(self.header(name), values))
+        with suppress(Undecided):
+            self.times(connection)
 
     def evidence(self, connection: duckdb.DuckDBPyConnection) -> dict[str, Evidence]:
         """What the values of the columns of numbers show; those of numbers that are stored as such show nothing."""

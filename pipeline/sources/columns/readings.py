@@ -13,13 +13,10 @@ from pipeline.config.source import Source
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.sources.columns.numbers import COMMA, OTHER, POINT, Evidence
+from pipeline.sources.columns.times import TimeReading, Undecided
 from pipeline.sources.inputs import Input
 
 READINGS = "readings.json"
-
-
-class Undecided(ConfigurationError):
-    """A column of which nothing shows how it is to be read."""
 
 
 class NumberColumn(NamedTuple):
@@ -57,11 +54,23 @@ class NumberReading(BaseModel):
         )
 
 
+class StoredTime(BaseModel):
+    """How a column of times is written: the ways that were seen, the order of day, month and year where others fit the
+    same texts, and an example.
+    """
+
+    column: str
+    written: list[str] = []
+    order: str | None = None
+    example: str | None = None
+
+
 class Readings(BaseModel):
     """The readings of one source, by the number of its `[[source.files]]` and the column's name in recur."""
 
     source: str = ""
     numbers: dict[str, NumberReading] = {}
+    times: dict[str, StoredTime] = {}
 
     @classmethod
     def of(cls, state: StateFolder, source: Source) -> "Readings":
@@ -79,6 +88,21 @@ class Readings(BaseModel):
         """The reading of a column of numbers so far."""
         stored = self.numbers.get(f"{entry} {name}")
         return stored if stored is not None and stored.column == column else NumberReading(column=column)
+
+    def time(self, entry: int, name: str, column: str) -> StoredTime:
+        """The reading of a column of times so far."""
+        stored = self.times.get(f"{entry} {name}")
+        return stored if stored is not None and stored.column == column else StoredTime(column=column)
+
+    def add_time(self, entry: int, name: str, column: str, reading: TimeReading) -> None:
+        """Adds how a file writes the column."""
+        before = self.time(entry, name, column)
+        self.times[f"{entry} {name}"] = StoredTime(
+            column=column,
+            written=sorted({*before.written, reading.written}),
+            order=reading.order or before.order,
+            example=reading.example or before.example,
+        )
 
     def decided(self, file: Input, columns: Mapping[str, NumberColumn], key: str | None) -> dict[str, str | None]:
         """The decimal sign of each column of numbers of `file`, by its name in recur: what the configuration's `key`

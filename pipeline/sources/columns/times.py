@@ -1,78 +1,178 @@
-"""How a file writes its times: ISO, or one of the formats of spreadsheets and exports. The format is found once for a
-column and never guessed row by row, since 03/04/2011 does not show whether its day or its month comes first.
+"""How a column writes its times: as ISO, or in one of the ways of spreadsheets and exports. The order of day, month and
+year is found once for a column and never guessed row by row, since 03/04/2011 does not show what comes first.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
 from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.sources.columns.time_texts import (
+    REWRITTEN,
+    RIVALS,
+    SHORT_YEAR_FIRST,
+    apart,
+    exists,
+    moments,
+    rewritten,
+)
 from pipeline.sources.expressions import LAST_TIME, sql_instant
 
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_DATES = {
-    # A year of two digits first: it refuses four, whereas %Y would read 11 as the year 11.
-    "day first": ("%d/%m/%y", "%d/%m/%Y", "%d.%m.%y", "%d.%m.%Y", "%d-%m-%y", "%d-%m-%Y"),
-    "month first": ("%m/%d/%y", "%m/%d/%Y", "%m-%d-%y", "%m-%d-%Y"),
-    "year first": (
-        "%Y/%m/%d",
-        "%Y%m%d",
-        "%Y%m%dT%H%M%S",
-        "%Y%m%d%H%M%S",
-        "%d-%b-%y",
-        "%d-%b-%Y",
-        "%d %b %y",
-        "%d %b %Y",
-        "%b %d, %y",
-        "%b %d, %Y",
-        "%d%b%Y",
-    ),
-}
-EPOCH = "seconds since 1970"
+ISO = "ISO 8601"
 _ZONE = r"[Zz]$|[+-]\d\d(:?\d\d)?$|[A-Za-z]{2,}"  # how a time ends that names its zone
 YEAR_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 SPACED_OFFSET = r"\s+([+-]\d\d:?\d\d)\s*$"  # 2024-07-18 16:31:31 +0200, as shops export
 SAMPLE = 5_000
 ISO_SHARE = 0.5
+CLEARLY = 3
+"""How many times as many days as years tell a column's day of the month from its year of two digits."""
 
 
-def reading(connection: duckdb.DuckDBPyConnection, rows: str, column: str, where: str) -> str:
-    """An SQL expression that reads the text `column` as TIMESTAMPTZ, null where it cannot. A time that names no zone is
-    in the session's zone: one in the hour that its clocks skip cannot be read, one in the hour that they have twice is
-    the later of the two. `rows` is an SQL relation; its first rows decide whether the times are ISO, and the whole
-    column is read only where they are not. `where` names the file and column in errors.
+class Undecided(ConfigurationError):
+    """A column of which nothing shows how it is to be read."""
 
-    Raises RecurError where no format fits any value, ConfigurationError where day first and month first fit
-    equally well and mean different times.
+
+class TimeColumn(NamedTuple):
+    """A column of times: an SQL relation and the column in it, what it is called in errors, the format that the
+    configuration gives, and the order of day, month and year that earlier files of the column had.
     """
+
+    rows: str
+    column: str
+    where: str
+    format: str | None = None
+    order: str | None = None
+
+
+class TimeReading(NamedTuple):
+    """An SQL expression that reads a column as TIMESTAMPTZ, null where it cannot; how the column is written; and an
+    example.
+    """
+
+    moment: str
+    written: str
+    example: str | None
+
+    @property
+    def order(self) -> str | None:
+        """The order of day, month and year, where other orders fit the same texts."""
+        return self.written if self.written in RIVALS else None
+
+
+def reading(connection: duckdb.DuckDBPyConnection, times: TimeColumn) -> TimeReading:
+    """How the column is read. A time that names no zone is in the session's zone: one in the hour that its clocks skip
+    cannot be read, one in the hour that they have twice is the later of the two. The first rows decide whether the
+    times are ISO, and the whole column is read only where they are not.
+
+    Raises RecurError where no way fits any value; Undecided where two orders of day, month and year fit equally well
+    and mean different times; ConfigurationError where the order is not that of earlier files.
+    """
+    column = times.column
     skips = _one(connection, "select current_setting('TimeZone')") != ("UTC",)
-    sample = f"(select {column} from {rows} where trim({column}) <> '' limit {SAMPLE})"
+    sample = f"(select {column} from {times.rows} where trim({column}) <> '' limit {SAMPLE})"
     [spaced] = _one(connection, f"select count_if(regexp_matches({column}, {literal(SPACED_OFFSET)})) from {sample}")
     iso = _iso(column, skips, bool(spaced))
     # 09/01/24 passes for a day of the year 9: what no event can have is no reading.
     real = f"case when {iso} >= {sql_instant(YEAR_1970)} and {iso} < {sql_instant(LAST_TIME)} then {iso} end"
-    values, in_iso, in_iso_and_real = _one(connection, f"select count(*), count({iso}), count({real}) from {sample}")
+    figures = f"count(*), count({iso}), count({real}), min({column})"
+    values, in_iso, in_iso_and_real, example = _one(connection, f"select {figures} from {sample}")
+    if times.format is not None:
+        own = _by_format(column, times.format, skips)
+        [fits] = _one(connection, f"select count({own}) from {sample}")
+        if fits:
+            return TimeReading(f"coalesce({own}, {real})", times.format, example)
     if in_iso_and_real >= ISO_SHARE * values:
-        return iso
-    readings = _readings(connection, sample, column, skips)
-    if not readings and in_iso:
-        return iso
-    if not readings:
-        example = _one(connection, f"select any_value({column}) from {sample}")[0]
-        raise RecurError(f"{where}: no value can be read as a time, for example {example!r}: write 2017-12-04 11:53:26")
-    figures = ", ".join(f"count({time}), sum(hash({time}) % 1000003)" for time in readings.values())
-    row = _one(connection, f"select {figures} from {rows}")
-    counts = dict(zip(readings, row[::2], strict=True))
-    digests = dict(zip(readings, row[1::2], strict=True))
-    best = max(counts, key=lambda name: counts[name])
-    rival = {"day first": "month first", "month first": "day first"}.get(best)
-    if rival in readings and counts[rival] == counts[best] and digests[rival] != digests[best]:
-        raise ConfigurationError(
-            f"{where}: day or month may come first in these times: write them as 2017-12-04 11:53:26"
+        return TimeReading(iso, ISO, example)
+    return _other(connection, times, real, skips) or _nothing(times, iso if in_iso else None, example)
+
+
+def _nothing(times: TimeColumn, iso: str | None, example: str | None) -> TimeReading:
+    if iso is not None:
+        return TimeReading(iso, ISO, example)
+    raise RecurError(
+        f"{times.where}: no value can be read as a time, for example {example!r}: write 2017-12-04 11:53:26, or set "
+        "source.time_format"
+    )
+
+
+def _other(connection: duckdb.DuckDBPyConnection, times: TimeColumn, real: str, skips: bool) -> TimeReading | None:
+    """The reading of a column that is not ISO; None where nothing fits."""
+    column = f"trim({times.column})"
+    # The first rows, and one of each way in which the column writes anything.
+    some = f"select {column} as text from {times.rows} where {column} <> ''"
+    each = f"select max(text) as text from ({some}) group by translate(text, '123456789', '000000000') limit {SAMPLE}"
+    connection.execute(f"create or replace temp table sampled as (from ({some}) limit {SAMPLE}) union all ({each})")
+    used = _steps(connection)
+    text = apart(rewritten("text", used))
+    candidates = moments(text, skips)
+    counts = _one(connection, f"select {', '.join(f'count({moment})' for moment in candidates.values())} from sampled")
+    fitting = [name for name, count in zip(candidates, counts, strict=True) if count]
+    if not fitting:
+        return None
+    readings = moments(apart(rewritten(column, used)), skips)
+    figures = ", ".join(f"count({readings[name]}), sum(hash({readings[name]}) % 1000003)" for name in fitting)
+    row = _one(connection, f"select {figures} from {times.rows}")
+    fits = dict(zip(fitting, zip(row[::2], row[1::2], strict=True), strict=True))
+    best = _best(connection, times, fits, rewritten("text", used))
+    [example] = _one(connection, f"select max(text) from sampled where {candidates[best]} is not null")
+    return TimeReading(f"coalesce({real}, {readings[best]})", best, example)
+
+
+def _steps(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """The numbers of the rewriting steps that change any text of the sample, which they leave as it is."""
+    used: list[int] = []
+    for number, (pattern, _) in enumerate(REWRITTEN):
+        before = rewritten("text", used)
+        [changes] = _one(connection, f"select bool_or(regexp_matches({before}, {literal(pattern)})) from sampled")
+        used += [number] if changes else []
+    return used
+
+
+def _best(connection: duckdb.DuckDBPyConnection, times: TimeColumn, fits: dict[str, tuple[int, int]], text: str) -> str:
+    """The reading that fits most values of the column. `fits`: of each, how many it fits and a digest of what it makes
+    of them; `text` is an SQL expression of the sampled texts as they are rewritten.
+    """
+    best = max(fits, key=lambda name: fits[name][0])
+    if best not in RIVALS:
+        return best
+    equal = [name for name in RIVALS if name in fits and fits[name][0] == fits[best][0]]
+    if times.order is not None:
+        if times.order not in equal:
+            raise ConfigurationError(
+                f"{times.where}: {best} in these times, and {times.order} in the files before: set source.time_format, "
+                "or give them [[source.files]] of their own"
+            )
+        return times.order
+    if len({fits[name][1] for name in equal}) == 1:
+        return best
+    if SHORT_YEAR_FIRST in equal:
+        first, last = _one(
+            connection,
+            f"select count(distinct split_part({text}, '/', 1)), count(distinct left(split_part({text}, '/', 3), 2)) "
+            "from sampled",
         )
-    return f"coalesce({real}, {readings[best]})"
+        if first >= CLEARLY * last:
+            equal.remove(SHORT_YEAR_FIRST)
+        elif last >= CLEARLY * first:
+            equal = [SHORT_YEAR_FIRST]
+    if len(equal) == 1:
+        return equal[0]
+    [example] = _one(connection, "select max(text) from sampled")
+    first = "day, month or year" if SHORT_YEAR_FIRST in equal else "day or month"
+    raise Undecided(
+        f"{times.where}: {first} may come first in these times, for example {example!r}, and no value shows which: set "
+        'source.time_format, as "%d/%m/%Y", or write them as 2017-12-04 11:53:26'
+    )
+
+
+def _by_format(column: str, text: str, skips: bool) -> str:
+    """The SQL expression of a format that the configuration gives; with %z or %Z it is an instant already."""
+    parsed = f"try_strptime(trim({column}), {literal(text)})"
+    if "%z" in text or "%Z" in text:
+        return parsed
+    return f"case when {exists(parsed)} then {parsed}::timestamptz end" if skips else f"{parsed}::timestamptz"
 
 
 def _iso(column: str, skips: bool, spaced: bool) -> str:
@@ -81,38 +181,8 @@ def _iso(column: str, skips: bool, spaced: bool) -> str:
         text = f"regexp_replace({text}, {literal(SPACED_OFFSET)}, '\\1')"
     moment, naive = f"try_cast({text} as timestamptz)", f"try_cast({text} as timestamp)"
     return (
-        f"case when {_exists(naive)} or regexp_matches({text}, {literal(_ZONE)}) then {moment} end" if skips else moment
+        f"case when {exists(naive)} or regexp_matches({text}, {literal(_ZONE)}) then {moment} end" if skips else moment
     )
-
-
-def _exists(naive: str) -> str:
-    """An SQL predicate: whether a time without a zone was on the clocks of the session's zone, so that it is the same
-    after a conversion there and back. A midnight passes, since most are days without a time.
-    """
-    return f"({naive}::timestamptz::timestamp = {naive} or {naive} = date_trunc('day', {naive}))"
-
-
-def _readings(connection: duckdb.DuckDBPyConnection, sample: str, column: str, skips: bool) -> dict[str, str]:
-    """The orders of day, month and year that fit any value of the sample, each as an SQL expression of its formats."""
-    formats = [(name, date + clock) for name, dates in _DATES.items() for date in dates for clock in _CLOCKS]
-    counts = ", ".join(f"count({_strptime(column, [text], skips)})" for _, text in formats)
-    *fits, seconds = _one(connection, f"select {counts}, count({_epoch(column)}) from {sample}")
-    used = [order for order, count in zip(formats, fits, strict=True) if count]
-    readings = {name: _strptime(column, [text for order, text in used if order == name], skips) for name, _ in used}
-    return readings | ({EPOCH: _epoch(column)} if seconds else {})
-
-
-def _strptime(column: str, formats: list[str], skips: bool) -> str:
-    naive = f"try_strptime(trim({column}), [{', '.join(literal(text) for text in formats)}])"
-    return f"case when {_exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
-
-
-def _epoch(column: str) -> str:
-    """Seconds, milliseconds or microseconds since 1970, distinguished by size: seconds reach 1e11 in the year 5138."""
-    number = f"try_cast(trim({column}) as double)"
-    scale = f"case when abs({number}) < 1e11 then 1e6 when abs({number}) < 1e14 then 1e3 else 1 end"
-    microseconds = f"try_cast(round({number} * {scale}) as bigint)"
-    return f"(case when abs({microseconds}) < 1e16 then make_timestamp({microseconds}) end at time zone 'UTC')"
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

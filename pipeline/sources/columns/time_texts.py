@@ -1,0 +1,135 @@
+"""From one of the many texts of a time to a moment, in SQL: first rewritten to the few forms that have a format, then
+read by these. What a text cannot say itself, as whether 03/04/2020 is in March or in April, its column decides.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipeline.runtime.engine import literal
+from pipeline.sources.expressions import plausible
+
+DAY_FIRST, MONTH_FIRST, SHORT_YEAR_FIRST = "day first", "month first", "year of two digits first"
+FIXED, COMPACT, EPOCH, EXCEL = "year or month's name", "digits alone", "time since 1970", "days since 1900, as in Excel"
+RIVALS = (DAY_FIRST, MONTH_FIRST, SHORT_YEAR_FIRST)
+"""The orders that fit the same texts."""
+
+_YEAR_END = r"(\d{4}|\d{2})(?:[:,T]| at)? ?"
+REWRITTEN = (
+    ("[\\s\u00a0\u2007\u2009\u202f]+", " "),
+    (r"^/Date\((\d+)(?:[+-]\d{4})?\)/$", r"\1"),
+    (r"(?i)^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? ", ""),
+    (r" \([^)]*\)$", ""),
+    (r" ?(?:GMT|UTC)([+-]\d)", r" \1"),
+    (r"^(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)", r"\1T\2:\3:\4"),
+    (r"^([A-Za-z]{3}) (\d{1,2}) (\d{1,2}:\d\d:\d\d) (?:([A-Z]{1,4}|[+-]\d{4}) )?(\d{4})$", r"\2 \1 \5 \3 \4"),
+    (rf"^(\d{{1,2}})(?:st|nd|rd|th)?[-/., ]*(?:of )?([A-Za-z]{{3}})[a-z]*\.?[-/., ]*{_YEAR_END}", r"\1 \2 \3 "),
+    (rf"^([A-Za-z]{{3}})[a-z]*\.?[-/ ]*(\d{{1,2}})(?:st|nd|rd|th)?[-/, ]+{_YEAR_END}", r"\2 \1 \3 "),
+    (r"^(\d{4})[-/ ]?([A-Za-z]{3})[a-z]*\.?[-/ ]?(\d{1,2})(?:[:,T]| at)? ?", r"\3 \2 \1 "),
+    (r"^(\d{4}) ?年 ?(\d{1,2}) ?月 ?(\d{1,2}) ?日 ?", r"\1/\2/\3 "),
+    (r"^(\d{4})\. ?(\d{1,2})\. ?(\d{1,2})\.? ?", r"\1/\2/\3 "),
+    (r"^(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})(?:,|T|:|-| -| at| um)? (\d)", r"\1/\2/\3 \4"),
+    (r"^(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})(?:,|T|:|-)(\d)", r"\1/\2/\3 \4"),
+    (r"^(\d{1,4})[.-](\d{1,2})[.-](\d{1,4})$", r"\1/\2/\3"),
+    (r" (\d{1,2})[.h](\d\d)[.m](\d\d)s?", r" \1:\2:\3"),
+    (r" (\d{1,2})[.h](\d\d)(?:$| )", r" \1:\2 "),
+    (r" (?:Uhr|hrs?)\.?$", ""),
+    (r"(:\d\d),(\d{1,9})", r"\1.\2"),
+    (r"(:\d\d\.\d{6})\d+", r"\1"),
+    (r"(?i)(\d) ?([ap])\.?m\b\.?", r"\1 \2M"),
+    (r" +$", ""),
+)
+"""What is rewritten, in this order, so that few formats are left."""
+
+_ZONES = {"Z": 0, "UT": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6}
+_ZONES |= {"PST": -8, "PDT": -7, "CET": 1, "CEST": 2}
+_ZONE = rf" ?({'|'.join(sorted(_ZONES, key=len, reverse=True))}|[+-]\d\d:?\d\d|[+-]\d\d)$"
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %I:%M:%S.%f %p", " %I %p")
+_FORMATS = {
+    # A year of two digits first: it refuses four, whereas %Y would read 11 as the year 11.
+    DAY_FIRST: ("%d/%m/%y", "%d/%m/%Y"),
+    MONTH_FIRST: ("%m/%d/%y", "%m/%d/%Y"),
+    SHORT_YEAR_FIRST: ("%y/%m/%d",),
+    FIXED: ("%Y/%m/%d", "%d %b %y", "%d %b %Y"),
+}
+_COMPACT = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y%m%d%H%M%S.%f", "%Y%m%dT%H%M%S.%f")
+_BY_LENGTH = {6: "%y%m%d", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+class TimeText(NamedTuple):
+    """SQL expressions of a text: as it was rewritten, less its zone; and that zone, '' where it names none."""
+
+    body: str
+    zone: str
+
+
+def rewritten(text: str, used: Sequence[int]) -> str:
+    """An SQL expression: `text` after the steps of `REWRITTEN` with the numbers `used`."""
+    for number in used:
+        pattern, by = REWRITTEN[number]
+        text = f"regexp_replace({text}, {literal(pattern)}, {literal(by)}, 'g')"
+    return text
+
+
+def apart(text: str) -> TimeText:
+    """The text and the zone at its end."""
+    return TimeText(f"regexp_replace({text}, {literal(_ZONE)}, '')", f"regexp_extract({text}, {literal(_ZONE)}, 1)")
+
+
+def moments(text: TimeText, skips: bool) -> dict[str, str]:
+    """What each order of day, month and year makes of the text: SQL expressions of TIMESTAMPTZ, null where it does not
+    fit. A text without a zone is in the session's zone, which `skips` hours or does not.
+    """
+    readings = {
+        name: _strptime(text.body, [date + clock for date in dates for clock in _CLOCKS])
+        for name, dates in _FORMATS.items()
+    }
+    cases = " ".join(
+        f"when {length} then try_strptime({text.body}, {literal(each)})" for length, each in _BY_LENGTH.items()
+    )
+    digits = f"case when regexp_matches({text.body}, '^[0-9]+$') then case length({text.body}) {cases} end end"
+    readings[COMPACT] = f"coalesce({digits}, {_strptime(text.body, _COMPACT)})"
+    readings = {name: _zoned(naive, text.zone, skips) for name, naive in readings.items()}
+    readings[EPOCH], readings[EXCEL] = _epoch(text.body), _zoned(_excel(text.body), text.zone, skips)
+    return readings
+
+
+def exists(naive: str) -> str:
+    """An SQL predicate: whether a time without a zone was on the clocks of the session's zone, so that it is the same
+    after a conversion there and back. A midnight passes, since most are days without a time.
+    """
+    return f"({naive}::timestamptz::timestamp = {naive} or {naive} = date_trunc('day', {naive}))"
+
+
+def _strptime(text: str, formats: Sequence[str]) -> str:
+    return f"try_strptime({text}, [{', '.join(map(literal, formats))}])"
+
+
+def _zoned(naive: str, zone: str, skips: bool) -> str:
+    named = " ".join(f"when {literal(name)} then {60 * hours}" for name, hours in _ZONES.items())
+    digits = f"replace({zone}, ':', '')"
+    hours, rest = f"try_cast(substr({digits}, 2, 2) as int)", f"coalesce(try_cast(substr({digits}, 4, 2) as int), 0)"
+    offset = f"if(left({digits}, 1) = '-', -1, 1) * ({hours} * 60 + {rest})"
+    minutes = f"case {zone} {named} else {offset} end"
+    local = f"case when {exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
+    return f"case when {zone} = '' then {local} else ({naive} - to_minutes({minutes})) at time zone 'UTC' end"
+
+
+def _epoch(text: str) -> str:
+    """Seconds, milli-, micro- or nanoseconds since 1970, distinguished by size: seconds reach 1e11 in the year 5138.
+    What lies outside 1970 to 2199 is none, as the days that Excel counts.
+    """
+    number = f"try_cast({text} as double)"
+    sizes = ((1e11, 1e6), (1e14, 1e3), (1e17, 1))
+    cases = " ".join(f"when abs({number}) < {below:g} then {scale:g}" for below, scale in sizes)
+    scale = f"case {cases} else 1e-3 end"
+    microseconds = f"try_cast(round({number} * {scale}) as bigint)"
+    moment = f"case when abs({microseconds}) < 1e16 then make_timestamp({microseconds}) end"
+    return f"(case when {plausible(moment)} then {moment} end at time zone 'UTC')"
+
+
+def _excel(text: str) -> str:
+    days = f"try_cast(replace({text}, ',', '.') as double)"
+    milliseconds = f"to_milliseconds(round({days} * 86400000)::bigint)"
+    five_digits = f"regexp_matches({text}, '^[0-9]{{5}}([.,][0-9]+)?$')"
+    moment = f"case when {five_digits} then timestamp '1899-12-30' + {milliseconds} end"
+    return f"case when {plausible(moment)} then {moment} end"
