@@ -14,13 +14,17 @@ LEAST = 0.05  # logits: a group that moves the odds by less than five per cent i
 WEEKS_FROM = 21
 RHYTHM = 21  # last events that make a customer's rhythm
 INTER_EVENT_TIMES = 6  # of them at the least, for their later half to be compared with the earlier
+SILENCE, ABSENCE, VOLUME = "silence", "absence", "volume"  # subjects of several groups
+LITTLE_BEFORE = 7  # days
+EVENT_TYPE = "event_type="
 GROWN = 1.5  # the factor by which the mean inter-event time must have grown to be a reason
 
 
 def reasons(contributions: pd.DataFrame, aggregates: pd.DataFrame, top: int = 3) -> list[list[str]]:
     """For each example up to `top` reasons, the strongest first: the groups of `contributions [examples, groups]` that
-    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). A group without figures
-    that a person could check is left out, so the list may be short, or empty.
+    raise the risk, worded from the rows of `aggregates [examples, features]` (see `figures`). Groups that tell the same
+    of a customer (see `subject`) are one reason, as strong as they are together and in the words of the strongest. A
+    group without figures that a person could check is left out, so the list may be short, or empty.
     """
     if len(contributions) != len(aggregates):
         raise ValueError(f"{len(contributions)} contributions do not match {len(aggregates)} rows of aggregates")
@@ -47,13 +51,38 @@ def figures(data: Dataset) -> pd.DataFrame:
 
 def _of_one(contributions: Mapping[str, float], row: Mapping[str, float], top: int) -> list[str]:
     raising = [(value, group) for group, value in contributions.items() if value >= LEAST]
-    words = (in_words(group, row) for _, group in sorted(raising, key=lambda entry: (-entry[0], entry[1])))
-    return list(dict.fromkeys(word for word in words if word))[:top]
+    strength, words = dict[str, float](), dict[str, str]()
+    for value, group in sorted(raising, key=lambda entry: (-entry[0], entry[1])):
+        if sentence := in_words(group, row):
+            about = subject(group, row)
+            strength[about] = strength.get(about, 0.0) + value
+            words.setdefault(about, (in_words(LAST_EVENT, row) if about == SILENCE else None) or sentence)
+    strongest = sorted(words, key=lambda about: -strength[about])
+    return list(dict.fromkeys(words[about] for about in strongest))[:top]
+
+
+def subject(group: str, row: Mapping[str, float]) -> str:
+    """What a group's words are about, for one customer. Of a customer with no event in four weeks, whatever fell to
+    nothing in them tells of the silence, as does an attribute that was last seen little before the last event; sums of
+    money, of quantities and of numeric attributes tell alike how much was bought.
+    """
+    if group == LAST_EVENT:
+        return SILENCE
+    figure = _figures_of(row)
+    silent = figure.get("events_28") == 0
+    if group == EVENTS:
+        return SILENCE if silent and not _slower(figure) else group
+    if f"days_since_{group}" in row and _absence(group, figure):
+        since = figure.get(f"days_since_{group}", math.inf)
+        return SILENCE if since - figure.get("days_since_last_event", 0.0) < LITTLE_BEFORE else ABSENCE
+    if f"{group}_28" in row and not group.startswith(EVENT_TYPE):
+        return SILENCE if silent else VOLUME
+    return group
 
 
 def in_words(group: str, row: Mapping[str, float]) -> str | None:
     """The reason that a group is for one customer, or None where its figures give none. `row` is that of `figures`."""
-    figure = {column: value for column, value in row.items() if not math.isnan(value)}
+    figure = _figures_of(row)
     if group == LAST_EVENT:
         return _recency(figure)
     if group == FIRST_EVENT:
@@ -66,6 +95,10 @@ def in_words(group: str, row: Mapping[str, float]) -> str | None:
     if f"days_since_{group}" in row and (absence := _absence(group, figure)):
         return absence
     return _below_average(group, figure)
+
+
+def _figures_of(row: Mapping[str, float]) -> dict[str, float]:
+    return {column: value for column, value in row.items() if not math.isnan(value)}
 
 
 def _recency(figure: Mapping[str, float]) -> str | None:
@@ -123,7 +156,7 @@ def _variety(group: str, different: float) -> str | None:
 
 
 def _label(group: str) -> str:
-    return group.removeprefix("event_type=").removeprefix("spend_").replace("_", " ")
+    return group.removeprefix(EVENT_TYPE).removeprefix("spend_").replace("_", " ")
 
 
 def _length(days: float) -> str:

@@ -82,6 +82,37 @@ def test_only_what_raises_the_risk_the_strongest_first():
     assert reasons(contributions, pd.DataFrame([ROW, ROW]), top=1)[0] == told[0][:1]
 
 
+@pytest.mark.parametrize(
+    ("contributions", "changes", "told"),
+    [
+        (
+            {"events": 0.5, "amount": 0.4, "spend_deli": 0.2, "first_event": 0.6},
+            {"gap_before": math.nan, "gap_lately": math.nan}
+            | {"events_28": 0.0, "amount_28": 0.0, "days_since_last_event": 28.3, "days_since_spend_deli": 29.0},
+            ["no event for 28 days, usually every 6", "first event 42 weeks ago"],
+        ),
+        (
+            {"amount": 0.3, "quantity": 0.4, "spend_deli": 0.2, "spend_fish": 0.3, "last_event": 0.5},
+            {"spend_fish_28": 2.0, "spend_fish_91": 40.0, "days_since_spend_fish": 23.4},
+            [
+                "quantity fell to 3 in four weeks, from 12 in an average four before",
+                "no event for 23 days, usually every 6",
+                "no deli for 6 weeks",
+            ],
+        ),
+        (
+            {"event_type=login": 0.3, "event_type=ticket": 0.2},
+            {"event_type=login_28": 1.0, "event_type=login_91": 30.0}
+            | {"event_type=ticket_28": 2.0, "event_type=ticket_91": 2.0},
+            ["login fell to 1 in four weeks, from 13 in an average four before", "ticket of 2 in four weeks"],
+        ),
+        ({"spend_deli": 0.3, "spend_fish": 0.2}, {"days_since_spend_fish": math.nan}, ["no deli for 6 weeks"]),
+    ],
+)
+def test_what_tells_the_same_is_told_once(contributions, changes, told):
+    assert reasons(pd.DataFrame([contributions]), pd.DataFrame([ROW | changes])) == [told]
+
+
 def test_rows_must_match():
     with pytest.raises(ValueError, match="1 contributions do not match 2 rows"):
         reasons(pd.DataFrame([{"amount": 1.0}]), pd.DataFrame([ROW, ROW]))
