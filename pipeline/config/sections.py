@@ -150,7 +150,9 @@ class Serving(Section):
     medium_share: Share = 0.3
     """The share after them in the band `medium`; the rest is `low`."""
     reasons_share: Share = 0.05
-    """The share of customers, from the most at risk, whose reasons are written every night."""
+    """The share of customers, from the most at risk, whose reasons are written every night. So are those of the hundred
+    who rose most since the night before.
+    """
     control_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of customers, random and the same every night, in the control group: leave them as they are, and
     reviews show what acting on the others' scores does. It is drawn by `run.seed`.

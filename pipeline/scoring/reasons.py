@@ -1,4 +1,4 @@
-"""The reasons of those most at risk on a night, in words."""
+"""The reasons of those most at risk on a night, and of those who rose most since the one before, in words."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from features.aggregates.definitions import WINDOWS
 from features.arrays import Floats, Integers
 from features.dataset import Dataset
 from features.question import Question
@@ -14,15 +15,15 @@ from models.explanation.attributions import BASELINE, attributions
 from models.explanation.reasons import figures, reasons
 from pipeline.scoring.predict import ScoredNight
 
+RISEN = 100  # customers, as many as the pages list
+
 
 def reasons_of_night(
-    model: Model, scored: ScoredNight, question: Question, share: float, read: Callable[[pa.Array], Dataset]
+    model: Model, scored: ScoredNight, question: Question, rows: Integers, read: Callable[[pa.Array], Dataset]
 ) -> list[str | None]:
-    """The reasons of the `share` of customers most at risk at the primary horizon; None for the others. `read` gives
-    the examples of some customers, in their order; it is called where `scored` has none.
+    """The reasons of the customers at these `rows`, ascending, at the primary horizon; None for the others. `read`
+    gives the examples of some customers, in their order; it is called where `scored` has none.
     """
-    horizon = question.primary_index
-    rows = most_at_risk(scored.predictions.churn_probability[:, horizon], scored.recency, share)
     all_reasons: list[str | None] = [None] * len(scored.customers)
     if len(rows):
         # The customers that others are compared to, evenly spread.
@@ -34,7 +35,8 @@ def reasons_of_night(
             union = np.union1d(rows, baseline_rows)
             data = read(scored.customers.take(pa.array(union)))
             chosen, population = (data.select(np.searchsorted(union, some)) for some in (rows, baseline_rows))
-        for row, text in zip(rows.tolist(), reasons_of(model, chosen, horizon, population), strict=True):
+        texts = reasons_of(model, chosen, question.primary_index, population)
+        for row, text in zip(rows.tolist(), texts, strict=True):
             all_reasons[row] = text
     return all_reasons
 
@@ -44,6 +46,25 @@ def most_at_risk(risk: Floats, recency: Floats, share: float) -> Integers:
     wanted = math.ceil(share * len(risk) - 1e-9)
     order = np.lexsort((np.arange(len(risk)), recency, risk))[::-1]
     return np.sort(order[:wanted]).astype(np.int64)
+
+
+def most_risen(change: Floats) -> Integers:
+    """The positions of the `RISEN` whose risk rose most, ascending. `change` is NaN where there is none."""
+    rose = np.flatnonzero(change > 0)
+    return np.sort(rose[np.argsort(-change[rose], kind="stable")][:RISEN]).astype(np.int64)
+
+
+def with_windows_left(reasons: list[str | None], rows: Integers, recency: Floats, days: int) -> list[str | None]:
+    """`reasons`, those of `rows` with a word on the window of the aggregates that the customer's last event has left
+    within the last `days`: a model that reads them moves at once, on that day, by what it learned of an empty window.
+    """
+    noted = reasons.copy()
+    for row in rows.tolist():
+        for window in WINDOWS:
+            if window <= recency[row] < window + days:
+                words = f"the last event has just left the {window} days that the model counts"
+                noted[row] = "; ".join(filter(None, (noted[row], words)))
+    return noted
 
 
 def reasons_of(model: Model, chosen: Dataset, horizon_index: int, population: Dataset) -> list[str | None]:

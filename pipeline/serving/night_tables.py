@@ -1,10 +1,16 @@
 """Published nights in the database: which is next to another, which wait for a review, which need no longer be kept."""
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from features.arrays import Floats
+from pipeline.serving.bulk import read
 from pipeline.serving.tables import band, night, prediction, review
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
@@ -12,6 +18,22 @@ def neighbour(connection: Connection, day: date, earlier: bool) -> date | None:
     column = night.c.score_date
     nearest = func.max(column) if earlier else func.min(column)
     return connection.scalar(select(nearest).where(column < day if earlier else column > day))
+
+
+def changes_since(
+    connection: Connection, before: date | None, horizon: int, customers: "pa.Array", probability: Floats
+) -> Floats:
+    """[customers]: each churn probability minus that of the night `before`; NaN for a customer who is not in it."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = prediction.c
+    of_then = (columns.score_date == before) & (columns.horizon_days == horizon)
+    was = read(connection, select(columns.customer_id, columns.churn_probability).where(of_then))
+    row = pc.index_in(customers, pa.array(was["customer_id"], pa.string()))
+    then: Floats = was["churn_probability"].reindex(row.to_pandas()).to_numpy(np.float64)
+    return probability - then
 
 
 def unreviewed(connection: Connection) -> list[tuple[date, int]]:

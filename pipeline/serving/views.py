@@ -25,7 +25,8 @@ PREDICTION_COLUMNS = {
     "risk_change": "The churn probability minus that of the night published before; null for a customer not in it",
     "expected_purchases": "How many purchases to expect within the horizon; null where the model does not say",
     "expected_spend": "How much to expect to be spent within the horizon, in the source's currency; null likewise",
-    "reasons": "What raises this customer's risk, in words, strongest first; null below the share that is explained",
+    "reasons": "What raises this customer's risk, in words, strongest first; null but for the share most at risk and "
+    "the hundred who rose most since the night before",
     "days_since_last_event": "Days from the customer's last event to the cutoff",
     "model_name": "The model that scored",
     "model_version": "Its version in the registry",

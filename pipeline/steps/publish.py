@@ -17,11 +17,11 @@ from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import exports
-from pipeline.serving.bulk import append, read
+from pipeline.serving.bulk import append
 from pipeline.serving.control_group import control_group
 from pipeline.serving.database import open_predictions
 from pipeline.serving.night_digests import note_digests, require_whole_night
-from pipeline.serving.night_tables import neighbour, remove_old_predictions
+from pipeline.serving.night_tables import changes_since, neighbour, remove_old_predictions
 from pipeline.serving.tables import band, prediction
 from pipeline.serving.tables import night as nights
 
@@ -132,16 +132,11 @@ def _change(connection: Connection, before: date | None, scores: "pd.DataFrame")
     import numpy as np
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     change = pd.Series(np.nan, index=scores.index)
-    columns = prediction.c
     for horizon, rows in scores.groupby("horizon_days")[["customer_id", "churn_probability"]]:
-        of_then = (columns.score_date == before) & (columns.horizon_days == int(str(horizon)))
-        was = read(connection, select(columns.customer_id, columns.churn_probability).where(of_then))
-        row = pc.index_in(pa.array(rows["customer_id"]), pa.array(was["customer_id"], pa.string()))
-        then = was["churn_probability"].reindex(row.to_pandas())
-        change.loc[rows.index] = rows["churn_probability"].to_numpy() - then.to_numpy(np.float64)
+        customers, probability = pa.array(rows["customer_id"]), rows["churn_probability"].to_numpy()
+        change.loc[rows.index] = changes_since(connection, before, int(str(horizon)), customers, probability)
     return change
 
 

@@ -1,7 +1,9 @@
-"""Score a night: predictions for every customer eligible at the cutoff, reasons for those most at risk."""
+"""Score a night: predictions for every customer eligible at the cutoff, reasons for those most at risk or risen."""
 
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
@@ -9,10 +11,11 @@ from pipeline.runtime.nights import Night
 from pipeline.scoring.champion import guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.predict import predict_eligible
-from pipeline.scoring.reasons import reasons_of_night
+from pipeline.scoring.reasons import most_at_risk, most_risen, reasons_of_night, with_windows_left
 from pipeline.scoring.score_files import write_not_scored, write_scored
 from pipeline.scoring.whole_histories import read_examples
 from pipeline.serving.database import open_predictions
+from pipeline.serving.night_tables import changes_since, neighbour
 from pipeline.training.registry import open_registry
 
 
@@ -34,7 +37,14 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
         model = registry.load(champion)
         scored = predict_eligible(inputs, champion, model, night.cutoff)
         read = partial(read_examples, inputs, night.cutoff)
-        reasons = reasons_of_night(model, scored, question, settings.serving.reasons_share, read)
+        risk = scored.predictions.churn_probability[:, question.primary_index]
+        with predictions.reading() as connection:
+            before = neighbour(connection, night.score_date, earlier=True)
+            risen = most_risen(changes_since(connection, before, question.primary, scored.customers, risk))
+        rows = np.union1d(most_at_risk(risk, scored.recency, settings.serving.reasons_share), risen)
+        reasons = reasons_of_night(model, scored, question, rows, read)
+        if before is not None and "aggregates" in model.views:
+            reasons = with_windows_left(reasons, risen, scored.recency, (night.score_date - before).days)
         write_not_scored(settings.state.not_scored(night), scored, question)
         write_scored(path, scored, reasons, champion, question)
         figures["rows_scored"] = len(scored.customers)

@@ -15,6 +15,7 @@ from pipeline.runtime.nights import DAY, Night
 from pipeline.scoring.champion import champion_or_none
 from pipeline.scoring.explain import explain
 from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.reasons import RISEN, most_risen, with_windows_left
 from pipeline.scoring.whole_histories import read_night
 from pipeline.serving.database import open_predictions
 from pipeline.steps.promote import promote_version
@@ -90,6 +91,36 @@ def test_reasons_are_given_for_the_share_most_at_risk(own_world: World) -> None:
     assert 0 < len(told) <= np.ceil(0.1 * len(rows))
     assert told["churn_probability"].min() >= rows.loc[rows["reasons"].isna(), "churn_probability"].max()
     assert told["reasons"].str.contains("no event for").all()
+
+
+def test_reasons_are_given_for_those_who_rose(own_world: World) -> None:
+    settings = own_world.settings
+    before = scores_of(settings, night(FIRST)).query(f"horizon_days == {PRIMARY}").set_index("customer_id")
+    publish(settings, night(FIRST))
+    rows = scores_of(settings, night(NEXT)).query(f"horizon_days == {PRIMARY}").set_index("customer_id")
+    rose = rows["churn_probability"] > before["churn_probability"].reindex(rows.index)
+    explained = rows["reasons"].notna()
+    most = rows["churn_probability"].rank(ascending=False) <= np.ceil(0.05 * len(rows))
+    assert 0 < rose.sum() < RISEN  # so that all of them are meant
+    assert explained[rose & ~most].mean() > 0.25  # nothing raises the risk of the others above a typical customer's
+    assert not explained[~rose & ~most].any()
+
+
+def test_what_has_just_left_a_window_is_said() -> None:
+    recency = np.array([28.2, 14.0, 27.9, 57.1, 28.2])
+    reasons = with_windows_left(["a", None, "c", "d", "e"], np.array([0, 1, 2, 3]), recency, 1)
+    words = "the last event has just left the {} days that the model counts"
+    assert reasons == [f"a; {words.format(28)}", words.format(14), "c", "d", "e"]
+    assert with_windows_left(["d"], np.array([0]), recency[3:4], 2) == [f"d; {words.format(56)}"]
+
+
+def test_those_who_rose_most_are_the_hundred_with_the_largest_change() -> None:
+    change = np.random.default_rng(1).normal(size=400)
+    change[:9] = np.nan
+    rose = most_risen(change)
+    assert len(rose) == RISEN
+    assert np.nanmin(change[rose]) >= np.nanmax(np.delete(change, rose))
+    assert most_risen(np.array([np.nan, -0.1, 0.0, 0.2])).tolist() == [3]
 
 
 def test_scoring_again_gives_the_same_bytes(own_world: World) -> None:
