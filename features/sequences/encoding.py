@@ -92,11 +92,12 @@ class Encoder:
     vocabularies: dict[str, list[str]]  # attribute -> its known values; the code of the first is 1
 
     @classmethod
-    def fit(cls, data: Dataset, calendar: bool = True) -> Self:
+    def fit(cls, data: Dataset, calendar: bool = True, steps_read: Sequences | None = None) -> Self:
         """Scalers and vocabularies from the steps that the examples of `data` can see, each step counted once, and
-        from nothing else: what lies behind the last cutoff of a history does not move them.
+        from nothing else: what lies behind the last cutoff of a history does not move them. `steps_read` are the same
+        histories in other steps, where the model reads such.
         """
-        sequences, unread = data.sequences, _unread(data, calendar)
+        sequences, unread = steps_read or data.sequences, _unread(data, calendar)
         longest = _longest(sequences)
         steps = _fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY)))
         vocabularies = _fit_vocabularies(sequences, longest)

@@ -8,7 +8,9 @@ PATTERNS = (
     (re.compile(r"days_since_(last_event|activity)|overdue(_\w+)?|silence_at_period|period_(begin|days)"), LAST_EVENT),
     (re.compile(r"days_since_first_event"), FIRST_EVENT),
     (
-        re.compile(r"events_(\d+|total|trend|a_day|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"),
+        re.compile(
+            r"events_(\d+|total|trend|a_day|a_visit|share_\d+)|active_days_total|gap(_(mean|std|max|last|variation))?"
+        ),
         EVENTS,
     ),
     (re.compile(r"amount_(\d+|total|mean(_\d+)?|max|last|trend|share_\d+)"), AMOUNT),

@@ -9,6 +9,7 @@ import pandas as pd
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps, NextEvent
+from features.sequences.visits import STEPS, Step, fitting_step, visits
 from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
 from models.calendar import columns_read, reads_calendar
 from models.networks.hinge_basis import HingeBasis
@@ -34,6 +35,8 @@ class SequenceModel(NetworkModel):
     every event to the next beside the other heads; `chrono` is the longest memory, in steps, that gates start with, or
     "history": as long as nine of ten training examples can see.
     With `truncate`, backpropagation through time reaches back over so many steps and no further.
+    A `step` is an event, or a visit: a `session` or a `day` (`features.sequences.visits`). By default it is what the
+    training histories ask for (`fitting_step`).
 
     Without `memory` it is the twin: a feed-forward layer on the aggregates, and on what is known at the cutoff, stands
     in the place of the recurrent layer, and a survival head learns the time from every cutoff to the next event, given
@@ -53,12 +56,14 @@ class SequenceModel(NetworkModel):
         "max_steps": 256,
         "gap_weight": 0.0,
         "truncate": None,
+        "step": None,
         "memory": True,
     }
-    space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64)}
+    space: ClassVar[dict[str, Range]] = {**NetworkModel.space, "units": (12, 64), "step": [None, *STEPS]}
     preparation: Preparation | None = None  # of the aggregates, where the model reads them
     basis: HingeBasis | None = None
     intervals: Intervals | None = None  # of the survival head
+    step: Step = "event"
     alter: Alteration | None = None  # what is read in place of histories, in an ablation
     examples_a_history: float = 1.0  # where each example is altered apart: then a batch holds as many examples
     longest: int | None = None  # steps that training examples see; None where no gates are to start from them
@@ -126,16 +131,24 @@ class SequenceModel(NetworkModel):
         assert aggregates is not None
         return np.hstack([channels, self.preparation.transform(aggregates)])
 
+    def in_steps(self, sequences: Sequences) -> Sequences:
+        """Histories in the steps that the model reads."""
+        return visits(sequences, self.step)
+
     def _prepare(self, train: Dataset) -> None:
-        fit_encoder = Encoder.fit if self.has_memory else Encoder.of_cutoffs
-        self.encoder = fit_encoder(train, reads_calendar(train, self.parameters))
+        self.step = self.parameters["step"] or fitting_step(train.sequences)
+        calendar, steps = reads_calendar(train, self.parameters), self.in_steps(train.sequences)
+        if self.has_memory:
+            self.encoder = Encoder.fit(train, calendar, steps)
+        else:
+            self.encoder = Encoder.of_cutoffs(train, calendar)
         if self.alter:
             self.examples_a_history = len(train) / len(np.unique(train.sequences.history))
         if self.parameters.get("chrono") == "history":
-            seen = int(np.quantile(train.sequences.length, LONG_HISTORY))
+            seen = int(np.quantile(steps.length, LONG_HISTORY))
             self.longest = min(seen, self.parameters["max_steps"] or seen)
         if self.has_state and (self.survives or self.parameters["gap_weight"]):
-            self.intervals = Intervals.fit(Gaps.of(train))
+            self.intervals = Intervals.fit(Gaps.of(replace(train, sequences=steps)))
         if "aggregates" in self.views:
             self.preparation = Preparation.fit(train.aggregates[columns_read(train, self.parameters)])
         if self.preparation and "aggregates" in type(self).views:
@@ -143,11 +156,12 @@ class SequenceModel(NetworkModel):
             self.basis = HingeBasis.fit(prepared, self.preparation.names)
 
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader | CutoffReader:
-        gaps = Gaps.of(data) if training and self.intervals else None
-        sequences = data.sequences
+        in_steps = replace(data, sequences=self.in_steps(data.sequences))
+        gaps = Gaps.of(in_steps) if training and self.intervals else None
+        sequences = in_steps.sequences
         if self.alter:
-            sequences = self.alter(data)
-            gaps = gaps and gaps.of_altered(data.sequences, sequences)
+            sequences = self.alter(in_steps)
+            gaps = gaps and gaps.of_altered(in_steps.sequences, sequences)
         max_steps = self.parameters["max_steps"] if training else None
         chunks = cut_chunks(sequences, max_steps, gaps.readable if gaps else None)
         at_cutoff = StateAtCutoff.of(data) if self.has_memory else StateAtCutoff.of_aggregates(data)
@@ -198,6 +212,7 @@ class SequenceModel(NetworkModel):
 
     def _state(self) -> dict[str, Any]:
         return {
+            "step": self.step,
             "encoder": self.encoder.to_json(),
             "preparation": self.preparation.to_json() if self.preparation else None,
             "bends": asdict(self.basis) if self.basis else None,
@@ -206,6 +221,7 @@ class SequenceModel(NetworkModel):
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        self.step = state.get("step", "event")  # an earlier recur knew no other
         self.encoder = Encoder.from_json(state["encoder"])
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None
         self.basis = HingeBasis(**state["bends"]) if state["bends"] else None

@@ -60,7 +60,8 @@ class NetworkStepper:
         return after
 
     def _advance(self, states: Floats32, sequences: Sequences, previous: Integers) -> Floats32:
-        steps, lengths = self._model.encoder.encode(sequences, previous), np.diff(sequences.offsets)
+        sequences = self._model.in_steps(sequences)
+        steps, lengths = self._model.encoder.encode(sequences, previous), sequences.lengths
         after, active = states.copy(), np.flatnonzero(lengths)
         for network, columns in zip(self._networks, self._columns, strict=True):
             for batch in cut_batches(lengths[active], CUSTOMERS_AT_ONCE, STEPS_AT_ONCE):

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from models.base import Range
 from models.recurrent.cells.gru import GRU
 
 
@@ -15,3 +16,5 @@ class SurvivalGRU(GRU):
     # Churn labels teach the season that they were taken in; inter-event times alone did better on later cutoffs of two
     # real sets. One network's loss differs from the next one's by more than most models do: three are averaged.
     defaults: ClassVar[dict[str, Any]] = {**GRU.defaults, "churn_weight": 0.0, "gap_weight": 1.0, "seeds": 3}
+    # Where histories are short, few gaps teach less than the labels do.
+    space: ClassVar[dict[str, Range]] = {**GRU.space, "churn_weight": [0.0, 0.3, 1.0]}

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.worlds.planted_worlds import CUTOFF, WORLDS, Groups, planted, planted_snapshot, share_of_gain
 
-QUICK = [name for name in WORLDS if name not in ("signal-100-back", "signal-1000-back")]
+QUICK = [name for name in WORLDS if name not in ("signal-100-back", "signal-1000-back", "regularity-in-bursts")]
 
 
 @pytest.fixture(scope="module", params=QUICK)

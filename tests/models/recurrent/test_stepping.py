@@ -9,7 +9,7 @@ import pytest
 from features.arrays import Integers
 from features.dataset import Sequences
 from features.sequences.encoding import StateAtCutoff
-from features.time import NEVER
+from features.time import MICROSECONDS_A_DAY, NEVER
 from tests.support.untrained import untrained
 from tests.support.worlds.model_worlds import steady_world
 
@@ -59,3 +59,34 @@ def test_parts_say_what_the_whole_says(name: str, more: dict[str, Any]) -> None:
         assert survival is not None
         np.testing.assert_allclose(survival[:, [2, 1]], whole.churn_probability, atol=1e-5)
         assert (survival[:, 0] > survival[:, 1]).all()
+
+
+@pytest.mark.parametrize("step", ["session", "day"])
+def test_nights_read_the_visits_that_the_whole_reads(step: str) -> None:
+    world = steady_world(customers=30)
+    every = np.repeat(np.arange(len(world.sequences.event_time)), 3)
+    burst = world.sequences.with_steps(every, 3 * world.sequences.lengths)
+    burst = replace(
+        burst, event_time=burst.event_time + np.tile(np.arange(3), len(every) // 3) * MICROSECONDS_A_DAY // 400
+    )
+    world = replace(world, sequences=burst.pointed(world.sequences.history, 3 * world.sequences.length))
+    model = untrained("survival_gru", world, units=5, seeds=1, step=step)
+    data = world.select(world.cutoff == world.cutoff.max())
+    sequences, stepper = data.sequences, model.stepper()
+    states, previous = stepper.start(len(data)), np.full(len(data), NEVER)
+    begin = np.zeros(len(data), np.int64)
+    first = sequences.offsets[sequences.history]
+    seen = sequences.length
+    for before in (60, 30, 0):
+        midnight = data.cutoff - before * MICROSECONDS_A_DAY
+        own = [sequences.event_time[at : at + length] for at, length in zip(first, seen, strict=True)]
+        end = np.array([np.searchsorted(times, until) for times, until in zip(own, midnight, strict=True)])
+        states = stepper.advance(states, between(sequences, sequences.history, begin, end), previous)
+        previous = np.where(end > 0, sequences.event_time[first + end - 1], NEVER)
+        begin = end
+    assert begin.tolist() == seen.tolist()
+    said = stepper.predict(states, StateAtCutoff.of(data), data.aggregates).churn_probability
+    whole = model.predict(data).churn_probability
+    assert whole.std() > 0
+    np.testing.assert_allclose(said, whole, rtol=0, atol=1e-6)
+    assert model.in_steps(sequences).lengths.sum() * 2 < len(sequences.event_time)

@@ -28,6 +28,7 @@ QUESTION = Question(active_within=91, horizons=(28,))
 ATTRIBUTES = {"a": "numeric", "b": "numeric"}
 LIKELY, UNLIKELY = 0.85, 0.15
 WITHIN = 3  # events, for "A then B within k"
+MOST_AT_ONCE, BURST = 50, 10 / 1440  # events of an occasion, and the days that they take
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,23 @@ def signal_back(lag: int) -> Callable[[np.random.Generator, int], Histories]:
     return world
 
 
+def in_bursts(
+    world: Callable[[np.random.Generator, int], Histories],
+) -> Callable[[np.random.Generator, int], Histories]:
+    """The same occasions, each of 1 to MOST_AT_ONCE events within BURST instead of one."""
+
+    def bursts(random: np.random.Generator, customers: int) -> Histories:
+        plain = world(random, customers)
+        events = random.integers(1, MOST_AT_ONCE + 1, len(plain.before))
+        later = random.uniform(0, BURST, events.sum())
+        occasion = np.repeat(np.arange(len(events)), events)
+        before = np.maximum(plain.before[occasion] - later, 0.0)
+        order = np.lexsort((-before, occasion))
+        return Histories(plain.customer[occasion], before[order], plain.kind[occasion], plain.probability)
+
+    return bursts
+
+
 WORLDS: dict[str, Callable[[np.random.Generator, int], Histories]] = {
     "memoryless": memoryless,
     "counts-only": counts_only,
@@ -156,6 +174,7 @@ WORLDS: dict[str, Callable[[np.random.Generator, int], Histories]] = {
     "signal-10-back": signal_back(10),
     "signal-100-back": signal_back(100),
     "signal-1000-back": signal_back(1_000),
+    "regularity-in-bursts": in_bursts(regularity),
 }
 IN_TIME = (
     "growing-gaps",
@@ -167,6 +186,7 @@ IN_TIME = (
     "signal-10-back",
     "signal-100-back",
     "signal-1000-back",
+    "regularity-in-bursts",
 )
 
 
