@@ -282,7 +282,7 @@ def _sections() -> Iterator[str]:
         "",
     ]
     mapped = ["event_id", "customer_id", "event_time", "known_time", "event_type", "amount", "quantity"]
-    rules = [*row_rules(mapped, {}), CONFLICT]
+    rules = [*row_rules(mapped, {}, nobody=["0"]), CONFLICT]
     yield from _table(["reason", "meaning"], [[f"`{rule.code}`", rule.description] for rule in rules])
     yield from [
         "",

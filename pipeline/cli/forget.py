@@ -24,6 +24,7 @@ from pipeline.runtime.paths import StateFolder, sweep_below
 from pipeline.runtime.suppression import Suppression
 from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
+from pipeline.sources.columns.ids import read_id
 from pipeline.sources.index import sweep_all
 
 LOCKS = ("night", "source", "pull")
@@ -36,6 +37,7 @@ def forget(settings: Settings, customer_id: str) -> dict[str, int]:
     Doing it again removes nothing; after a kill, doing it again removes what is left. It waits for the steps at work,
     and they for it. Whoever was nowhere is not put on the suppression list.
     """
+    customer_id = read_id(customer_id, settings.source)
     predictions, state = open_predictions(settings.predictions, settings.root), settings.state
     with recorded(predictions, state, ALONE, None) as figures, ExitStack() as locks:
         for lock in LOCKS:

@@ -118,6 +118,18 @@ class Source(Section):
     """
     thousands: Literal[".", ",", " ", "'"] | None = None
     """What stands between the thousands of a number: where it is a point or a comma, the other one is `decimal`."""
+    fold_case: bool = False
+    """Whether customers whose ids differ in case only are one, as the addresses of a shop's customers; their ids are in
+    lower case then.
+    """
+    strip_zeros: bool = False
+    """Whether ids that are whole numbers lose zeros before and `.0` behind, which spreadsheets write: 0042 and 42.0
+    are 42.
+    """
+    nobody: tuple[str, ...] = ()
+    """Ids that mean nobody, in any case, as `["0", "guest"]`: rows of theirs are set aside and do not count against a
+    night.
+    """
     columns: dict[str, Column] = {}
     """Which of the source's columns holds what: `customer_id` and `event_time` always (`["Date", "Time"]` where a time
     is in several); `event_type`, `amount`,

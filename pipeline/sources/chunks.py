@@ -13,6 +13,7 @@ import duckdb
 from pipeline.runtime.engine import PARQUET, literal, quoted
 from pipeline.runtime.errors import RecurError
 from pipeline.sources.columns.file_columns import LocalFile
+from pipeline.sources.columns.ids import id_text
 from pipeline.sources.expressions import FIRST_TIME, plausible, row_digest, sql_moment
 from pipeline.sources.inputs import Input
 from pipeline.sources.reader import row_number, unreadable_lines
@@ -44,7 +45,7 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, 
     moment = times.get("known_time", times["event_time"])
     selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
     for name in file.names:
-        text = numbers.get(name, file.text(name))
+        text = id_text(numbers.get(name, file.text(name)), name, file.source)
         if name in times:
             text = f"coalesce(({times[name]} at time zone 'UTC')::varchar || '+00', {text})"
         selected.append(f"{text} as {quoted(name)}")

@@ -35,7 +35,16 @@ MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
 CONTENTS = "contents.json"
-LATER_KEYS = ("delimiter", "encoding", "header_row", "decimal", "thousands", "time_format")
+LATER_KEYS = (
+    "delimiter",
+    "encoding",
+    "header_row",
+    "decimal",
+    "thousands",
+    "time_format",
+    "fold_case",
+    "strip_zeros",
+)
 """Keys of `[source]` that came later: an index of before is that of a source where they are left at their defaults."""
 STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
 """The keys of `contents.json` that bear another name than here."""
@@ -97,6 +106,7 @@ class Index:
         self._source, self._state = source, state
         self._readings = Readings()
         defaults = {name for name in LATER_KEYS if getattr(source, name) == Source.model_fields[name].default}
+        defaults.add("nobody")  # those rows are in the index as all others
         key = [INDEX_FORMAT, names, source.model_dump(mode="json", exclude=defaults)]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         self.folder = state.path / "source" / digest

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.runtime.suppression import Suppression
+from pipeline.sources.columns.ids import read_id
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.files import Files, attributes_of
 from pipeline.sources.inputs import Input, name_within
@@ -78,7 +80,10 @@ class Sql:
         """Syncs what is new and returns the files of all rows."""
         engine = _engine(url)
         increment = [INCREMENT] if self._source.incremental_by is not None else []
-        synced = SyncedRows(self._folder(url), [*self._source.names, *increment], Suppression(self._state).names)
+        names = [*self._source.names, *increment]
+        synced = SyncedRows(
+            self._folder(url), names, Suppression(self._state).names, partial(read_id, source=self._source)
+        )
         watermark = synced.watermark
         low = None if watermark is None else _less_overlap(watermark, self._source.overlap)
         try:
@@ -121,7 +126,8 @@ class Sql:
     def _folder(self, url: URL) -> Path:
         if url.get_backend_name() == "sqlite" and url.database:  # a file, and the project may move
             url = url.set(database=name_within(self._root, url.database))
-        key = [self._table(url), self._source.columns, self._source.incremental_by]
+        key: list[Any] = [self._table(url), self._source.columns, self._source.incremental_by]
+        key += [name for name in ("fold_case", "strip_zeros") if getattr(self._source, name)]
         return self._state.path / "pulled" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
     def _table(self, url: URL) -> str:
@@ -134,12 +140,18 @@ class SyncedRows:
     value of `incremental_by` up to it, None where there is no such column.
     """
 
-    def __init__(self, folder: Path, names: list[str], is_suppressed: Callable[[str | None], bool]) -> None:
-        """`names` are the columns; rows of whom `is_suppressed` names are left out. Watermarks are read from the list
-        that the last sync left, and only those that it had not come to list from their files: so no night opens all
-        files of those before.
+    def __init__(
+        self,
+        folder: Path,
+        names: list[str],
+        is_suppressed: Callable[[str | None], bool],
+        read_id: Callable[[str], str] = str,
+    ) -> None:
+        """`names` are the columns; `read_id` reads a customer's id; rows of whom `is_suppressed` names are left out.
+        Watermarks are read from the list that the last sync left, and only those that it had not come to list from
+        their files: so no night opens all files of those before.
         """
-        self._folder, self._names, self._is_suppressed = folder, names, is_suppressed
+        self._folder, self._names, self._is_suppressed, self._read_id = folder, names, is_suppressed, read_id
         listed = folder / "reaches.json"
         stored = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
         self._watermarks: dict[str, Any] = {
@@ -171,6 +183,8 @@ class SyncedRows:
         fresh, customer = [], self._names.index("customer_id")
         for row in rows:
             texts = tuple(_text(value) for value in row)
+            if (name := texts[customer]) is not None:
+                texts = (*texts[:customer], self._read_id(name), *texts[customer + 1 :])
             if self._is_suppressed(texts[customer]):
                 continue
             if earlier[texts] > 0:

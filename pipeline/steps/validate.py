@@ -21,7 +21,7 @@ from pipeline.validation.expectations import expect
 from pipeline.validation.night_rules import SetAside, night_rules, refusal
 from pipeline.validation.parsing import StagedNight, events, judged, source_row
 from pipeline.validation.profile import AcceptedEvents, profile_of
-from pipeline.validation.rules import CONFLICT, RowRule, row_rules
+from pipeline.validation.rules import CONFLICT, NOBODY, RowRule, row_rules
 
 SHOWN = ("event_time", "known_time", "event_type", "amount", "quantity", "unit_price", "deleted")
 """The columns whose values an example may show."""
@@ -43,7 +43,8 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
             raise RecurError(f"{file} does not exist: the night {night.name} was not extracted; run recur ingest")
         accepted.unlink(missing_ok=True)
         staged = _staged_night(file, night, store.attributes, settings.source)
-        rules = row_rules(staged.columns, staged.attributes)
+        rules = row_rules(staged.columns, staged.attributes, settings.source.nobody)
+        expected_reasons = {*limits.expected_reasons, NOBODY.code}
         _require_known(limits.expected_reasons, [*rules, CONFLICT])
         with session(state) as connection, paths.atomically(accepted) as temporary:
             # A view that is queried twice, not a table: a night may be larger than memory, and few rows are set aside.
@@ -56,12 +57,12 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
                 rules = [*rules, CONFLICT]
             set_aside = dict(connection.execute("select reason, count(*) from set_aside group by reason").fetchall())
             written = AcceptedEvents(connection, temporary, night)
-            profile = profile_of(written, set_aside, rules, store, set(limits.expected_reasons))
+            profile = profile_of(written, set_aside, rules, store, expected_reasons)
             counts = {name: int(profile[name]) for name in ("rows_read", "rows_accepted", "rows_quarantined")}
             figures.update(counts)
             expected = night_rules(profile, rules, limits, is_history=night.start is None)
             if broken := expect(state.data_docs, night, profile, expected):
-                unexpected = [rule for rule in rules if rule.code not in limits.expected_reasons]
+                unexpected = [rule for rule in rules if rule.code not in expected_reasons]
                 example = partial(_example, connection, state.quarantine(night))
                 reason = refusal(night, broken[0], profile, SetAside(set_aside, example), unexpected)
                 raise RecurError(f"{reason}; all its figures and limits: {state.data_docs_page.as_uri()}")

@@ -6,9 +6,9 @@ that is absent.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.runtime.engine import quoted
+from pipeline.runtime.engine import literal, quoted
 from pipeline.sources.contract import Kind
 
 LINE, ATTRIBUTES = "line", "attributes"
@@ -99,11 +99,22 @@ CONFLICT = RowRule(
 """Judged last, and only among the rows that pass every other rule."""
 
 
-def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind]) -> list[RowRule]:
-    """The rules for a source that maps the columns `mapped`, in their order, `CONFLICT` aside."""
+NOBODY = RowRule(
+    "customer_id", "customer_id_nobody", "the customer is one of source.nobody", "lower(customer_id) in {}"
+)
+"""Of ids that the configuration names: expected, whatever a night has of them."""
+
+
+def row_rules(mapped: Collection[str], attributes: Mapping[str, Kind], nobody: Collection[str] = ()) -> list[RowRule]:
+    """The rules for a source that maps the columns `mapped` and whose ids `nobody` mean nobody, in their order,
+    `CONFLICT` aside.
+    """
     numbers = {name: name for name in ("amount", "quantity", "unit_price") if name in mapped}
     numbers |= {name: ATTRIBUTES for name, kind in attributes.items() if kind == "numeric"}
     rules = [rule for rule in ROW_RULES if rule.subject == LINE or rule.subject in mapped]
+    if nobody:
+        names = f"({', '.join(literal(name.lower()) for name in nobody)})"
+        rules.insert(1, replace(NOBODY, predicate=NOBODY.predicate.format(names)))
     texts = [name for name in ("customer_id", "event_id", "event_type") if name in mapped]
     rules += [_about(column, column, TEXT_RULE) for column in texts]
     rules += [_about(column, subject, rule) for column, subject in numbers.items() for rule in NUMBER_RULES]

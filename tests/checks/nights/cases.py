@@ -164,7 +164,6 @@ def _guests(case: Case) -> Verdict:
     if not said.holds:
         return said
     case.configure('path = "orders.csv"', 'path = "orders.csv"\nnobody = ["0"]')
-    case.configure("[models]", '[validation]\nexpected_reasons = ["customer_id_placeholder"]\n\n[models]')
     events = len(case.events())
     return Verdict(events == 3_047 - 1_063, f"{said.words}; {events} events of somebody")
 
