@@ -200,6 +200,8 @@ def _store(folder: Path, events: int) -> Path:
     import duckdb
     import pyarrow.parquet as pq
 
+    from pipeline.runtime.described import describe
+
     file, writer = folder / f"{events}.parquet", None
     customers = max(events // EVENTS_A_CUSTOMER, 1)
     with duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY}) as engine:
@@ -221,6 +223,7 @@ def _store(folder: Path, events: int) -> Path:
             writer.write_table(table, row_group_size=ROWS_A_GROUP)
         assert writer is not None
         writer.close()
+    describe(folder, [file.name])  # the store reads nothing that it cannot verify
     return file
 
 

@@ -11,6 +11,7 @@ from features.arrays import Floats
 from features.question import Question
 from models.base import Predictions
 from models.survival import curve_days, days_to_ask, through
+from pipeline.runtime.described import described
 from pipeline.runtime.paths import atomically
 from pipeline.scoring.predict import ScoredNight
 from pipeline.training.registry import Version
@@ -57,7 +58,7 @@ def write_scored(
     )
     if list(horizons) != sorted(horizons):
         table = table.sort_by([("customer_id", "ascending"), ("horizon_days", "ascending")])
-    with atomically(path) as file:
+    with described(path.parent, path.name) as file:
         # Without the schema of the table, whose codes are text in the file.
         pq.write_table(table, file, use_dictionary=REPETITIVE, store_schema=False)
 

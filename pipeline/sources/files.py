@@ -37,6 +37,11 @@ class Files:
         assert contents.first_event is not None
         return Span(contents.first_event, contents.closed)
 
+    @property
+    def was_read(self) -> bool:
+        """Whether the index holds a file."""
+        return bool(self._index.contents().files)
+
     def extract(self, night: Night, path: Path, again: bool = False) -> int:
         contents, by_known_time = self._contents(), "known_time" in self._source.names
         if not again:

@@ -15,13 +15,16 @@ from itertools import groupby
 from pathlib import Path
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.source import Source
+from pipeline.runtime.described import describe_new, require_whole, whole
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.errors import RecurError
+from pipeline.runtime.manifest import NAME
 from pipeline.runtime.nights import DAY, midnight
-from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.chunks import EarlierRows, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.columns.file_columns import LocalFile
@@ -34,7 +37,11 @@ INDEX_FORMAT = 5
 MISTAKEN_GAP = timedelta(days=366)
 MISTAKEN_SHARE = 0.01
 NEVER = datetime.max.replace(tzinfo=UTC)
-CONTENTS = "contents.json"
+CONTENTS, FORMAT = "contents.json", 1
+WAY_BACK = (
+    "put it back from a backup, or remove its folder: the source is read anew then, and what it sent late since the "
+    "last night is left out"
+)
 LATER_KEYS = (
     "delimiter",
     "encoding",
@@ -90,6 +97,12 @@ class Contents(_Stored):
     repeats: dict[str, int] = {}
 
     @property
+    def names(self) -> set[str]:
+        """The files of the index."""
+        chunks = {name for chunk in self.chunks for name in (chunk.name, chunk.malformed) if name}
+        return chunks.union(*self.deletions.values())
+
+    @property
     def closed(self) -> datetime:
         """The end of the last closed day."""
         return midnight(last_real_day(sorted(self.days.items())))
@@ -110,11 +123,11 @@ class Index:
         key = [INDEX_FORMAT, names, source.model_dump(mode="json", exclude=defaults)]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         self.folder = state.path / "source" / digest
+        self._verified: set[str] = set()
 
     def contents(self) -> Contents:
-        """What the index holds by now, without a look at the source."""
-        file = self.folder / CONTENTS
-        return Contents.model_validate_json(file.read_text("utf-8")) if file.exists() else Contents()
+        """What the index holds by now, without a look at the source. Raises DamagedError."""
+        return read_contents(self.folder)
 
     def sync(self, inputs: list[Input]) -> Contents:
         """Reads what is new among `inputs`, and returns what the index then holds. Raises RecurError where a file
@@ -144,6 +157,7 @@ class Index:
                     )
                 self._readings.write(self._state)
                 self._write(contents)
+                describe_new(self.folder, contents.names)
         return contents
 
     def note(self, night: str) -> Contents:
@@ -177,11 +191,13 @@ class Index:
         return f"select *, {sync} as pull from {self._files(names)}"
 
     def _files(self, names: list[str]) -> str:
+        """These files, verified once by each index object."""
+        require_whole(self.folder, WAY_BACK, set(names) - self._verified)
+        self._verified.update(names)
         return f"read_parquet([{', '.join(literal(self.folder / name) for name in names)}])"
 
     def _write(self, contents: Contents) -> None:
-        with atomically(self.folder / CONTENTS) as file:
-            file.write_text(contents.model_dump_json(), "utf-8")
+        write_sealed(self.folder / CONTENTS, json.loads(contents.model_dump_json()), FORMAT)
 
     def _write_rows(
         self, connection: duckdb.DuckDBPyConnection, contents: Contents, files: list[Input], name: str
@@ -205,6 +221,8 @@ class Index:
     @contextmanager
     def _local(self, contents: Contents, file: Input) -> Iterator[LocalFile]:
         with file.local(self.folder) as path:
+            if self._source.kind == "sql":
+                whole(path.parent, path.name, WAY_BACK)
             yield LocalFile(file, path, self._source, self._readings, self.names, contents.last_row)
 
     def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> bool:
@@ -274,21 +292,29 @@ class Index:
         return [chunk for chunk in others if _utc(first) <= chunk.last and chunk.first <= _utc(last)]
 
 
+def read_contents(folder: Path) -> Contents:
+    """What the index in `folder` holds. Raises DamagedError where that is damaged, or lost beside its chunks."""
+    try:
+        return Contents.model_validate(read_sealed(folder / CONTENTS, FORMAT))
+    except FileNotFoundError:
+        if not (folder / NAME).exists():  # a first sync may have been killed
+            return Contents()
+        raise DamagedError(f"{folder / CONTENTS} is missing: {WAY_BACK}") from None
+    except (DamagedError, ValidationError):
+        raise DamagedError(f"{folder / CONTENTS} is damaged: it does not hold what was written: {WAY_BACK}") from None
+
+
 def sweep_unlisted(folder: Path, contents: Contents) -> None:
     """Removes from an index's folder what a killed sync left."""
-    chunks = {name for chunk in contents.chunks for name in (chunk.name, chunk.malformed)}
-    deletions = {name for names in contents.deletions.values() for name in names}
     for file in folder.iterdir():
-        if file.name not in chunks | deletions | {CONTENTS}:
+        if file.name not in contents.names | {CONTENTS, NAME}:
             file.unlink()
 
 
 def sweep_all(state: StateFolder) -> None:
     """The same for every index, which nobody may be at work on."""
     for folder in (state.path / "source").glob("*/"):
-        file = folder / CONTENTS
-        contents = Contents.model_validate_json(file.read_text("utf-8")) if file.exists() else Contents()
-        sweep_unlisted(folder, contents)
+        sweep_unlisted(folder, read_contents(folder))
 
 
 def last_real_day(days: list[tuple[date, int]]) -> date:

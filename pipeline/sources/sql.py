@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -22,9 +23,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pipeline.config.source import Source
+from pipeline.runtime.described import described, require_listed, whole
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.columns.ids import read_id
 from pipeline.sources.contract import Kind, Span
@@ -33,6 +36,11 @@ from pipeline.sources.inputs import Input, name_within
 
 BATCH = 100_000
 INCREMENT = "incremental_by"
+LIST, FORMAT = "reaches.json", 1
+WAY_BACK = (
+    "put it back from a backup, or remove the folders pulled and source below paths.var: the table is read anew then, "
+    "and what it sent late since the last night is left out"
+)
 WATERMARK = b"recur.reach"  # of a file: the largest value of the column `incremental_by` up to it, as JSON
 
 Row = tuple[str | None, ...]
@@ -65,6 +73,7 @@ class Sql:
         if self._files is None:
             url = _url(self._address(), self._root)
             with self._state.alone("pull"):
+                self._require_kept(self._folder(url))
                 files = self._sync(url)
             if not files:
                 raise RecurError(
@@ -75,6 +84,14 @@ class Sql:
             inputs = [Input(str(file), file.name, "pulled", "parquet", mapped) for file in files]
             self._files = Files(self._source, self._state, lambda: inputs)
         return self._files
+
+    def _require_kept(self, folder: Path) -> None:
+        """Raises RecurError where rows were taken from `folder`, and it has none."""
+        if not any(folder.glob("*.parquet")) and Files(self._source, self._state, list).was_read:
+            raise RecurError(
+                f"{folder} has none of the rows that were synced: if the database has another address now, rename the "
+                f"folder beside it to this one; else {WAY_BACK}"
+            )
 
     def _sync(self, url: URL) -> list[Path]:
         """Syncs what is new and returns the files of all rows."""
@@ -152,8 +169,10 @@ class SyncedRows:
         their files: so no night opens all files of those before.
         """
         self._folder, self._names, self._is_suppressed, self._read_id = folder, names, is_suppressed, read_id
-        listed = folder / "reaches.json"
-        stored = json.loads(listed.read_text("utf-8")) if listed.exists() else {}
+        require_listed(folder, WAY_BACK)
+        stored: dict[str, Any] = {}
+        with suppress(FileNotFoundError, DamagedError):  # they are read from the files then
+            stored = read_sealed(folder / LIST, FORMAT)
         self._watermarks: dict[str, Any] = {
             file.name: _from_json(stored[file.name]) if file.name in stored else _watermark_of(file)
             for file in self.files()
@@ -172,7 +191,7 @@ class SyncedRows:
         rows: Counter[Row] = Counter()
         for name, watermark in self._watermarks.items():
             if low is None or watermark is None or watermark >= low:
-                file = pq.read_table(self._folder / name)
+                file = pq.read_table(whole(self._folder, name, WAY_BACK))
                 rows.update(zip(*(values.to_pylist() for values in file.columns), strict=True))
         return rows
 
@@ -198,13 +217,13 @@ class SyncedRows:
         columns = [pa.array(texts, pa.string()) for texts in zip(*fresh, strict=True)]
         batch = pa.table(columns, names=self._names).replace_schema_metadata({WATERMARK: _to_json(watermark)})
         name = f"{len(self._watermarks):08d}.parquet"
-        with atomically(self._folder / name) as file:
+        with described(self._folder, name) as file:
             pq.write_table(batch, file)
         self._watermarks[name] = watermark
 
     def write_watermarks(self) -> None:
-        with atomically(self._folder / "reaches.json") as file:
-            file.write_text(json.dumps({name: _to_json(value) for name, value in self._watermarks.items()}), "utf-8")
+        content = {name: _to_json(value) for name, value in self._watermarks.items()}
+        write_sealed(self._folder / LIST, content, FORMAT)
 
 
 def _url(address: str, root: Path) -> URL:

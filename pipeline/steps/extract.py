@@ -1,5 +1,6 @@
 """The first step of a night: its rows, as the source has them, into one staged file."""
 
+import logging
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -7,13 +8,14 @@ import pyarrow.parquet as pq
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights, require_whole
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime import paths
+from pipeline.runtime.described import described, is_whole
 from pipeline.runtime.errors import NothingToDo
 from pipeline.runtime.nights import Night
 from pipeline.runtime.suppression import Suppression
 from pipeline.serving.database import open_predictions
 from pipeline.sources.factory import open_source
 
+log = logging.getLogger("recur.extract")
 RESTATED = (
     "{} rows came again, late, for a customer and a time of which a loaded night has a row with other values. Without "
     "columns.event_id nothing says which event they restate, so each counts beside it, and a refunded order twice: map "
@@ -46,10 +48,12 @@ def extract(settings: Settings, night: Night, afresh: bool = False) -> dict[str,
                 f"the night {night.name} was loaded as a part of the night {later[0]}: nothing to extract"
             )
         again, notes = bool(later) and not afresh, dict[str, str]()
-        if again and staged.exists():
+        if again and staged.exists() and not is_whole(staged):
+            log.warning("%s is damaged: the night is read from the source again", staged)
+        if again and is_whole(staged):
             figures["rows_read"] = pq.read_metadata(staged).num_rows
         else:
-            with paths.atomically(staged) as file:
+            with described(staged.parent, staged.name) as file:
                 figures["rows_read"] = source.extract(night, file, again)
                 figures["rows_read"] -= Suppression(settings.state).remove_from(file)
             if not again and (rows := source.restated(night)):

@@ -11,11 +11,13 @@ from pipeline.event_store.objects import scan
 from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import ORDER, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
+from pipeline.runtime.described import remove, whole
 from pipeline.runtime.engine import literal, quoted, session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY, Night
 from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
+from pipeline.steps.validate import READ_AGAIN
 
 ARRIVED = """
     case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
@@ -38,6 +40,7 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
         for file in (state.accepted(night), quarantine, state.staged(night)):
             if not file.exists():
                 raise RecurError(f"{file} does not exist: the night {night.name} was not validated; run recur ingest")
+            whole(file.parent, file.name, READ_AGAIN)
         store = open_store(settings)
         store.require_whole(but=night)
         read = pq.read_metadata(state.staged(night)).num_rows
@@ -78,7 +81,7 @@ def _remove_old_rows(state: StateFolder, loaded: list[date], days: int) -> None:
     for folder in ("staged", "accepted"):
         for file in (state.path / folder).glob("????-??-??.parquet"):
             if file.stem in old:
-                file.unlink(missing_ok=True)
+                remove(file)
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night, state: StateFolder) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.monitoring.step_record import recorded
+from pipeline.runtime.described import was_written, whole
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import exports
@@ -38,8 +39,9 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
     predictions, folder = open_predictions(settings.predictions, settings.root), settings.published
     with recorded(predictions, settings.state, "publish", night) as figures:
         path = settings.state.scored(night)
-        if not path.exists():
+        if not was_written(path.parent, path.name):
             raise NothingToDo(f"{night.name} has no scores to publish: there was no champion to make them")
+        whole(path.parent, path.name, f"score the night again with `recur score --cutoff {night.name}`")
         scores = ranked(_read(path), settings.serving.high_share, settings.serving.medium_share)
         scores["control"] = control_group(scores["customer_id"], settings.serving.control_share, settings.run.seed)
         customers = int(scores["customer_id"].nunique())

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import recorded
+from pipeline.runtime.described import remove
 from pipeline.runtime.nights import Night
 from pipeline.scoring.champion import guarded_champion
 from pipeline.scoring.inputs import ScoringInputs
@@ -29,7 +30,7 @@ def score(settings: Settings, night: Night) -> dict[str, Any]:
     path, question = settings.state.scored(night), settings.question
     predictions = open_predictions(settings.predictions, settings.root)
     with recorded(predictions, settings.state, "score", night) as figures:
-        path.unlink(missing_ok=True)  # what an earlier run left must not be published for this one
+        remove(path)  # what an earlier run left must not be published for this one
         registry = open_registry(settings)
         champion = guarded_champion(registry, predictions, night.cutoff)
         inputs = ScoringInputs.open(settings)

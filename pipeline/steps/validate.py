@@ -11,7 +11,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.source import CORE_COLUMNS, LINES, Source
 from pipeline.event_store.store import open_store
 from pipeline.monitoring.step_record import recorded
-from pipeline.runtime import paths
+from pipeline.runtime.described import described, remove, whole
 from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
@@ -26,6 +26,7 @@ from pipeline.validation.rules import CONFLICT, NOBODY, RowRule, row_rules
 SHOWN = ("event_time", "known_time", "event_type", "amount", "quantity", "unit_price", "deleted")
 """The columns whose values an example may show."""
 LONGEST_EXAMPLE = 40  # characters
+READ_AGAIN = "read the night again with `recur ingest`"
 
 
 def validate(settings: Settings, night: Night) -> dict[str, int]:
@@ -41,12 +42,12 @@ def validate(settings: Settings, night: Night) -> dict[str, int]:
         file = state.staged(night)
         if not file.exists():
             raise RecurError(f"{file} does not exist: the night {night.name} was not extracted; run recur ingest")
-        accepted.unlink(missing_ok=True)
-        staged = _staged_night(file, night, store.attributes, settings.source)
+        remove(accepted)
+        staged = _staged_night(whole(file.parent, file.name, READ_AGAIN), night, store.attributes, settings.source)
         rules = row_rules(staged.columns, staged.attributes, settings.source.nobody)
         expected_reasons = {*limits.expected_reasons, NOBODY.code}
         _require_known(limits.expected_reasons, [*rules, CONFLICT])
-        with session(state) as connection, paths.atomically(accepted) as temporary:
+        with session(state) as connection, described(accepted.parent, accepted.name) as temporary:
             # A view that is queried twice, not a table: a night may be larger than memory, and few rows are set aside.
             connection.execute(f"create temp view judged as {judged(staged, rules)}")
             connection.execute("create temp table set_aside as from judged where reason is not null")
@@ -85,7 +86,7 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, path: Path, staged:
         select {literal(staged.night.name)} as night, reason, {row} as row, set_aside.row as source_row
         from set_aside order by set_aside.row, reason
     """
-    with paths.atomically(path) as file:
+    with described(path.parent, path.name) as file:
         connection.execute(f"copy ({rows}) to {literal(file)} (format parquet)")
 
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
+from pipeline.runtime.described import require_whole
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.paths import StateFolder
-from pipeline.sources.index import CONTENTS, Contents
+from pipeline.sources.index import CONTENTS, read_contents
 
 
 class SetAside(NamedTuple):
@@ -31,6 +32,7 @@ def quarantined(
     folder = state.path / "quarantine"
     if not any(folder.glob("*.parquet")):
         return []
+    require_whole(folder, "put it back from a backup, or remove it: its rows cannot be replayed then")
     files = f"read_parquet({literal(folder / '*.parquet')}, union_by_name = true)"
     of_files = [] if source.kind == "sql" else _row_ranges(state, settings.root)
     no_file = (0, -1, "")
@@ -56,7 +58,7 @@ def _row_ranges(state: StateFolder, root: Path) -> list[tuple[int, int, str]]:
     """The first and last row number of each of the source's files, and its address."""
     ranges = []
     for file in sorted((state.path / "source").glob(f"*/{CONTENTS}")):
-        for chunk in Contents.model_validate_json(file.read_text("utf-8")).chunks:
+        for chunk in read_contents(file.parent).chunks:
             metadata = pq.read_metadata(file.parent / chunk.name)
             column = metadata.schema.names.index("row")
             groups = map(metadata.row_group, range(metadata.num_row_groups))

@@ -72,6 +72,8 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
     if not settings.mlflow.startswith(("http://", "https://")):
         # The address goes by the environment, as it may hold a password and arguments can be seen by all.
         mlflow = {**os.environ, "MLFLOW_BACKEND_STORE_URI": settings.mlflow, **MLFLOW_QUIET, **_mlflow_sign_in(state)}
+        # By default it answers to 10.* too, as which a page elsewhere may be called (DNS rebinding).
+        mlflow["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"{HOST}:{ports['mlflow']},localhost:{ports['mlflow']}"
         where = ["--host", HOST, "--port", str(ports["mlflow"])]
         served = [python, "-m", "mlflow", "server", *where, "--workers", "1", "--app-name", "basic-auth"]
         services.append(Service("mlflow", served, mlflow, f"http://{HOST}:{ports['mlflow']}"))

@@ -5,7 +5,7 @@ the way back; `--repair` makes again what can be made again with the same result
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -32,6 +32,7 @@ from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
 from pipeline.serving.night_digests import is_whole
 from pipeline.serving.tables import prediction
+from pipeline.sources.index import read_contents
 from pipeline.training.registry import open_registry
 from pipeline.validation.leaks import CheckResult
 
@@ -233,17 +234,21 @@ def _published(settings: Settings) -> Iterator[Fault]:
 
 
 def _others(settings: Settings) -> Iterator[Fault]:
+    described = set[Path]()
     for name, cost in COSTS.items():
         for manifest_file in sorted((settings.var / name).rglob(NAME)):
             folder = manifest_file.parent
-            try:
-                damaged = (Manifest.read(folder) or Manifest(folder)).damaged()
-            except DamagedError:
-                damaged = [NAME]
+            manifest, damaged = Manifest(folder), [NAME]
+            with suppress(DamagedError):
+                manifest = Manifest.read(folder) or manifest
+                damaged = manifest.damaged()
+            described |= {folder / each for each in manifest.entries}
             yield from (Fault(f"{folder / each} is missing or damaged", cost) for each in damaged)
         for file in sorted((settings.var / name).rglob("*.parquet")):
-            if not _is_readable(file):
+            if file not in described and not _is_readable(file):
                 yield Fault(f"{file} is damaged", cost)
+    for folder in sorted((settings.var / "source").glob("*/")):
+        read_contents(folder)
 
 
 def _is_readable(file: Path) -> bool:

@@ -7,16 +7,18 @@ file of tonight is read as those before it were, and one that contradicts them i
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from pipeline.config.source import Source
 from pipeline.runtime.errors import ConfigurationError
-from pipeline.runtime.paths import StateFolder, atomically
+from pipeline.runtime.paths import StateFolder
+from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.sources.columns.numbers import COMMA, OTHER, POINT, Evidence
 from pipeline.sources.columns.times import TimeReading, Undecided
 from pipeline.sources.inputs import Input
 
-READINGS = "readings.json"
+READINGS, FORMAT = "readings.json", 1
+WAY_BACK = "put it back from a backup, or remove it: how columns are written is found anew then"
 
 
 class NumberColumn(NamedTuple):
@@ -74,15 +76,21 @@ class Readings(BaseModel):
 
     @classmethod
     def of(cls, state: StateFolder, source: Source) -> "Readings":
-        """Those of `source`, as they were last written; none where the file is that of another source."""
+        """Those of `source`, as they were last written; none where the file is that of another source. Raises
+        DamagedError where it is not what was written.
+        """
         origin = [source.kind, source.path, *(file.path for file in source.files), source.table]
-        name, file = " ".join(filter(None, origin)), state.path / READINGS
-        stored = cls.model_validate_json(file.read_text("utf-8")) if file.exists() else cls()
+        name, stored = " ".join(filter(None, origin)), cls()
+        try:
+            stored = cls.model_validate(read_sealed(state.path / READINGS, FORMAT))
+        except FileNotFoundError:
+            pass
+        except (DamagedError, ValidationError):
+            raise DamagedError(f"{state.path / READINGS} is damaged: {WAY_BACK}") from None
         return stored if stored.source == name else cls(source=name)
 
     def write(self, state: StateFolder) -> None:
-        with atomically(state.path / READINGS) as file:
-            file.write_text(self.model_dump_json(indent=1), "utf-8")
+        write_sealed(state.path / READINGS, self.model_dump(mode="json"), FORMAT, indent=1)
 
     def number(self, entry: int, name: str, column: str) -> NumberReading:
         """The reading of a column of numbers so far."""

@@ -1,5 +1,6 @@
 """`make up`: ports, loopback, and that nothing is left running."""
 
+import base64
 import json
 import os
 import socket
@@ -121,6 +122,14 @@ def test_mlflow_answers_nobody_without_a_password(
     with pytest.raises(HTTPError) as refused:
         urlopen(create, timeout=20)
     assert refused.value.code == 401
+    for host in ("evil.example", "10.evil.example"):  # a name that leads here (DNS rebinding), the password or not
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(f"{service.address}/", headers={"host": host}), timeout=20)
+        assert refused.value.code == 403
+    password = base64.b64encode(f"admin:{secret(settings.state, 'mlflow_admin')}".encode()).decode()
+    signed_in = Request(f"{service.address}/", headers={"authorization": f"Basic {password}"})
+    with urlopen(signed_in, timeout=20) as answer:
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret(settings.state, "mlflow_admin"))
     assert service.address

@@ -140,6 +140,6 @@ def test_staged_rows_are_kept_for_a_while(tmp_path):
     for night in ("2020-01-02", "2020-01-03", "2020-01-04"):
         ingest(settings, night)
     for folder in ("staged", "accepted"):
-        kept = sorted(file.stem for file in (tmp_path / "var" / folder).iterdir())
+        kept = sorted(file.stem for file in (tmp_path / "var" / folder).glob("*.parquet"))
         assert kept == ["2020-01-03", "2020-01-04"]
     assert ingest(settings, "2020-01-02")["rows_accepted"] == 1

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.event_store.store import open_store
+from pipeline.runtime.described import described
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.steps.load import load
 from tests.support.stored import rows_of
@@ -143,7 +144,8 @@ def test_a_night_that_does_not_add_up_is_not_loaded(tmp_path):
     night = night_of(settings, "2020-01-02")
     object_before = (settings.events / "2020-01-02.parquet").read_bytes()
     short = pd.read_parquet(settings.state.accepted(night)).iloc[:1]
-    short.to_parquet(settings.state.accepted(night))
+    with described(settings.var / "accepted", "2020-01-02.parquet") as file:
+        short.to_parquet(file)
     with pytest.raises(RecurError, match="2 rows read, but 1 accepted, 0 quarantined and 0 already known"):
         load(settings, night)
     assert (settings.events / "2020-01-02.parquet").read_bytes() == object_before

@@ -1,8 +1,16 @@
-"""Four ways in which a file is harmed."""
+"""Four ways in which a file is harmed, and a source that is sent in a file or as a table."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
+
+FILE = '[source]\nkind = "csv"\npath = "events.csv"'
+TABLE = '[addresses]\nsource = "sqlite:///shop.db"\n[source]\nkind = "sql"\ntable = "events"\nincremental_by = "when"'
+SOURCES = {"csv": FILE, "sql": TABLE}
+"""How a configuration names each kind of source."""
 DAMAGES = ("deleted", "emptied", "truncated", "one bit")
 
 
@@ -22,3 +30,12 @@ def harm(file: Path, damage: str, at: float = 0.5) -> None:
     elif content:
         content[place] ^= 1 << place % 8
     file.write_bytes(content)
+
+
+def send(folder: Path, kind: str, rows: pd.DataFrame) -> None:
+    """The source in `folder` holds just these rows."""
+    if kind == "csv":
+        rows.to_csv(folder / "events.csv", index=False)
+    else:
+        with closing(sqlite3.connect(folder / "shop.db")) as connection:
+            rows.to_sql("events", connection, if_exists="replace", index=False)
