@@ -1,5 +1,6 @@
 """The main job through the real DAGs, on a small foreign CSV: every night once, then only what is new."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pipeline.cli.main_job import run as run_job
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
 from pipeline.runtime.airflow import PROJECT
-from pipeline.runtime.errors import ConfigurationError
+from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from tests.support.published import predictions_of
 from tests.support.worlds.trained_world import FIRST, TOML, eligible_by_hand, made_up_events
@@ -144,3 +145,12 @@ def test_pending_nights_begin_at_the_first_and_end_at_the_sources_end(tmp_path: 
     assert nights[0] == FIRST
     assert nights[-1] == last == datetime(last.year, last.month, last.day, tzinfo=UTC)
     assert nights == sorted(set(nights))
+
+
+def test_a_second_run_says_who_is_working(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    with (
+        settings.state.at_work("run", "never"),
+        pytest.raises(RecurError, match=rf"are being worked through already: .* \(process {os.getpid()} on .*\)"),
+    ):
+        run_job(settings)
