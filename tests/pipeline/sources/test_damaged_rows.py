@@ -117,3 +117,9 @@ def test_the_list_of_watermarks_is_made_again(tmp_path: Path, damage: str) -> No
     harm(only(settings, "pulled/*/reaches.json"), damage)
     send(tmp_path, "sql", pd.concat([rows, pd.DataFrame([LAST.split(",")], columns=rows.columns)]))
     assert ingest(settings, "2020-01-04")["rows_accepted"] == 2
+
+
+def test_damaged_readings_stop_the_night(settings: Settings) -> None:
+    harm(settings.var / "readings.json", "one bit")
+    with pytest.raises(RecurError, match=r"readings.json is damaged: put it back from a backup, or remove it"):
+        ingest(settings, "2020-01-04")
