@@ -46,7 +46,7 @@ COMMANDS = (
 LEFT_OUT = {"logs", "locks", "local_site"}  # nothing reads them; the last are pages for people
 LIMIT_SECONDS = 180
 EXACT, TOLERANCE = 5, 1e-5  # carried state that is made again agrees so far, as the check carried-state asks
-SECONDS = re.compile(r"^.* \d+ s( so far)?\n", re.MULTILINE)  # what a slow machine says besides
+SECONDS = re.compile(r"^.* \d+ s( so far.*)?\n", re.MULTILINE)  # what a slow machine says besides
 ID, NUMBER, PICTURE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}"), re.compile(r"\d+"), re.compile(r"[^/]+[.]png$")
 
 Answer = tuple[int, str, str]
