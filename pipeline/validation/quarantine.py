@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pipeline.config.settings import Settings
 from pipeline.runtime.described import require_whole
 from pipeline.runtime.engine import literal, session
+from pipeline.runtime.manifest import NAME
 from pipeline.runtime.paths import StateFolder
 from pipeline.sources.index import CONTENTS, read_contents
 
@@ -32,7 +33,7 @@ def quarantined(
     folder = state.path / "quarantine"
     if not any(folder.glob("*.parquet")):
         return []
-    require_whole(folder, "put it back from a backup, or remove it: its rows cannot be replayed then")
+    require_whole(folder, f"put it back from a backup, or give up its rows: remove it and {folder / NAME}")
     files = f"read_parquet({literal(folder / '*.parquet')}, union_by_name = true)"
     of_files = [] if source.kind == "sql" else _row_ranges(state, settings.root)
     no_file = (0, -1, "")

@@ -20,6 +20,7 @@ from pipeline.cli.upkeep.locations import ARTEFACTS, relocate, strays
 from pipeline.config.settings import Settings
 from pipeline.event_store import id_index
 from pipeline.event_store.objects import OBJECTS, manifest_of
+from pipeline.runtime.described import remove
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.manifest import NAME, WAY_BACK, Manifest
 from pipeline.runtime.sealed import DamagedError
@@ -37,8 +38,8 @@ from pipeline.training.registry import open_registry
 from pipeline.validation.leaks import CheckResult
 
 COSTS = {
-    "staged": "a night is read from the source again when it is loaded again: remove it",
-    "accepted": "a night is validated again when it is loaded again: remove it",
+    "staged": "a night is read from the source again when it is loaded again",
+    "accepted": "a night is validated again when it is loaded again",
     "quarantine": "its rows cannot be replayed: put it back from a backup",
     "scored": "its night cannot be published again: score it again",
     "snapshots": "its comparison cannot be made again: `recur train` as of its cutoff makes a new one",
@@ -46,6 +47,7 @@ COSTS = {
     "pulled": "a night of it cannot be read again: put it back from a backup",
 }
 """What a damaged Parquet file costs, by its folder below `paths.var`."""
+MADE_WITH_ITS_NIGHT = ("staged", "accepted")
 
 
 NEEDS = {
@@ -243,7 +245,9 @@ def _others(settings: Settings) -> Iterator[Fault]:
                 manifest = Manifest.read(folder) or manifest
                 damaged = manifest.damaged()
             described |= {folder / each for each in manifest.entries}
-            yield from (Fault(f"{folder / each} is missing or damaged", cost) for each in damaged)
+            for each in damaged:
+                repair = partial(remove, folder / each) if name in MADE_WITH_ITS_NIGHT and each != NAME else None
+                yield Fault(f"{folder / each} is missing or damaged", cost, repair)
         for file in sorted((settings.var / name).rglob("*.parquet")):
             if file not in described and not _is_readable(file):
                 yield Fault(f"{file} is damaged", cost)
