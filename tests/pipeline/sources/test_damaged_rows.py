@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from pipeline.cli.forget import forget
-from pipeline.cli.upkeep.deep_checks import deep_checks
 from pipeline.config.settings import Settings, load_settings
 from pipeline.runtime.described import is_whole
 from pipeline.runtime.errors import RecurError
@@ -121,18 +120,7 @@ def test_the_list_of_watermarks_is_made_again(tmp_path: Path, damage: str) -> No
 
 
 def test_damaged_readings_stop_the_night(settings: Settings) -> None:
+    write_csv(settings.root, [*ROWS, "d,2020-01-03 09:00,4", LAST])
     harm(settings.var / "readings.json", "one bit")
     with pytest.raises(RecurError, match=r"readings.json is damaged: put it back from a backup, or remove it"):
         ingest(settings, "2020-01-04")
-
-
-def test_a_deep_check_names_damaged_rows_and_lets_go_of_those_that_come_again(settings: Settings) -> None:
-    harmed = {name: settings.var / name / "2020-01-03.parquet" for name in ("staged", "quarantine")}
-    harmed["source"] = only(settings, "source/*/*-0000.parquet")
-    for file in harmed.values():
-        harm(file, "one bit")
-    words = " ".join(each.words for each in deep_checks(settings, repair=True))
-    assert all(f"{file} is missing or damaged" in words for file in harmed.values())
-    left = [each.words for each in deep_checks(settings) if each.state == "wrong"]
-    assert len(left) == 2
-    assert not harmed["staged"].exists()

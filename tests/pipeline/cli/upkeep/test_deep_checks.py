@@ -12,6 +12,7 @@ from pipeline.cli.app import main
 from pipeline.cli.upkeep.backup import backup
 from pipeline.cli.upkeep.deep_checks import deep_checks
 from pipeline.config.settings import Settings, load_settings
+from pipeline.runtime.described import described
 from pipeline.runtime.errors import RecurError
 from pipeline.scoring.checkpoints import Checkpoints, checkpoint_folders
 from pipeline.scoring.inputs import ScoringInputs
@@ -77,7 +78,10 @@ def test_what_can_be_made_again_is(settings: Settings) -> None:
     harm(folder / "0000.customers.arrow", "one bit")
     harm(settings.var / "models" / champion.run_id / "recipe.json", "one bit")
     harm(published, "truncated")
-    assert {what for what, _ in wrong(settings)} == {"every model", "carried state", "published files"}
+    with described(settings.var / "staged", "2020-08-01.parquet") as staged:
+        staged.write_bytes(b"rows, which come again with their night")
+    harm(settings.var / "staged" / "2020-08-01.parquet", "one bit")
+    assert {what for what, _ in wrong(settings)} == {"every model", "carried state", "published files", "other files"}
     assert not list(wrong(settings, repair=True))
     assert not list(wrong(settings))
     pd.testing.assert_frame_equal(pd.read_parquet(published), before, check_exact=True)
