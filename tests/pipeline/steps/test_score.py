@@ -1,5 +1,6 @@
 """Scores: every eligible customer and nobody else, by what was known at the cutoff, from a champion who may."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_a_lost_database_of_mlflow_is_not_a_first_night(own_world: World, empty_
     settings = own_world.settings
     score(settings, night(NEXT))
     publish(settings, night(NEXT))
-    anew = settings.model_copy(update={"addresses": Addresses(mlflow=f"sqlite:///{empty_mlflow}")})
+    database = shutil.copy(empty_mlflow, settings.root / "anew.db")
+    anew = settings.model_copy(update={"addresses": Addresses(mlflow=f"sqlite:///{database}")})
     with pytest.raises(RecurError, match=rf"knows no champion, although version \d .* scored the night {NEXT.date()}"):
         score(anew, night(NEXT))
     quick = anew.model_copy(update={"models": Models(names=("recency",))})
