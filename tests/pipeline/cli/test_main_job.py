@@ -2,8 +2,7 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,25 +14,18 @@ from pipeline.cli.main_job import pending_nights
 from pipeline.cli.main_job import run as run_job
 from pipeline.config.settings import Settings
 from pipeline.event_store.store import open_store
-from pipeline.runtime.airflow import PROJECT
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from tests.support.published import predictions_of
+from tests.support.servers.one_process import Done, OneProcess, one_process
 from tests.support.worlds.trained_world import FIRST, TOML, eligible_by_hand, made_up_events
 
 NIGHTS = [date(2020, 8, 1), date(2020, 8, 2), date(2020, 8, 3)]
 HEADING = {"event_id": "id", "customer_id": "who", "event_time": "when", "amount": "eur"}
 
 
-def run(folder: Path, until: date) -> "subprocess.CompletedProcess[str]":
-    program = [sys.executable, "-m", "pipeline.cli.app", "--config", str(folder / "recur.toml")]
-    return subprocess.run(
-        [*program, "run", "--until", until.isoformat()],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(process: OneProcess, folder: Path, until: date) -> Done:
+    return process.recur("--config", str(folder / "recur.toml"), "run", "--until", until.isoformat())
 
 
 def settings_of(folder: Path) -> Settings:
@@ -48,18 +40,24 @@ def events() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame) -> Path:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneProcess]:
+    with one_process(tmp_path_factory.mktemp("output")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, events: pd.DataFrame, process: OneProcess) -> Path:
     """A folder after the job's first two nights, with the third one's rows broken, tried, and fixed."""
     folder = tmp_path_factory.mktemp("foreign")
     (folder / "recur.toml").write_text(TOML + "\n[run]\nfirst_night = 2020-08-01\n")
     whole = events.rename(columns=HEADING)
     whole.to_csv(folder / "events.csv", index=False)
-    first = run(folder, NIGHTS[1])
+    first = run(process, folder, NIGHTS[1])
     (folder / "first.txt").write_text(first.stdout + first.stderr)
     assert first.returncode == 0, first.stderr
     third = (events["event_time"] >= FIRST + DAY) & (events["event_time"] < FIRST + 2 * DAY)
     whole.assign(eur=whole["eur"].astype("string").mask(third, "broken")).to_csv(folder / "events.csv", index=False)
-    broken = run(folder, NIGHTS[2])
+    broken = run(process, folder, NIGHTS[2])
     (folder / "broken.txt").write_text(broken.stderr)
     (folder / "kept.txt").write_text(repr((broken.returncode, predictions_of(settings_of(folder)).published_nights())))
     whole.to_csv(folder / "events.csv", index=False)
@@ -95,11 +93,11 @@ def test_a_broken_night_ends_in_one_line_and_leaves_what_was_published(world: Pa
 
 
 def test_after_the_fix_the_job_goes_on_and_then_has_nothing_to_do(
-    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: Path, process: OneProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(world)
     assert pending_nights(settings, NIGHTS[2]) == [FIRST + 2 * DAY]
-    assert run(world, NIGHTS[2]).returncode == 0
+    assert run(process, world, NIGHTS[2]).returncode == 0
     assert predictions_of(settings).published_nights() == open_store(settings).nights() == NIGHTS
     assert pending_nights(settings, NIGHTS[2]) == []
     monkeypatch.setattr(
