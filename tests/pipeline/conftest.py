@@ -47,14 +47,12 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 @pytest.fixture
 def own_world(tmp_path: Path, trained_world: World) -> World:
     """A copy of the trained world, for a test that changes something."""
-    from pipeline.cli.upkeep.locations import relocate
     from pipeline.config.settings import load_settings
+    from tests.support.worlds.copies import copy_world
 
     folder = tmp_path / "copy"
-    shutil.copytree(trained_world.settings.root, folder)
-    settings = load_settings(folder / "recur.toml")
-    relocate(settings.var / "mlflow.db", trained_world.settings.var, settings.var)
-    return World(settings, trained_world.events)
+    copy_world(trained_world.settings.root, folder)
+    return World(load_settings(folder / "recur.toml"), trained_world.events)
 
 
 def _untrained(folder: Path, empty_mlflow: Path) -> World:

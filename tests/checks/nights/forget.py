@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.plain_reading import ROOT
+from tests.support.worlds.copies import copy_world
 
 WHO, SHOP, AMOUNT = "planted-4711-customer", "planted-0815-shop", 98765.43
 NEEDLES = [
@@ -66,7 +67,7 @@ def main() -> bool:
         for number in range(instants):
             command = COMMANDS[number % len(COMMANDS)]
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(pristine, folder)
+            copy_world(pristine, folder)
             after, killed = draws.uniform(0, seconds[command[0]]), draws.random() < 0.5
             where = f"{command[0]}, {after:.1f} s after its start, {'killed' if killed else 'at work'}"
             process = _start(folder, command)

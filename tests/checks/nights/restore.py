@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline.config.settings import Settings, load_settings
 from tests.support.plain_reading import ROOT
 from tests.support.published import query
+from tests.support.worlds.copies import copy_world
 
 NIGHT, NEXT = "2020-08-02", "2020-08-03"
 HISTORY = (
@@ -37,7 +38,7 @@ def main() -> bool:
             folder = Path(scratch) / str(number)
             folder.mkdir()
             original = folder / "original"
-            _copy_world(pristine, original)
+            copy_world(pristine, original)
             after = draws.uniform(0.4, 1) * seconds  # before that a command is only importing
             night = _start(original, "score", "--cutoff", NIGHT)
             time.sleep(after)
@@ -100,13 +101,6 @@ def _make_world(folder: Path) -> float:
         assert _start(folder, *command).wait() == 0, _tail(folder)
         seconds = seconds or time.monotonic() - began
     return seconds
-
-
-def _copy_world(pristine: Path, folder: Path) -> None:
-    from pipeline.cli.upkeep.locations import relocate
-
-    shutil.copytree(pristine, folder)
-    relocate(folder / "var" / "mlflow.db", pristine / "var", folder / "var")
 
 
 def _start(folder: Path, *command: str) -> "subprocess.Popen[bytes]":

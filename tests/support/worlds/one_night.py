@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pipeline.steps
 from pipeline.steps import NIGHTLY
+from tests.support.worlds.copies import copy_world
 
 STEPS = NIGHTLY[:-1]  # nothing is to be reviewed yet
 DONE = "nothing"
@@ -90,7 +91,7 @@ def restore(pristine: Path, folder: Path) -> None:
     """The same folder, file times included, as before the night."""
     if folder.exists():
         shutil.rmtree(folder)
-    shutil.copytree(pristine, folder)
+    copy_world(pristine, folder)
 
 
 def state(folder: Path) -> dict[str, str]:
