@@ -241,4 +241,4 @@ def _refit(
         run.metrics({"fit_seconds": seconds, "examples": len(snapshot.data)})
         run.curves(model.curves)
         write_global_importance(run, predictions, name, model, snapshot)
-        return registry.register(run, model, name, snapshot.cutoff)
+        return registry.register(run, model, name, snapshot)

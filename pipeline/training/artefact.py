@@ -26,7 +26,9 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def write_artefact(folder: Path, model: Model, facts: Mapping[str, str]) -> str:
-    """Writes the artefact of the fitted `model` into the empty `folder`; gives the digest of its recipe."""
+    """Writes the artefact of the fitted `model` into `folder`, beside what MLflow is told of it; gives its digest, that
+    of the recipe.
+    """
     (folder / "artefact").mkdir()
     model.save(folder / "artefact")
     content = json.dumps({"format": FORMAT, **facts, "files": _digests(folder)}, indent=2)

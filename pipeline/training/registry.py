@@ -21,6 +21,8 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import folder_atomically
 from pipeline.training.artefact import RECIPE, RUN_ID, digest_of, faults, load_model, read_facts, write_artefact
+from pipeline.training.pyfunc.flavour import write_flavour
+from pipeline.training.snapshot import Snapshot
 from pipeline.training.tracking import Run, Tracking
 
 if TYPE_CHECKING:
@@ -63,8 +65,11 @@ class Registry:
     def name(self) -> str:
         return f"recur-{self.question.primary}-days"
 
-    def register(self, run: Run, model: Model, name: str, trained_until: datetime) -> Version:
-        """Store the fitted `model` as an artifact of `run`, and make it a version with the alias challenger."""
+    def register(self, run: Run, model: Model, name: str, snapshot: Snapshot) -> Version:
+        """Store the `model`, fitted on `snapshot`, as an artifact of `run`, and make it a version with the alias
+        challenger.
+        """
+        trained_until = snapshot.cutoff
         facts = {
             "recipe": name,
             "family": model.family,
@@ -74,6 +79,7 @@ class Registry:
         }
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
+            write_flavour(folder, model, self.question, snapshot.data, run.run_id)
             recipe_digest = write_artefact(folder, model, facts)
             run.folder(folder, "model")
         if not run.client.search_registered_models(f"name = '{self.name}'"):

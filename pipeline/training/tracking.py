@@ -1,4 +1,4 @@
-"""Experiment tracking: the only file that imports mlflow. One parent run a comparison, one child run a model.
+"""Experiment tracking. One parent run a comparison, one child run a model.
 
 Everything goes through an `MlflowClient` for the configured address, never through mlflow's global state, so that two
 configurations can live in one process.

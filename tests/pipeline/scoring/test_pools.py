@@ -52,7 +52,7 @@ def registry(request: pytest.FixtureRequest, own_world: World, pools: dict[str, 
     """With the pool as its champion."""
     registry = open_registry(own_world.settings)
     run = registry.tracking.open_run(request.param)
-    version = registry.register(run, pools[request.param], request.param, FIRST)
+    version = registry.register(run, pools[request.param], request.param, snapshot_of(own_world.settings))
     run.finish()
     registry.set_champion(version.number)
     return registry

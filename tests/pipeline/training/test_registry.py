@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.runtime.errors import RecurError
+from pipeline.scoring.inputs import ScoringInputs
+from pipeline.scoring.whole_histories import read_night
 from pipeline.training.registry import CHAMPION, Registry, Version, open_registry
 from tests.pipeline.conftest import World
 from tests.support.worlds.trained_world import FIRST, snapshot_of
@@ -64,6 +66,43 @@ def test_a_version_says_on_its_page_what_it_is(registry: Registry, champion: Ver
     assert words.startswith(f"**{champion.name}** (")
     assert "examples with what was known at 2020-08-01" in words
     assert f"{registry.question.primary} days" in words
+
+
+def test_a_version_loads_with_plain_mlflow_and_predicts(
+    registry: Registry, champion: Version, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As somebody would who knows MLflow and not this project."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking.address)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry.tracking.address)
+    loaded = mlflow.pyfunc.load_model(f"models:/{registry.name}/{champion.number}")
+    answer = loaded.predict(loaded.input_example)
+    assert answer["customer_id"].tolist() == ["a", "b"]
+    assert loaded.metadata.signature.outputs.input_names() == list(answer.columns)
+    assert loaded.metadata.signature.inputs.input_names() == [*loaded.input_example.columns]
+
+    events = own_world.events[own_world.events["event_time"] < FIRST].sample(frac=1, random_state=1)
+    rows = events.drop(columns="event_id").assign(event_type="purchase")
+    rows["event_time"] = rows["event_time"].dt.tz_localize(None)  # MLflow takes no other; it is UTC
+    predicted = loaded.predict(rows, params={"cutoff": str(FIRST.date())})
+    data = read_night(ScoringInputs.open(own_world.settings), FIRST).data
+    expected = registry.load(champion).predict(data).churn_probability
+    assert predicted["customer_id"].tolist() == data.customer_id.tolist()
+    names = [f"churn_probability_{horizon}" for horizon in own_world.settings.question.horizons]
+    np.testing.assert_allclose(predicted[names].to_numpy(), expected, atol=1e-9)
+
+
+def test_a_version_that_was_changed_in_mlflow_does_not_load(
+    registry: Registry, champion: Version, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking.address)
+    file = next(each for each in stored.rglob("artefact/*") if each.is_file())
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(RecurError, match=r"artefact/.* is not what was registered"):
+        mlflow.pyfunc.load_model(f"runs:/{champion.run_id}/model")
 
 
 def test_what_the_champion_knew_is_not_what_a_tag_says(registry: Registry, champion: Version) -> None:
