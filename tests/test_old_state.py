@@ -85,7 +85,12 @@ def test_the_next_night_goes_on_from_the_carried_state(as_it_was_defined: Path) 
     then = list(csv.DictReader((config.parent / "next_night.csv").open()))
     now = list(csv.DictReader(io.StringIO(scored)))
     churn = "churn_probability"
-    assert [row | {churn: ""} for row in now] == [row | {churn: ""} for row in then]
+    others = {churn: "", "reasons": ""}
+    assert [row | others for row in now] == [row | others for row in then]
+    # Since then, those who rose have reasons too, and what tells the same is one reason.
+    had, have = ([bool(row["reasons"]) for row in rows] for rows in (then, now))
+    assert any(had)
+    assert all(after for before, after in zip(had, have, strict=True) if before)
     assert [float(row[churn]) for row in now] == pytest.approx([float(row[churn]) for row in then], rel=1e-6)
     plans = list((config.parent / "var" / "carried").glob(f"*/{NEXT}/plan.json"))
     assert [json.loads(plan.read_text())["origin"] for plan in plans] == [LAST]

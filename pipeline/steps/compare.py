@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recur.compare")
 COMPARISON, TEST_PREDICTIONS, REPORT = "comparison.json", "test_predictions.parquet", "report.html"
 PLOTS = "plots"
+FIGURES = "test_figures.json"  # of a model's run
 
 
 def compare(settings: Settings, cutoff: datetime) -> dict[str, Any]:
@@ -141,7 +142,8 @@ def _log(tracking: Tracking, comparison: dict[str, Any], evidence: Evidence, pic
 
     parent = tracking.existing_run(evidence.snapshot.run_id)
     verdict = comparison["verdict"]
-    parent.metrics({key: verdict[key] for key in ("difference", "low", "high", "margin")})
+    parent.metrics({f"verdict_{key}": verdict[key] for key in ("difference", "low", "high")})
+    parent.metrics({"margin": verdict["margin"]})
     added = comparison["contribution"]
     parent.metrics({f"contribution_{key}": added[key] for key in ("difference", "low", "high")})
     sentences = f"{verdict['sentence']}\n\n{added['sentence']}"
@@ -155,13 +157,11 @@ def _log(tracking: Tracking, comparison: dict[str, Any], evidence: Evidence, pic
         figures = model["metrics"] | model["details"]
         for kind, values in [*model["values"].items(), ("change when", model["log_loss_change"])]:
             figures |= {f"{kind} {metric}".replace(" ", "_"): interval for metric, interval in values.items()}
-        child.metrics(
-            {
-                f"test_{metric}{suffix}": interval[end]
-                for metric, interval in figures.items()
-                for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
-            }
-        )
+        # Few columns, so that the table of runs is read at a glance; all of them, with their intervals, as a file.
+        child.text(json.dumps(figures, indent=2), FIGURES)
+        child.metrics({f"test_{metric}": interval["value"] for metric, interval in model["metrics"].items()})
+        loss = model["metrics"]["log_loss"]
+        child.metrics({"test_log_loss_low": loss["low"], "test_log_loss_high": loss["high"]})
         name = model["name"]
         child.figure(plots.calibration(evidence.test.labels, {name: probabilities[name]}), f"{PLOTS}/calibration.png")
         if evidence.curves[name]:

@@ -61,7 +61,7 @@ def test_every_model_was_asked_about_the_same_rows(trained_world: World) -> None
     assert pd.Timestamp(window["end"]) == rows["cutoff"].max() + PRIMARY * DAY == FIRST
 
 
-def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world: World) -> None:
+def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world: World, tmp_path: Path) -> None:
     comparison = last_comparison(trained_world.settings.state)
     with predictions_of(trained_world.settings).reading() as connection:
         shown = connection.execute(text("select model_name, metric, value, low, high from model_comparison")).all()
@@ -74,6 +74,14 @@ def test_the_view_and_the_runs_hold_the_figures_of_the_comparison(trained_world:
     for model in comparison["models"]:
         run = open_registry(trained_world.settings).tracking.client.get_run(model["run_id"])
         assert run.data.metrics["test_roc_auc"] == model["metrics"]["roc_auc"]["value"]
+        measured = [name for name in run.data.metrics if name.startswith("test_")]
+        assert len(measured) == len(model["metrics"]) + 2  # the interval of the log loss
+        file = open_registry(trained_world.settings).tracking.client.download_artifacts(
+            model["run_id"], "test_figures.json", str(tmp_path)
+        )
+        figures = json.loads(Path(file).read_text("utf-8"))
+        assert figures["roc_auc"] == model["metrics"]["roc_auc"]
+        assert set(model["details"]) < set(figures)
 
 
 def test_the_parent_run_has_the_report_its_pictures_and_the_features_in_words(
