@@ -7,7 +7,7 @@ file of tonight is read as those before it were, and one that contradicts them i
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.config.source import Source
 from pipeline.runtime.errors import ConfigurationError
@@ -19,6 +19,8 @@ from pipeline.sources.inputs import Input
 
 READINGS, FORMAT = "readings.json", 1
 WAY_BACK = "put it back from a backup, or remove it: how columns are written is found anew then"
+EXAMPLE = Field(default=None, exclude=True)
+"""Of a value: it is some customer's, who may be forgotten, so that it is never written."""
 
 
 class NumberColumn(NamedTuple):
@@ -39,8 +41,8 @@ class NumberReading(BaseModel):
     thousands: list[str] = []
     money: list[str] = []
     stored: bool = False
-    example: str | None = None
-    unreadable: str | None = None
+    example: str | None = EXAMPLE
+    unreadable: str | None = EXAMPLE
 
     def with_values(self, values: Evidence, decimal: str | None) -> "NumberReading":
         """The reading once those values of a file are read with `decimal`."""
@@ -64,7 +66,7 @@ class StoredTime(BaseModel):
     column: str
     written: list[str] = []
     order: str | None = None
-    example: str | None = None
+    example: str | None = EXAMPLE
 
 
 class Readings(BaseModel):

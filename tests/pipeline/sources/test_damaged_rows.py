@@ -124,3 +124,9 @@ def test_damaged_readings_stop_the_night(settings: Settings) -> None:
     harm(settings.var / "readings.json", "one bit")
     with pytest.raises(RecurError, match=r"readings.json is damaged: put it back from a backup, or remove it"):
         ingest(settings, "2020-01-04")
+
+
+def test_readings_hold_no_value_of_a_customer(settings: Settings) -> None:
+    text = (settings.var / "readings.json").read_text()
+    assert "0 amount" in text
+    assert not [value for value in ("much", "2020-01", "08:00") if value in text]
