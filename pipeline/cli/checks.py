@@ -12,6 +12,7 @@ from rich.text import Text
 from sqlalchemy import delete
 
 from features.question import Question
+from pipeline.cli.feasibility import source_checks
 from pipeline.config.sections import Run
 from pipeline.config.settings import Settings
 from pipeline.datasets.engine import open_engine
@@ -53,7 +54,14 @@ def check(settings: Settings, leaks: bool = False, published_within: float | Non
     if published_within is not None:
         predictions = open_predictions(settings.predictions, settings.root)
         checks["published"] = partial(require_published_within, predictions, published_within)
-    results = [_result(what, run) for what, run in checks.items()]
+    results = []
+    for what, run in checks.items():
+        results.append(_result(what, run))
+        if what == "source" and results[-1].state == "right":
+            try:
+                results += source_checks(settings, open_source(settings))
+            except RecurError as error:
+                results.append(CheckResult("wrong", what, str(error)))
     if leaks:
         try:
             results += look_for_leaks(open_store(settings), settings.state)
@@ -65,13 +73,18 @@ def check(settings: Settings, leaks: bool = False, published_within: float | Non
 
 def print_results(console: Console, results: list[CheckResult]) -> None:
     """A line or more for each, and a last one that counts."""
+    print_lines(console, results)
+    counts = {state: sum(result.state == state for result in results) for state in SHOWN}
+    console.print(f"{counts['right']} right, {counts['doubtful']} to look at, {counts['wrong']} wrong")
+
+
+def print_lines(console: Console, results: list[CheckResult]) -> None:
+    """A line or more for each."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     for result in results:
         state = Text(SHOWN[result.state], style=STYLES[result.state])
         grid.add_row(state, Text(result.what), Text(result.words, overflow="fold"))
     console.print(grid)
-    counts = {state: sum(result.state == state for result in results) for state in SHOWN}
-    console.print(f"{counts['right']} right, {counts['doubtful']} to look at, {counts['wrong']} wrong")
 
 
 def _result(what: str, run: Callable[[], str]) -> CheckResult:

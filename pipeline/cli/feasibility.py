@@ -1,17 +1,72 @@
-"""Whether a run can come to anything: a history to learn from, and in the end something trained or served."""
+"""Whether a run can come to anything: what the source holds as it was read, a history to learn from, and in the end
+something trained or served.
+"""
 
 from sqlalchemy import select
 
 from features.askable import shortened
+from features.named_types import remarks_on_types
 from features.question import Question
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
+from pipeline.runtime.engine import session
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.serving import tables
 from pipeline.serving.database import open_predictions
-from pipeline.sources.contract import Span
+from pipeline.sources.columns.described import described
+from pipeline.sources.contract import EventSource, Span
 from pipeline.training.snapshot import finished_trainings
+from pipeline.validation.leaks import CheckResult
+from pipeline.validation.preview import Preview, preview
+from pipeline.validation.rules import NOBODY
+
+
+def source_checks(settings: Settings, source: EventSource) -> list[CheckResult]:
+    """How each column of the source was read, what would be set aside, and whether the question can be asked of it."""
+    span, values = source.span(), source.values()
+    types: dict[str, int] | None = None
+    results = []
+    if values is not None:
+        with session(settings.state) as connection:
+            for column in described(connection, values, settings.source):
+                results += [CheckResult("right", column.name, column.words)]
+                results += [CheckResult("doubtful", column.name, doubt) for doubt in column.doubts]
+            judged = preview(connection, values.rows, settings.source, values.columns, span.closed + DAY)
+        results.append(_set_aside(judged))
+        types = judged.types
+    return [*results, *_question(settings, span, types)]
+
+
+def _set_aside(judged: Preview) -> CheckResult:
+    """As before a night of it is loaded, and without what only a night as a whole shows."""
+    words = f"{judged.rows:,} rows"
+    reasons = [
+        f"{each.rows:,} since {each.rule.description} ({each.rule.code})"
+        + (f", as {each.example!r}" if each.example is not None else "")
+        for each in judged.set_aside
+    ]
+    if not reasons:
+        return CheckResult("right", "rows", f"{words}, none to be set aside")
+    is_expected = all(each.rule.code == NOBODY.code for each in judged.set_aside)
+    return CheckResult("right" if is_expected else "doubtful", "rows", f"{words}; set aside: {'; '.join(reasons)}")
+
+
+def _question(settings: Settings, span: Span, types: dict[str, int] | None) -> list[CheckResult]:
+    question = settings.question
+    results = []
+    if types is not None and (question.types or question.exclude_types):
+        try:
+            results = [CheckResult("doubtful", "question", remark) for remark in remarks_on_types(question, types)]
+        except ValueError as error:
+            results = [CheckResult("wrong", "question", str(error))]
+    if settings.run.first_night is None and not loaded_nights(settings.events):
+        try:
+            require_askable(question, span)
+        except RecurError as error:
+            results.append(CheckResult("wrong", "question", str(error)))
+    can = f"can be asked as of {question.askable_from(span.first_event).date()} or later"
+    return results or [CheckResult("right", "question", can)]
 
 
 def require_something(settings: Settings) -> None:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.cli.checks import print_lines
 from pipeline.cli.closing_report import print_report
 from pipeline.cli.console import INTERVAL, open_console, shown_while_at_work, still_at_work
-from pipeline.cli.feasibility import require_askable, require_something
+from pipeline.cli.feasibility import require_askable, require_something, source_checks
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
@@ -60,6 +61,8 @@ def _run(settings: Settings, until: date | None) -> None:
     job.score_date = nights[-1].date() if nights else None
     try:
         if nights:
+            if not loaded_nights(settings.events):
+                print_lines(open_console(), source_checks(settings, open_source(settings)))
             _work_through(settings, nights)
     except BaseException as error:
         with suppress(Exception):  # the job's own failure is the one to report

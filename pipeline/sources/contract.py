@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from pipeline.runtime.nights import Night
+from pipeline.sources.columns.described import SourceValues
 
 Kind = Literal["numeric", "categorical"]
 
@@ -52,3 +53,7 @@ class EventSource(Protocol):
         rows have ids or never change.
         """
         return 0
+
+    def values(self) -> SourceValues | None:
+        """All rows and how their columns were read; by default None: they were made for recur."""
+        return None

@@ -10,6 +10,8 @@ from pipeline.config.source import CORE_COLUMNS, LINES, Source
 from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
+from pipeline.sources.columns.described import SourceValues
+from pipeline.sources.columns.readings import Readings
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.index import Contents, Index
 from pipeline.sources.inputs import Input
@@ -60,6 +62,11 @@ class Files:
         with session(self._state) as connection:
             [(count,)] = connection.execute(query).fetchall()
         return int(count)
+
+    def values(self) -> SourceValues:
+        contents = self._contents()
+        rows = f"({self._index.rows(contents, contents.chunks)})"
+        return SourceValues(rows, tuple(self._index.names), Readings.of(self._state, self._source))
 
     def _contents(self) -> Contents:
         if self._synced:

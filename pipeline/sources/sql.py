@@ -29,6 +29,7 @@ from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.runtime.suppression import Suppression
+from pipeline.sources.columns.described import SourceValues
 from pipeline.sources.columns.ids import read_id
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.files import Files, attributes_of
@@ -67,6 +68,9 @@ class Sql:
 
     def restated(self, night: Night) -> int:
         return self._synced().restated(night)
+
+    def values(self) -> SourceValues:
+        return self._synced().values()
 
     def _synced(self) -> Files:
         """All that the database holds by now, synced once by each source object."""

@@ -19,13 +19,11 @@ from pipeline.serving.database import open_predictions
 from pipeline.sources.contract import Kind
 from pipeline.validation.expectations import expect
 from pipeline.validation.night_rules import SetAside, night_rules, refusal
-from pipeline.validation.parsing import StagedNight, events, judged, source_row
+from pipeline.validation.parsing import SHOWN, StagedNight, events, judged, source_row
+from pipeline.validation.preview import LONGEST_EXAMPLE
 from pipeline.validation.profile import AcceptedEvents, profile_of
 from pipeline.validation.rules import CONFLICT, NOBODY, RowRule, row_rules
 
-SHOWN = ("event_time", "known_time", "event_type", "amount", "quantity", "unit_price", "deleted")
-"""The columns whose values an example may show."""
-LONGEST_EXAMPLE = 40  # characters
 READ_AGAIN = "read the night again with `recur ingest`"
 
 

@@ -12,6 +12,8 @@ from pipeline.validation.rules import CONFLICT, RowRule
 
 CONTENT = ("customer_id", "event_time", "event_type", "amount", "quantity")
 YES, NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+SHOWN = ("event_time", "known_time", "event_type", "amount", "quantity", "unit_price", "deleted")
+"""The columns whose values an example may show."""
 MONEY = "decimal(18, 4)"  # sums of decimals do not depend on the order in which threads come to them
 
 
@@ -32,8 +34,7 @@ def judged(staged: StagedNight, rules: list[RowRule]) -> str:
     """The staged rows: `row`, `unreadable`, each mapped column as text under `text_<name>`, every column of an event
     (times without zone, in UTC), and `reason`: the code of the first rule broken, or null.
     """
-    cases = " ".join(f"when {rule.predicate} then {literal(rule.code)}" for rule in rules)
-    rows = f"select *, case {cases} end as reason from ({_parsed(staged)})"
+    rows = reasoned(staged, rules)
     if "event_id" not in staged.columns:
         return rows
     # Only a correction has the same event id and another known time, so rows that share both must agree.
@@ -53,6 +54,12 @@ def judged(staged: StagedNight, rules: list[RowRule]) -> str:
             case when {CONFLICT.predicate} then {literal(CONFLICT.code)} else reason end as reason
         from (select *, {conflict} as event_id_conflict from ({rows}))
     """
+
+
+def reasoned(staged: StagedNight, rules: list[RowRule]) -> str:
+    """The same, each row judged by itself."""
+    cases = " ".join(f"when {rule.predicate} then {literal(rule.code)}" for rule in rules)
+    return f"select *, case {cases} end as reason from ({_parsed(staged)})"
 
 
 def events(judged: str, attributes: Mapping[str, Kind], source: Source) -> str:

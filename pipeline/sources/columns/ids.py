@@ -1,6 +1,7 @@
 """How ids are read: as they are, or as the keys `fold_case` and `strip_zeros` say, and what they would change."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 import duckdb
@@ -55,9 +56,15 @@ class IdFigures(NamedTuple):
         return self.most_rows >= max(IMPLAUSIBLE_SHARE * self.rows, IMPLAUSIBLE_RATIO * self.next_rows, LEAST)
 
 
-def figures(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> IdFigures | None:
-    """The figures of `column` in the SQL relation `rows`; None where there is no id."""
+def figures(
+    connection: duckdb.DuckDBPyConnection, rows: str, column: str, but: Collection[str] = ()
+) -> IdFigures | None:
+    """The figures of `column` in the SQL relation `rows`, without the ids `but`, which are in lower case; None where
+    there is no other id.
+    """
     text = f"nullif(trim({column}), '')"
+    if but:
+        text = f"case when lower({text}) not in ({', '.join(map(literal, but))}) then {text} end"
     grouped = f"select {text} as id, count(*) as rows from {rows} where {text} is not null group by 1"
     connection.execute(f"create or replace temp table ids as {grouped}")
     stripped = f"count(distinct regexp_replace(id, {literal(_NUMBER)}, '\\1'))"

@@ -168,11 +168,12 @@ def survey(connection: duckdb.DuckDBPyConnection, rows: str, columns: Mapping[st
         select {", ".join(selected)} from (select {", ".join(derived)} from {rows})
         group by grouping sets ({", ".join(sets)})
     """
-    for row in connection.execute(query).fetchall():
-        for number, name in enumerate(columns):
-            absent, count, example = row[3 * number : 3 * number + 3]
-            if not absent and count:
-                evidence[name].add(example, count)
+    shapes = connection.execute(query).fetchall()
+    for number, name in enumerate(columns):
+        of_column = (row[3 * number : 3 * number + 3] for row in shapes)
+        counted = [(count, example) for absent, count, example in of_column if not absent and count]
+        for count, example in sorted(counted, key=lambda each: (-each[0], each[1])):
+            evidence[name].add(example, count)
     return evidence
 
 

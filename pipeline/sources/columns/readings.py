@@ -60,13 +60,14 @@ class NumberReading(BaseModel):
 
 class StoredTime(BaseModel):
     """How a column of times is written: the ways that were seen, the order of day, month and year where others fit the
-    same texts, and an example.
+    same texts, and an example, as it is written and, in UTC, as it is read.
     """
 
     column: str
     written: list[str] = []
     order: str | None = None
     example: str | None = EXAMPLE
+    read: str | None = EXAMPLE
 
 
 class Readings(BaseModel):
@@ -112,6 +113,7 @@ class Readings(BaseModel):
             written=sorted({*before.written, reading.written}),
             order=reading.order or before.order,
             example=reading.example or before.example,
+            read=reading.read if reading.example else before.read,
         )
 
     def decided(self, file: Input, columns: Mapping[str, NumberColumn], key: str | None) -> dict[str, str | None]:

@@ -47,13 +47,14 @@ class TimeColumn(NamedTuple):
 
 
 class TimeReading(NamedTuple):
-    """An SQL expression that reads a column as TIMESTAMPTZ, null where it cannot; how the column is written; and an
-    example.
+    """An SQL expression that reads a column as TIMESTAMPTZ, null where it cannot; how the column is written; an
+    example, and how that is read, in UTC.
     """
 
     moment: str
     written: str
-    example: str | None
+    example: str | None = None
+    read: str | None = None
 
     @property
     def order(self) -> str | None:
@@ -62,6 +63,16 @@ class TimeReading(NamedTuple):
 
 
 def reading(connection: duckdb.DuckDBPyConnection, times: TimeColumn) -> TimeReading:
+    """How the column is read, with an example; `_reading` has the rules and what is raised."""
+    way = _reading(connection, times)
+    if way.example is None:
+        return way
+    query = f"select (({way.moment}) at time zone 'UTC')::varchar from (select $text as {times.column})"
+    [(read,)] = connection.execute(query, {"text": way.example}).fetchall()
+    return way._replace(read=read)
+
+
+def _reading(connection: duckdb.DuckDBPyConnection, times: TimeColumn) -> TimeReading:
     """How the column is read. A time that names no zone is in the session's zone: one in the hour that its clocks skip
     cannot be read, one in the hour that they have twice is the later of the two. The first rows decide whether the
     times are ISO, and the whole column is read only where they are not.

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from features.question import Question
-from pipeline.cli.feasibility import require_askable, require_something
+from pipeline.cli.feasibility import require_askable, require_something, source_checks
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import StepRun
 from pipeline.runtime.errors import RecurError
 from pipeline.sources.contract import Span
+from pipeline.sources.factory import open_source
+from pipeline.validation.leaks import CheckResult
 from tests.support.published import predictions_of
+from tests.support.worlds.csv_nights import configure
 
 FIRST = datetime(2024, 1, 1, 0, 3, tzinfo=UTC)
 
@@ -31,3 +34,53 @@ def test_a_run_that_trained_and_served_nothing_fails_with_the_reason(tmp_path: P
     StepRun("snapshot").write(predictions_of(settings), "skipped", "no training as of then: too early")
     with pytest.raises(RecurError, match="nothing could be trained, and nothing is served: no training as of then"):
         require_something(settings)
+
+
+def test_what_is_said_of_each_column(tmp_path: Path) -> None:
+    header = "who;when;eur;pts;kind;note"
+    columns = {"customer_id": "who", "event_time": "when", "amount": "eur", "event_type": "kind"}
+    days = [("0" if day % 2 else f"c{day % 9}", f"{day:02d}.01.2024;1.234,5{day % 10} €;{day}") for day in range(1, 32)]
+    rows = [f"{who};{values};sale;" for who, values in days]
+    rows += [f"0;0{day % 9 + 1}.02.2024;;1;sale;" for day in range(60)]
+    rows += ["C2;01.03.2024;$5;1;refund;x", "c2;never;five;2;refund;", ";01.03.2024;1;3;sale;"]
+    rows += ["c3;02.03.2024;1;;sale;y"]
+    settings = configure(
+        tmp_path, rows, header, columns=columns | {"points": "pts", "note": "note"}, categorical=("note",)
+    )
+    settings = settings.model_copy(update={"question": Question(active_within=7, horizons=(7,), ends_with=("gone",))})
+    lines = source_checks(settings, open_source(settings))
+    by_name: dict[str, list[CheckResult]] = {}
+    for line in lines:
+        by_name.setdefault(line.what, []).append(line)
+    names = ["customer_id", "event_time", "event_type", "amount", "points", "note"]
+    assert list(by_name) == [*names, "rows", "question"]
+    ids, *doubts = [line.words for line in by_name["customer_id"]]
+    assert ids == "11 ids in 94 rows"
+    assert [words.split(":")[-1] for words in doubts] == [
+        " where they are the same customers, set source.fold_case = true",
+        ' where it means nobody, set source.nobody = ["0"]',
+    ]
+    [time] = by_name["event_time"]
+    assert "day first, '31.01.2024' is 2024-01-31 00:00:00; 2024-01-01 to 2024-03-02" in time.words
+    assert time.words.endswith("; 1 cannot be read, as 'never'")
+    amount, money = by_name["amount"]
+    assert "a decimal comma, '.' between thousands, in $ and €, '1.234,5" in amount.words
+    assert amount.words.endswith("; 60 are empty; 1 cannot be read, as 'five'")
+    assert money.state == "doubtful"
+    assert by_name["event_type"][0].words == "sale (93), refund (2)"
+    assert by_name["points"][0].words == "pts: whole numbers, '9' is 9; 1 are empty"
+    assert by_name["note"][0].words == "empty (93), x (1), y (1)"
+    [aside] = by_name["rows"]
+    assert aside.words.startswith("95 rows; set aside: 1 since")
+    assert "(event_time_unreadable), as 'never'" in aside.words
+    assert "(customer_id_missing)" in aside.words
+    [question] = by_name["question"]
+    assert question.state == "wrong"
+    assert "ends_with names gone, and no event is of that type; there are sale (92 events)" in question.words
+
+
+def test_what_is_said_of_a_history_that_is_too_short(tmp_path: Path) -> None:
+    settings = configure(tmp_path, ["a,2024-01-01,1", "z,2024-01-14,1"])
+    [line] = [line for line in source_checks(settings, open_source(settings)) if line.what == "question"]
+    assert line.state == "wrong"
+    assert "can be asked with horizons" in line.words

@@ -86,5 +86,5 @@ def test_the_order_is_found_for_all_files_and_held_to(tmp_path: Path) -> None:
 
 
 def test_only_an_order_that_others_could_be_is_held_to() -> None:
-    assert TimeReading("t", "day first", None).order == "day first"
-    assert TimeReading("t", "ISO 8601", None).order is None
+    assert TimeReading("t", "day first").order == "day first"
+    assert TimeReading("t", "ISO 8601").order is None
