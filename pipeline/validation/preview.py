@@ -18,7 +18,7 @@ LONGEST_EXAMPLE = 40  # characters
 
 
 class SetAside(NamedTuple):
-    """A reason, how many rows it sets aside, and what stands in one of them; None of customers, or where it is empty."""
+    """A reason, how many rows it sets aside, and what stands in one: None of customers, or where it is empty."""
 
     rule: RowRule
     rows: int
