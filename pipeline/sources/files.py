@@ -11,11 +11,15 @@ from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
 from pipeline.sources.columns.described import SourceValues
+from pipeline.sources.columns.file_columns import LocalFile
 from pipeline.sources.columns.readings import Readings
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.index import Contents, Index
 from pipeline.sources.inputs import Input
 from pipeline.sources.night_rows import restated_query, rows_of_night, staging_query
+
+EXAMPLE_ROWS = 10_000
+"""Of how many rows of the last file examples are taken."""
 
 
 class Files:
@@ -66,7 +70,13 @@ class Files:
     def values(self) -> SourceValues:
         contents = self._contents()
         rows = f"({self._index.rows(contents, contents.chunks)})"
-        return SourceValues(rows, tuple(self._index.names), Readings.of(self._state, self._source))
+        readings = Readings.of(self._state, self._source)
+        file = self._inputs()[-1]
+        if not file.is_remote:
+            with session(self._state) as connection, file.local(self._index.folder) as path:
+                names = self._index.names
+                LocalFile(file, path, self._source, readings, names, 0, EXAMPLE_ROWS).find_examples(connection)
+        return SourceValues(rows, tuple(self._index.names), readings)
 
     def _contents(self) -> Contents:
         if self._synced:

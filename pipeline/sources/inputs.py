@@ -38,6 +38,10 @@ class Input:
     header_row: int = 1
     numbers: frozenset[str] = frozenset()
 
+    @property
+    def is_remote(self) -> bool:
+        return _is_remote(self.address)
+
     @contextmanager
     def local(self, folder: Path) -> Iterator[Path]:
         """The file on this machine for as long as it is read: fetched into `folder` where it lies elsewhere, rewritten

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 
 from pipeline.config.source import TIMES, Column, Source
-from pipeline.runtime.engine import quoted
-from pipeline.runtime.errors import ConfigurationError
+from pipeline.runtime.engine import literal, quoted
+from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.sources.columns.numbers import Evidence, canonical, survey
 from pipeline.sources.columns.readings import NumberColumn, Readings
 from pipeline.sources.columns.times import TimeColumn, Undecided, reading
@@ -21,7 +21,8 @@ from pipeline.sources.reader import columns_of, numbers_of_json, relation, store
 @dataclass(frozen=True)
 class LocalFile:
     """A file of `source`, on this machine at `path`, and how it is read: how the columns were so far, the columns that
-    are kept, by recur's names, and the number of the last row read before it.
+    are kept, by recur's names, and the number of the last row read before it; `first_rows`: only so many are looked
+    at.
     """
 
     input: Input
@@ -30,6 +31,7 @@ class LocalFile:
     readings: Readings
     names: Sequence[str]
     last_row: int
+    first_rows: int | None = None
 
     @property
     def of_lines(self) -> bool:
@@ -48,6 +50,7 @@ class LocalFile:
                     f"{', '.join(columns)}"
                 )
         rows = relation(self.path, self.input.kind, columns, self.input.delimiter)
+        rows = rows if self.first_rows is None else f"(select * from {rows} limit {self.first_rows})"
         several = [name for name, of_file in mapped.items() if not isinstance(of_file, str)]
         joined = [f"{_joined(mapped[name])} as {self.text(name)}" for name in several]
         return f"(select *, {', '.join(joined)} from {rows})" if joined else rows
@@ -92,6 +95,15 @@ class LocalFile:
             self.readings.look(self.input.entry, name, NumberColumn(self.header(name), values))
         with suppress(Undecided):
             self.times(connection)
+
+    def find_examples(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Adds to the readings what the file has of examples, which are not stored."""
+        connection.execute(f"set TimeZone = {literal(self.source.timezone)}")
+        with suppress(RecurError):
+            self.times(connection)
+        with suppress(RecurError):
+            self.numbers(connection)
+        connection.execute("set TimeZone = 'UTC'")
 
     def evidence(self, connection: duckdb.DuckDBPyConnection) -> dict[str, Evidence]:
         """What the values of the columns of numbers show; those of numbers that are stored as such show nothing."""
