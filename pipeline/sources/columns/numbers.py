@@ -34,6 +34,7 @@ _WHOLE = (
     rf"[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*({_MONEY})?[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*(\))?[{_BLANK}]*$"
 )
 _PLAIN = r"^(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)$"
+_WHOLE_NUMBER, _WITH_POINT = "[-+]?[0-9]+", r"[-+]?[0-9]*\.([0-9]{1,2}|[0-9]{4,})"  # what most columns are
 _ONE_GROUP = {POINT: r"^[1-9][0-9]{0,2}\.[0-9]{3}$", COMMA: r"^[1-9][0-9]{0,2},[0-9]{3}$"}
 _GROUPED = {  # 12,34,567 too, as India writes
     POINT: r"^[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+,[0-9]*|(?:\.[0-9]{3}){2,})$",
@@ -158,10 +159,12 @@ def survey(connection: duckdb.DuckDBPyConnection, rows: str, columns: Mapping[st
         return evidence
     derived, sets, selected = [], [], []
     for number, text in enumerate(columns.values()):
+        whole, point = (f"regexp_full_match({text}, {literal(plain)})" for plain in (_WHOLE_NUMBER, _WITH_POINT))
         leads = f"left(ltrim({text}, ' -+($€£¥'), 1) = '0'"  # 0.125 has no thousands, 1.125 may
         shape = f"translate({text}, '123456789', '000000000') || if({leads}, 'z', '')"
+        others = f"when length({text}) <= {LONGEST} then {shape} else 'long'"
         derived.append(f"nullif(trim({text}), '') as t{number}")
-        derived.append(f"case when length({text}) <= {LONGEST} then {shape} else 'long' end as s{number}")
+        derived.append(f"case when {whole} then 'whole' when {point} then 'point' {others} end as s{number}")
         sets.append(f"(s{number})")
         selected.append(f"grouping(s{number}), count(t{number}), max(t{number})")
     query = f"""
