@@ -4,19 +4,26 @@ alone at the end.
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 TESTS = Path(__file__).parent
-LONGEST = ("test_end_to_end.py", "test_run.py")
+LONGEST = (
+    *("test_end_to_end.py", "test_models.py", "test_main_job.py", "test_promote.py", "test_fits.py"),
+    *("test_state_updater.py", "test_contributing.py", "test_questions.py"),
+)
 SLOW = {
     "features/test_shard.py": "features of random worlds, by every reading of them",
     "models/networks/test_compiled.py": "trains networks",
     "models/recurrent/test_cells.py": "trains networks",
     "models/recurrent/test_hazard.py": "trains networks",
     "models/recurrent/test_stepping.py": "trains networks",
+    "models/recurrent/test_twin.py": "trains networks",
     "models/test_models.py": "trains every model",
     "models/test_null_worlds.py": "makes large worlds",
     "models/test_planted_worlds.py": "trains networks",
@@ -50,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(TESTS / name) for name in SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@event.listens_for(Engine, "connect")
+def _wait_for_no_disk(connection: Any, _record: Any) -> None:
+    """No test cuts the power: a database may lie in the system's memory for a while, which takes no other from it."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(autouse=True)

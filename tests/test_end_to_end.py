@@ -32,7 +32,7 @@ first_night = 2020-08-29
 
 @pytest.fixture(scope="module")
 def orders() -> pd.DataFrame:
-    return made_up_events(customers=200)[["customer_id", "event_time", "amount"]]
+    return made_up_events(customers=140)[["customer_id", "event_time", "amount"]]
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ POOLS = {"conventional_pool": None, "recurrent_pool": "hybrid_gru", "twin_pool":
 
 
 def small(name: str) -> dict[str, object]:
-    return {key: value for key, value in SMALL.items() if key in model_class(name).defaults}
+    defaults = model_class(name).defaults
+    seeds = {"seeds": 2} if defaults.get("seeds", 1) > 2 else {}
+    return seeds | {key: value for key, value in SMALL.items() if key in defaults}
 
 
 def make(name: str, horizons: tuple[int, ...] = HORIZONS, **parameters: object) -> Model:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,15 @@ class World:
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database without a run: making it takes seconds, copying it none."""
+    """MLflow's database without a run: making it takes seconds, copying it none. And which of its migrations is the
+    last: to know it, MLflow reads all of them whenever it opens a database.
+    """
+    from mlflow.store.db import utils
+
     from pipeline.training.tracking import Tracking
 
     settings = Settings(root=tmp_path_factory.mktemp("mlflow"))
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
     _ = Tracking(settings.mlflow, settings.state).client
     return settings.var / "mlflow.db"
 

@@ -52,7 +52,7 @@ def test_it_is_the_same_recipe_without_memory(twin):
 
 def test_the_networks_differ_in_the_recurrent_layer_alone(twin, world):
     name, model = twin
-    own = recurrent(name)
+    own = recurrent(name, max_epochs=1, seeds=1)
     own.fit(world[0].select(np.arange(100)), None)
     mine, others = ({layer.name: layer for layer in made.networks[0].layers if layer.weights} for made in (model, own))
     assert mine.keys() - others.keys() == {"queried"}

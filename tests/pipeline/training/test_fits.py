@@ -51,7 +51,7 @@ def seeded(fresh_nights: World, tmp_path_factory: pytest.TempPathFactory) -> Set
 @pytest.fixture(scope="module")
 def fresh_nights(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The made-up world with its nights loaded and nothing trained."""
-    events = made_up_events()
+    events = made_up_events(customers=80)
     return World(make_world(tmp_path_factory.mktemp("nights"), events), events)
 
 
