@@ -34,7 +34,11 @@ _WHOLE = (
     rf"[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*({_MONEY})?[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*(\))?[{_BLANK}]*$"
 )
 _PLAIN = r"^(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)$"
-_WHOLE_NUMBER, _WITH_POINT = "[-+]?[0-9]+", r"[-+]?[0-9]*\.([0-9]{1,2}|[0-9]{4,})"  # what most columns are
+_MOST = {  # what most columns are, which is told at once
+    "whole": "[-+]?[0-9]+",
+    "point": r"[-+]?[0-9]*\.([0-9]{1,2}|[0-9]{4,})",
+    "comma": "[-+]?[0-9]*,([0-9]{1,2}|[0-9]{4,})",
+}
 _ONE_GROUP = {POINT: r"^[1-9][0-9]{0,2}\.[0-9]{3}$", COMMA: r"^[1-9][0-9]{0,2},[0-9]{3}$"}
 _GROUPED = {  # 12,34,567 too, as India writes
     POINT: r"^[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+,[0-9]*|(?:\.[0-9]{3}){2,})$",
@@ -159,12 +163,12 @@ def survey(connection: duckdb.DuckDBPyConnection, rows: str, columns: Mapping[st
         return evidence
     derived, sets, selected = [], [], []
     for number, text in enumerate(columns.values()):
-        whole, point = (f"regexp_full_match({text}, {literal(plain)})" for plain in (_WHOLE_NUMBER, _WITH_POINT))
+        most = " ".join(f"when {_is(text, kind)} then {literal(kind)}" for kind in _MOST)
         leads = f"left(ltrim({text}, ' -+($€£¥'), 1) = '0'"  # 0.125 has no thousands, 1.125 may
         shape = f"translate({text}, '123456789', '000000000') || if({leads}, 'z', '')"
         others = f"when length({text}) <= {LONGEST} then {shape} else 'long'"
         derived.append(f"nullif(trim({text}), '') as t{number}")
-        derived.append(f"case when {whole} then 'whole' when {point} then 'point' {others} end as s{number}")
+        derived.append(f"case {most} {others} end as s{number}")
         sets.append(f"(s{number})")
         selected.append(f"grouping(s{number}), count(t{number}), max(t{number})")
     query = f"""
@@ -203,7 +207,13 @@ def canonical(text: str, decimal: str | None) -> str:
     negative = " or ".join(f"{sign} in ('(', '-', '\u2212')" for sign in signs)
     paired = f"({fields}.open = '') = ({fields}.close = '') and ({fields}.before = '' or {fields}.after = '')"
     digits = f"case {' '.join(cases)} end"
-    return f"case when {count} <= 1 and {paired} then if({negative}, '-', '') || {digits} end"
+    other = f"when {count} <= 1 and {paired} then if({negative}, '-', '') || {digits}"
+    most = f"when {_is(text, 'whole')} then {text} when {_is(text, 'comma')} then replace({text}, ',', '.')"
+    return f"case {most} {other} end"
+
+
+def _is(text: str, kind: str) -> str:
+    return f"regexp_full_match({text}, {literal(_MOST[kind])})"
 
 
 def _matches(text: str, pattern: str) -> str:

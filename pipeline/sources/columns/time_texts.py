@@ -70,25 +70,35 @@ def rewritten(text: str, used: Sequence[int]) -> str:
     return text
 
 
-def apart(text: str) -> TimeText:
-    """The text and the zone at its end."""
+def apart(text: str, zoned: bool = True) -> TimeText:
+    """The text and the zone at its end; where no text of the column is `zoned`, none is looked for."""
+    if not zoned:
+        return TimeText(text, "''")
     return TimeText(f"regexp_replace({text}, {literal(_ZONE)}, '')", f"regexp_extract({text}, {literal(_ZONE)}, 1)")
 
 
-def moments(text: TimeText, skips: bool) -> dict[str, str]:
-    """What each order of day, month and year makes of the text: SQL expressions of TIMESTAMPTZ, null where it does not
-    fit. A text without a zone is in the session's zone, which `skips` hours or does not.
+def formats() -> list[tuple[str, str]]:
+    """Every format, with the order of day, month and year that it stands for."""
+    dated = [(name, date + clock) for name, dates in _FORMATS.items() for date in dates for clock in _CLOCKS]
+    return dated + [(COMPACT, text) for text in _COMPACT]
+
+
+def has_format(text: TimeText, form: str) -> str:
+    """An SQL predicate: whether the text has that format."""
+    return f"try_strptime({text.body}, {literal(form)}) is not null"
+
+
+def moments(text: TimeText, used: Sequence[tuple[str, str]], skips: bool) -> dict[str, str]:
+    """What each order of day, month and year makes of the text, by the formats `used`: SQL expressions of TIMESTAMPTZ,
+    null where none fits. A text without a zone is in the session's zone, which `skips` hours or does not.
     """
-    readings = {
-        name: _strptime(text.body, [date + clock for date in dates for clock in _CLOCKS])
-        for name, dates in _FORMATS.items()
-    }
+    naive = {name: _strptime(text.body, [form for of, form in used if of == name]) for name, _ in used}
     cases = " ".join(
         f"when {length} then try_strptime({text.body}, {literal(each)})" for length, each in _BY_LENGTH.items()
     )
     digits = f"case when regexp_matches({text.body}, '^[0-9]+$') then case length({text.body}) {cases} end end"
-    readings[COMPACT] = f"coalesce({digits}, {_strptime(text.body, _COMPACT)})"
-    readings = {name: _zoned(naive, text.zone, skips) for name, naive in readings.items()}
+    naive[COMPACT] = f"coalesce({digits}, {naive[COMPACT]})" if COMPACT in naive else digits
+    readings = {name: _zoned(each, text.zone, skips) for name, each in naive.items()}
     readings[EPOCH], readings[EXCEL] = _epoch(text.body), _zoned(_excel(text.body), text.zone, skips)
     return readings
 
@@ -110,6 +120,8 @@ def _zoned(naive: str, zone: str, skips: bool) -> str:
     hours, rest = f"try_cast(substr({digits}, 2, 2) as int)", f"coalesce(try_cast(substr({digits}, 4, 2) as int), 0)"
     offset = f"if(left({digits}, 1) = '-', -1, 1) * ({hours} * 60 + {rest})"
     minutes = f"case {zone} {named} else {offset} end"
+    if zone == "''":
+        return f"case when {exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
     local = f"case when {exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
     return f"case when {zone} = '' then {local} else ({naive} - to_minutes({minutes})) at time zone 'UTC' end"
 

@@ -15,6 +15,8 @@ from pipeline.sources.columns.time_texts import (
     SHORT_YEAR_FIRST,
     apart,
     exists,
+    formats,
+    has_format,
     moments,
     rewritten,
 )
@@ -112,36 +114,43 @@ def _other(connection: duckdb.DuckDBPyConnection, times: TimeColumn, real: str, 
     """The reading of a column that is not ISO; None where nothing fits."""
     column = f"trim({times.column})"
     # The first rows, and one of each way in which the column writes anything.
-    some = f"select {column} as text from {times.rows} where {column} <> ''"
-    each = f"select max(text) as text from ({some}) group by translate(text, '123456789', '000000000') limit {SAMPLE}"
+    some = f"select {column} as {times.column} from {times.rows} where {column} <> ''"
+    shape = f"translate({times.column}, '123456789', '000000000')"
+    each = f"select max({times.column}) from ({some}) group by {shape} limit {SAMPLE}"
     connection.execute(f"create or replace temp table sampled as (from ({some}) limit {SAMPLE}) union all ({each})")
-    used = _steps(connection)
-    text = apart(rewritten("text", used))
-    candidates = moments(text, skips)
-    counts = _one(connection, f"select {', '.join(f'count({moment})' for moment in candidates.values())} from sampled")
-    fitting = [name for name, count in zip(candidates, counts, strict=True) if count]
+    used = _steps(connection, times.column)
+    text = apart(rewritten(times.column, used))
+    every = formats()
+    counts = ", ".join(f"count_if({has_format(text, form)})" for _, form in every)
+    zoned, *counted = _one(connection, f"select count_if({text.zone} <> ''), {counts} from sampled")
+    forms = [form for form, count in zip(every, counted, strict=True) if count]
+    readings = moments(apart(rewritten(column, used), zoned > 0), forms, skips)
+    counts = ", ".join(f"count({moment})" for moment in readings.values())
+    iso, *counted = _one(connection, f"select count({real}), {counts} from sampled")
+    fitting = {name: (count, name) for name, count in zip(readings, counted, strict=True) if count}
     if not fitting:
         return None
-    readings = moments(apart(rewritten(column, used)), skips)
-    figures = ", ".join(f"count({readings[name]}), sum(hash({readings[name]}) % 1000003)" for name in fitting)
-    row = _one(connection, f"select {figures} from {times.rows}")
-    fits = dict(zip(fitting, zip(row[::2], row[1::2], strict=True), strict=True))
-    best = _best(connection, times, fits, rewritten("text", used))
-    [example] = _one(connection, f"select max(text) from sampled where {candidates[best]} is not null")
-    return TimeReading(f"coalesce({real}, {readings[best]})", best, example)
+    most = max(count for count, _ in fitting.values())
+    if [count for count, _ in fitting.values()].count(most) > 1:  # these do not show it: perhaps the whole column does
+        figures = ", ".join(f"count({readings[name]}), sum(hash({readings[name]}) % 1000003)" for name in fitting)
+        row = _one(connection, f"select {figures} from {times.rows}")
+        fitting = dict(zip(fitting, zip(row[::2], row[1::2], strict=True), strict=True))
+    best = _best(connection, times, fitting, rewritten(times.column, used))
+    [example] = _one(connection, f"select max({times.column}) from sampled where {readings[best]} is not null")
+    return TimeReading(f"coalesce({real}, {readings[best]})" if iso else readings[best], best, example)
 
 
-def _steps(connection: duckdb.DuckDBPyConnection) -> list[int]:
+def _steps(connection: duckdb.DuckDBPyConnection, column: str) -> list[int]:
     """The numbers of the rewriting steps that change any text of the sample, which they leave as it is."""
     used: list[int] = []
     for number, (pattern, _) in enumerate(REWRITTEN):
-        before = rewritten("text", used)
+        before = rewritten(column, used)
         [changes] = _one(connection, f"select bool_or(regexp_matches({before}, {literal(pattern)})) from sampled")
         used += [number] if changes else []
     return used
 
 
-def _best(connection: duckdb.DuckDBPyConnection, times: TimeColumn, fits: dict[str, tuple[int, int]], text: str) -> str:
+def _best(connection: duckdb.DuckDBPyConnection, times: TimeColumn, fits: dict[str, tuple[int, Any]], text: str) -> str:
     """The reading that fits most values of the column. `fits`: of each, how many it fits and a digest of what it makes
     of them; `text` is an SQL expression of the sampled texts as they are rewritten.
     """
@@ -170,7 +179,7 @@ def _best(connection: duckdb.DuckDBPyConnection, times: TimeColumn, fits: dict[s
             equal = [SHORT_YEAR_FIRST]
     if len(equal) == 1:
         return equal[0]
-    [example] = _one(connection, "select max(text) from sampled")
+    [example] = _one(connection, f"select max({times.column}) from sampled")
     first = "day, month or year" if SHORT_YEAR_FIRST in equal else "day or month"
     raise Undecided(
         f"{times.where}: {first} may come first in these times, for example {example!r}, and no value shows which: set "
