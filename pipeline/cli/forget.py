@@ -24,6 +24,7 @@ from pipeline.runtime.paths import StateFolder, sweep_below
 from pipeline.runtime.suppression import Suppression
 from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
+from pipeline.serving.pages.copy import erase_from_copy
 from pipeline.sources.columns.ids import read_id
 from pipeline.sources.index import sweep_all
 
@@ -93,6 +94,7 @@ def _erasers(settings: Settings) -> dict[str, Callable[[str], int]]:
         "carried": partial(pipeline.scoring.erasure.erase, store, settings.state),  # once the events are gone
         "snapshots": partial(pipeline.training.erasure.erase, settings.state),
         "predictions": open_predictions(settings.predictions, settings.root).erase,
+        "pages": partial(erase_from_copy, settings.state),
         "published": files(settings.published, f"score_date=*/{exports.FILE}") if settings.published else lambda _: 0,
         "logs": logs,
     }

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.errors import ConfigurationError
 from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import PredictionsStore
 from pipeline.serving.pages import sign_in
+from pipeline.serving.pages.copy import VARIABLE as COPY_OF
+from pipeline.serving.pages.copy import Copying, copy_of
 from pipeline.serving.queries import QUERIES
 from pipeline.serving.tables import metadata as tables
 from pipeline.serving.views import VIEWS
@@ -68,21 +70,23 @@ def metadata(database_name: str) -> dict[str, Any]:
 
 
 def command(predictions: PredictionsStore, state: StateFolder, port: int, host: str = HOST) -> list[str]:
-    """The command line that serves the pages, for a process that the caller starts and stops. Makes the database, empty
-    if need be. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it,
-    whatever stands before the host. Raises ConfigurationError where that password is missing, and RecurError where the
-    predictions are not in SQLite, which is all that Datasette reads.
+    """The command line that serves the pages, for a process that the caller starts, with `environment` added to its
+    own, and stops. Makes the database, empty if need be; of predictions in PostgreSQL, the copy in SQLite that the
+    pages read. Whoever serves on another `host` than loopback sets RECUR_PAGES_PASSWORD, and readers sign in with it,
+    whatever stands before the host. Raises ConfigurationError where that password is missing.
     """
     if host not in LOOPBACK and sign_in.password() is None:
         raise ConfigurationError(
             f"the pages on {host} could be read by anyone who reaches it: set {sign_in.VARIABLE} in the environment, "
             f"or serve them on {HOST}"
         )
-    if predictions.on_postgresql:
-        raise RecurError(f"Datasette reads SQLite, and the predictions are at {predictions}: use its tools")
-    path = Path(str(predictions.engine().url.database))
     folder = state.path / "datasette"
     folder.mkdir(parents=True, exist_ok=True)
+    served_store = predictions
+    if predictions.on_postgresql:
+        served_store = copy_of(state)
+        Copying(predictions, served_store).refresh()
+    path = Path(str(served_store.engine().url.database))
     description = folder / "metadata.json"
     description.write_text(json.dumps(metadata(path.stem), indent=2, ensure_ascii=False), "utf-8")
     pages = ["--plugins-dir", str(PAGES / "plugins"), "--template-dir", str(PAGES / "templates")]
@@ -90,3 +94,10 @@ def command(predictions: PredictionsStore, state: StateFolder, port: int, host: 
     options = [word for name, value in SETTINGS.items() for word in ("--setting", name, str(value))]
     served = [str(path), "--host", host, "--port", str(port), "--metadata", str(description)]
     return [sys.executable, "-m", "datasette", "serve", *served, *pages, *options]
+
+
+def environment(predictions: PredictionsStore) -> dict[str, str]:
+    """What the process that serves the pages needs beside its own environment."""
+    if not predictions.on_postgresql:
+        return {}
+    return {COPY_OF: predictions.address.render_as_string(hide_password=False)}

@@ -19,6 +19,7 @@ from pipeline.runtime.paths import StateFolder, atomically
 from pipeline.runtime.secret_files import secret
 from pipeline.serving.database import open_predictions
 from pipeline.serving.datasette import HOST, command
+from pipeline.serving.datasette import environment as pages_environment
 from pipeline.serving.pages import sign_in
 from pipeline.training.tracking import without_password
 
@@ -77,11 +78,10 @@ def _services(settings: Settings, ports: dict[str, int]) -> list[Service]:
         where = ["--host", HOST, "--port", str(ports["mlflow"])]
         served = [python, "-m", "mlflow", "server", *where, "--workers", "1", "--app-name", "basic-auth"]
         services.append(Service("mlflow", served, mlflow, f"http://{HOST}:{ports['mlflow']}"))
-    if settings.predictions.startswith("sqlite"):
-        predictions = open_predictions(settings.predictions, settings.root)
-        pages = command(predictions, state, ports["datasette"])
-        signed = {**os.environ, sign_in.VARIABLE: _pages_password(state)}
-        services.append(Service("datasette", pages, signed, f"http://{HOST}:{ports['datasette']}"))
+    predictions = open_predictions(settings.predictions, settings.root)
+    pages = command(predictions, state, ports["datasette"])
+    signed = {**os.environ, **pages_environment(predictions), sign_in.VARIABLE: _pages_password(state)}
+    services.append(Service("datasette", pages, signed, f"http://{HOST}:{ports['datasette']}"))
     return services
 
 
@@ -117,11 +117,8 @@ def _print_addresses(console: Console, settings: Settings, services: list[Servic
         )
     else:
         show(f"MLflow       {without_password(settings.mlflow)}   experiment recur")
-    if "datasette" in addresses:
-        password = sign_in.VARIABLE if sign_in.password() else secret(settings.state, "pages")
-        show(f"predictions  {addresses['datasette']}   read-only, sign in with any name, password {password}")
-    else:
-        show("predictions  are in PostgreSQL: read the views there, or with `recur query`")
+    password = sign_in.VARIABLE if sign_in.password() else secret(settings.state, "pages")
+    show(f"predictions  {addresses['datasette']}   read-only, sign in with any name, password {password}")
     show("Ctrl-C stops them all.")
 
 

@@ -29,7 +29,7 @@ from pipeline.training.tracking import without_password
 
 CONTENTS, FORMAT = "backup.json", 1
 VAR, EVENTS, PREDICTIONS, MLFLOW = "var", "events", "predictions.db", "mlflow.db"
-LEFT_OUT = ("airflow", "locks", "logs", "backups.json", ".restoring")
+LEFT_OUT = ("airflow", "datasette", "locks", "logs", "backups.json", ".restoring")
 """What a copy does without below `paths.var`: Airflow's home and logs, which name this place and are made again."""
 PASSING = (".tmp", "-wal", "-shm", "-journal")
 SQLITE = b"SQLite format 3\0"

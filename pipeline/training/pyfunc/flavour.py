@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.dataset import Dataset
+from features.dataset import Dataset, Sequences
 from features.question import Question
 from models.base import Model
 from pipeline.sources.contract import Kind
@@ -33,9 +33,7 @@ def write_flavour(folder: Path, model: Model, question: Question, data: Dataset,
     sequences = data.sequences
     attributes: dict[str, Kind] = {name: "numeric" for name in sequences.numeric if name not in OF_EVERY_EVENT}
     attributes |= {name: "categorical" for name in sequences.categorical if name not in OF_EVERY_EVENT}
-    codes, names = sequences.categorical["event_type"]
-    counts = np.bincount(codes[codes >= 0], minlength=1)
-    example = example_of(str(names[int(counts.argmax())]) if len(names) else None, attributes)
+    example = example_of(_usual_activity(sequences, question), attributes)
     content = {"question": question.model_dump(mode="json"), "attributes": attributes}
     (folder / EVENTS).write_text(json.dumps(content, indent=2), "utf-8")
     (folder / EXAMPLE).write_text(example.to_json(orient="split", index=False, date_format="iso"), "utf-8")
@@ -48,6 +46,17 @@ def write_flavour(folder: Path, model: Model, question: Question, data: Dataset,
     )
     mlflow.pyfunc.add_to_model(description, loader_module=LOADER)
     description.save(str(folder / "MLmodel"))
+
+
+def _usual_activity(sequences: Sequences, question: Question) -> str | None:
+    """The most frequent event type that makes a customer eligible; None where events have none."""
+    if question.activity:
+        return question.activity[0]
+    codes, names = sequences.categorical["event_type"]
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    none = {*question.ends_with, *question.treatments}
+    types = [str(names[code]) for code in np.argsort(-counts, kind="stable") if str(names[code]) not in none]
+    return types[0] if types else None
 
 
 def _signature(example: "pd.DataFrame", answer: "pd.DataFrame", attributes: dict[str, Kind]) -> "ModelSignature":

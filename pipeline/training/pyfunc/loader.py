@@ -58,8 +58,10 @@ class Predictor:
         cutoff = parse_cutoff(named) if named else midnight(pc.max(events["event_time"]).as_py()) + DAY
         request = BuildRequest(np.array([microseconds(cutoff)]), self.question.spec(self.attributes))
         data = together([build_shard(as_revisions(events, cutoff), request)], self.question.horizons)
-        predictions = self.model.predict(data)
         columns = {"customer_id": data.customer_id}
+        if not len(data):  # nobody is eligible
+            return pd.DataFrame(columns)
+        predictions = self.model.predict(data)
         for name in ("churn_probability", "expected_purchases", "expected_spend"):
             values = getattr(predictions, name)
             for column, horizon in enumerate(self.question.horizons) if values is not None else ():

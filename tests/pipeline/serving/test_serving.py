@@ -17,7 +17,6 @@ from sqlalchemy import text
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.runtime.paths import StateFolder
 from pipeline.serving import beside, database, datasette
 from pipeline.serving import query as queries
 from pipeline.serving.database import open_predictions
@@ -259,13 +258,6 @@ def test_datasette_reads_what_was_committed_last_and_no_table(settings: Settings
     assert "Forbidden" in refused.stdout
     with sqlite3.connect(settings.var / "predictions.db") as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
-
-
-def test_datasette_says_that_it_reads_sqlite_alone(tmp_path: Path) -> None:
-    address = "postgresql://somebody:hidden@127.0.0.1:1/none"
-    with pytest.raises(RecurError) as raised:
-        datasette.command(open_predictions(address, tmp_path), StateFolder(tmp_path), 8001)
-    assert "hidden" not in str(raised.value)
 
 
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) "

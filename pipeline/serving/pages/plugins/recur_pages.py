@@ -1,6 +1,7 @@
 """Datasette's plugin: the dashboard at `/`, a customer at `/customer?customer_id=…`, and links to the latter."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ from markupsafe import Markup
 from pipeline.serving.pages import reading, shown
 from pipeline.serving.pages.application import Application
 from pipeline.serving.pages.charts import percent
+from pipeline.serving.pages.copy import keep_up_to_date
 from pipeline.serving.pages.limits import limit
 from pipeline.serving.pages.protection import protected
 
@@ -38,6 +40,11 @@ def register_routes() -> list[tuple[str, Any]]:
 @hookimpl
 def asgi_wrapper() -> Callable[[Application], Application]:
     return protected
+
+
+@hookimpl
+def startup(datasette: Any) -> None:
+    keep_up_to_date(Path(datasette.get_database().path))
 
 
 @hookimpl
