@@ -82,7 +82,7 @@ def test_values_are_derivatives_with_respect_to_an_examples_weight(metric):
         assert moved * (len(many[0]) + 1) == pytest.approx(values[row] - point, abs=2e-3)
 
 
-def exact_replicates(figures, weights, replicates=1_000):
+def exact_replicates(figures, weights, replicates=600):
     """`figures(rows)` by name for the rows of each replicate, drawn customers as often as they were drawn."""
     draws = []
     for counts in weights.fewer(replicates).chunks():

@@ -24,7 +24,8 @@ SMALL = {"max_epochs": 4, "units": 6, "head_units": 12, "batch_size": 16, "learn
 
 
 def recurrent(name: str, **parameters: object) -> SequenceModel:
-    return model_class(name)(HORIZONS, 5, **SMALL | parameters)
+    several = {"seeds": 2} if model_class(name).defaults["seeds"] > 1 else {}
+    return model_class(name)(HORIZONS, 5, **SMALL | several | parameters)
 
 
 @pytest.fixture(scope="module")

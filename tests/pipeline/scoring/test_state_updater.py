@@ -59,7 +59,7 @@ class World:
         examples = recomputed(self.settings, FIRST, [FIRST - 28 * DAY])
         self.models: dict[str, Model] = {
             "lstm": untrained("lstm", examples, units=4, seeds=2),
-            "hybrid_gru": untrained("hybrid_gru", examples, units=4),
+            "hybrid_gru": untrained("hybrid_gru", examples, units=4, seeds=2),
         }
         grid = [FIRST - days * DAY for days in (56, 49, 42, 35, 28)]
         for member in ("lstm", "hybrid_gru"):
