@@ -16,6 +16,7 @@ from models.numerics import log_loss, logit
 from models.recurrent.hazard import Hazard
 from models.recurrent.sequence_model import SequenceModel
 from tests.models.recurrent.test_hazard import BEGINS, RATES, cumulative
+from tests.support.untrained import untrained
 from tests.support.worlds.model_worlds import HORIZON, halves, order_world, steady_world
 
 HORIZONS = (28, HORIZON)
@@ -169,10 +170,8 @@ def test_its_survival_head_learns_the_time_from_the_cutoff_to_the_next_event(wor
 @pytest.mark.parametrize("name", ["gru", "survival_gru"])
 def test_its_batches_are_those_of_the_recurrent_model(world, name):
     train, _ = world
-    model = recurrent(name, max_epochs=1, seeds=1)
-    twin = model.twin()
-    for each in (model, twin):
-        each.fit(train.select(np.arange(60)), None)
+    few = train.select(np.arange(60))
+    model, twin = (untrained(name, few, seeds=1, memory=memory, **SMALL) for memory in (True, False))
     readers = [each._reader(train, train.labels, training=True) for each in (model, twin)]
     batches = [reader.cut(16, 16 * 256, np.random.default_rng(3)) for reader in readers]
     for one, other in zip(*batches, strict=True):
