@@ -54,7 +54,7 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 def own_world(tmp_path: Path, trained_world: World) -> World:
     """A copy of the trained world, for a test that changes something."""
     from pipeline.config.settings import load_settings
-    from tests.support.worlds.copies import copy_world
+    from tests.support.worlds.one_night import copy_world
 
     folder = tmp_path / "copy"
     copy_world(trained_world.settings.root, folder)

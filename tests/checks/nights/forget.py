@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.plain_reading import ROOT
-from tests.support.worlds.copies import copy_world
+from tests.support.worlds.one_night import copy_world
 
 WHO, SHOP, AMOUNT = "planted-4711-customer", "planted-0815-shop", 98765.43
 NEEDLES = [

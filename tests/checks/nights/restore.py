@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.config.settings import Settings, load_settings
 from tests.support.plain_reading import ROOT
 from tests.support.published import query
-from tests.support.worlds.copies import copy_world
+from tests.support.worlds.one_night import copy_world
 
 NIGHT, NEXT = "2020-08-02", "2020-08-03"
 HISTORY = (

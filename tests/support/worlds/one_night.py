@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pipeline.steps
+from pipeline.cli.upkeep.locations import relocate
 from pipeline.steps import NIGHTLY
-from tests.support.worlds.copies import copy_world
 
 STEPS = NIGHTLY[:-1]  # nothing is to be reviewed yet
 DONE = "nothing"
@@ -124,3 +124,11 @@ def _quietly(work: Work, folder: Path, progress: Connection) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     work(folder, progress)
+
+
+def copy_world(world: Path, folder: Path) -> None:
+    """The same files, their times included, in `folder`, which is new: a world that works on its own, since MLflow's
+    addresses in it are absolute, and a copy of them is refused.
+    """
+    shutil.copytree(world, folder)
+    relocate(folder / "var" / "mlflow.db", world / "var", folder / "var")
