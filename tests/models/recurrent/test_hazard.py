@@ -98,7 +98,7 @@ def test_inter_event_times_alone_teach_churn_at_every_horizon():
     """The share of customers who stay silent is found without any churn label in the loss."""
     train, valid = halves(steady_world(customers=240, horizons=(7, 28)))
     model = model_class("survival_gru")(
-        (7, 28), 5, churn_weight=0.0, max_epochs=8, units=8, head_units=16, batch_size=16, learning_rate=0.01
+        (7, 28), 5, seeds=1, churn_weight=0.0, max_epochs=8, units=8, head_units=16, batch_size=16, learning_rate=0.01
     )
     model.fit(train, valid)
     said = model.predict(valid).churn_probability.mean(axis=0)
@@ -112,7 +112,7 @@ def test_training_looks_at_nothing_at_or_after_the_end_of_its_labels_knowledge()
     assert not np.array_equal(changed.sequences.event_time, train.sequences.event_time)
     probabilities = []
     for data in (train, changed):
-        model = model_class("survival_gru")((HORIZON,), 5, max_epochs=1, units=4, head_units=6, batch_size=16)
+        model = model_class("survival_gru")((HORIZON,), 5, seeds=1, max_epochs=1, units=4, head_units=6, batch_size=16)
         model.fit(data, None)
         probabilities.append(model.predict(train).churn_probability)
     assert np.array_equal(*probabilities)
