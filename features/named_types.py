@@ -23,7 +23,8 @@ def remarks_on_types(question: Question, there: Mapping[str, int]) -> list[str]:
         absent = [name for name in names if name not in there]
         if not absent:
             continue
-        words = f"question.{key} names {', '.join(absent)}, and no event is of that type; there are {_listed(there)}"
+        named = ", ".join(map(repr, absent))
+        words = f"question.{key} names {named}, and no event is of that type; there are {_listed(there)}"
         if key in DECIDING and len(absent) == len(names):
             raise ValueError(f"{words}: {DECIDING[key]}: name a type that occurs, or drop the key")
         remarks.append(words)

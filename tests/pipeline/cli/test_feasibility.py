@@ -76,7 +76,7 @@ def test_what_is_said_of_each_column(tmp_path: Path) -> None:
     assert "(customer_id_missing)" in aside.words
     [question] = by_name["question"]
     assert question.state == "wrong"
-    assert "ends_with names gone, and no event is of that type; there are sale (92 events)" in question.words
+    assert "ends_with names 'gone', and no event is of that type; there are sale (92 events)" in question.words
 
 
 def test_what_is_said_of_a_history_that_is_too_short(tmp_path: Path) -> None:
