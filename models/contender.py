@@ -62,9 +62,13 @@ class Contender:
     test: Predictions
 
     @classmethod
-    def of(cls, raw: Raw, parts: Parts, procedure: Procedure) -> "Contender":
-        """What the uncalibrated predictions, of a model or of a pool, come to."""
-        calibration = fit_calibration(procedure.calibration, parts, raw.held_out)
+    def of(cls, raw: Raw, parts: Parts, procedure: Procedure, like: "Contender | None" = None) -> "Contender":
+        """What the uncalibrated predictions, of a model or of a pool, come to. A pool with a member takes the kind of
+        map that the pool without it has (`like`): its difference is then the member's, and not that of another map,
+        whose level is set anew where the other's is not.
+        """
+        kind = like.calibration.kind if like and like.calibration else None
+        calibration = fit_calibration(procedure.calibration, parts, raw.held_out, kind)
         refit = calibration
         if calibration is not None and raw.latest is not None:
             labels = latest_known(parts).labels

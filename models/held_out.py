@@ -44,10 +44,13 @@ def calibrate(model: Model, choice: CalibrationChoice, parts: Parts) -> None:
     model.calibration = fit_calibration(choice, parts, raw)
 
 
-def fit_calibration(choice: CalibrationChoice, parts: Parts, raw: Mapping[str, Predictions]) -> Calibration | None:
+def fit_calibration(
+    choice: CalibrationChoice, parts: Parts, raw: Mapping[str, Predictions], like: Kind | None = None
+) -> Calibration | None:
     """The map that the calibration part teaches, from the uncalibrated predictions of `parts.held_out`; None where the
     part holds no label. To be `chosen` is the kind that, fitted on what validation has before it, would have helped
-    most; likewise the factors of purchases and spend are only taken where one fitted before would have helped.
+    most, or the kind `like`, where another model's choice counts; likewise the factors of purchases and spend are only
+    taken where one fitted before would have helped.
     """
     held_out = parts.held_out
     if choice == "none" or not _is_labelled(held_out.get("calibrate")):
@@ -58,7 +61,7 @@ def fit_calibration(choice: CalibrationChoice, parts: Parts, raw: Mapping[str, P
     kind: Kind = "platt"
     if _is_labelled(held_out.get("valid")):
         before, values_before = _labelled(held_out["valid"], raw["valid"])
-        kind = Calibration.choose(before, churn, held_out["calibrate"].customer_id)
+        kind = like or Calibration.choose(before, churn, held_out["calibrate"].customer_id)
         values = {name: pair for name, pair in values.items() if factor_helps(values_before[name], pair)}
     return Calibration.fit(kind, *churn, values)
 

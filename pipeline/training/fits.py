@@ -127,9 +127,10 @@ class Gathered:
         self.spent: list[dict[str, int]] = []
         self.information = hashlib.sha256()
 
-    def add(self, window: FitWindow, seed: int, fit: StoredFit) -> None:
+    def add(self, window: FitWindow, seed: int, fit: StoredFit, like: Contender | None = None) -> None:
+        """`like`: see `Contender.of`."""
         parts, number = window.parts, window.number
-        contender = Contender.of(fit.raw, parts, self.training.procedure)
+        contender = Contender.of(fit.raw, parts, self.training.procedure, like)
         held_out = parts.held_out
         predictions = [(part, held_out[part], rows) for part, rows in contender.held_out.items()]
         predictions += [("before", parts.test, contender.before), ("test", parts.test, contender.test)]

@@ -57,12 +57,19 @@ def joining(choices: Sequence[MemberChoice]) -> tuple[str | None, ...]:
 def _gains(candidates: Sequence[str], training: Training, window: FitWindow) -> Gains:
     stored = [_stored([*POOLED, *candidates], training, window, seed) for seed in training.seeds]
 
-    def pools(names: Sequence[str]) -> list[Contender]:
-        raws = [pool([fits[name].raw for name in names], training.procedure) for fits in stored]
-        return [Contender.of(raw, window.parts, training.procedure) for raw in raws]
+    def joined(name: str) -> list[Contender]:
+        raws = [pool([fits[each].raw for each in (*POOLED, name)], training.procedure) for fits in stored]
+        return [
+            Contender.of(raw, window.parts, training.procedure, like) for raw, like in zip(raws, without, strict=True)
+        ]
 
-    joined = {name: pools([*POOLED, name]) for name in candidates}
-    return Gains.of(pools(POOLED), joined, window.parts, training.primary)
+    without = [_without_member(fits, training, window) for fits in stored]
+    return Gains.of(without, {name: joined(name) for name in candidates}, window.parts, training.primary)
+
+
+def _without_member(fits: Mapping[str, StoredFit], training: Training, window: FitWindow) -> Contender:
+    raw = pool([fits[name].raw for name in POOLED], training.procedure)
+    return Contender.of(raw, window.parts, training.procedure)
 
 
 def _pooled_windows(name: str, members: Sequence[Sequence[str]], training: Training) -> Fits:
@@ -72,7 +79,9 @@ def _pooled_windows(name: str, members: Sequence[Sequence[str]], training: Train
     gathered = Gathered(training)
     for window, names in zip(training.windows(), members, strict=True):
         for seed in training.seeds:
-            gathered.add(window, seed, _pooled(_stored(names, training, window, seed), training.procedure))
+            stored = _stored(names, training, window, seed)
+            like = _without_member(stored, training, window)
+            gathered.add(window, seed, _pooled(stored, training.procedure), like)
     return gathered.fits(name)
 
 

@@ -86,6 +86,16 @@ def test_the_map_of_a_refit_has_the_level_of_the_latest_known_examples(parts: Pa
     assert carried.refit_calibration == carried.calibration == before
 
 
+def test_a_pool_with_a_member_takes_the_kind_of_map_of_the_pool_without(parts: Parts) -> None:
+    contender = contend(SPEC, parts, PROCEDURE, 3)[0]
+    assert contender.calibration is not None
+    for kind in ("none", "platt", "beta"):
+        without = replace(contender, calibration=replace(contender.calibration, kind=kind))
+        joined = Contender.of(contender.raw, parts, PROCEDURE, without)
+        assert joined.calibration is not None
+        assert joined.calibration.kind == kind
+
+
 def test_a_cross_fitted_map_is_taught_by_fits_that_had_not_seen_the_customer(parts: Parts) -> None:
     procedure = replace(PROCEDURE, calibration="platt", refit_map="cross_fitted")
     contender, _, refit = contend(SPEC, parts, procedure, 3)

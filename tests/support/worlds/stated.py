@@ -184,7 +184,8 @@ class _World:
             pool([self.contenders[name][seed].raw for name in members], self.procedure)
             for seed in range(self.plan.seeds)
         ]
-        return [Contender.of(raw, self.parts, self.procedure) for raw in raws]
+        without = self.contenders.get("conventional_pool", [None] * self.plan.seeds)
+        return [Contender.of(raw, self.parts, self.procedure, like) for raw, like in zip(raws, without, strict=True)]
 
     def _pool(self, name: str, members: Sequence[str]) -> None:
         self.contenders[name] = self._pooled(members)
