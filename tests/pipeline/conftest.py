@@ -1,6 +1,7 @@
 """What the tests of the pipeline share: a world that was trained once, and the same world before that."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,14 +52,20 @@ def fresh_world(tmp_path: Path, empty_mlflow: Path) -> World:
 
 
 @pytest.fixture
-def own_world(tmp_path: Path, trained_world: World) -> World:
-    """A copy of the trained world, for a test that changes something."""
+def own_world(tmp_path: Path, trained_world: World) -> Iterator[World]:
+    """A copy of the trained world, for a test that changes something. MLflow remembers where a run's files lie by the
+    run alone, which is the same in the copy.
+    """
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as remembered
+
     from pipeline.config.settings import load_settings
     from tests.support.worlds.one_night import copy_world
 
     folder = tmp_path / "copy"
     copy_world(trained_world.settings.root, folder)
-    return World(load_settings(folder / "recur.toml"), trained_world.events)
+    remembered.clear()
+    yield World(load_settings(folder / "recur.toml"), trained_world.events)
+    remembered.clear()
 
 
 def _untrained(folder: Path, empty_mlflow: Path) -> World:
