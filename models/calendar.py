@@ -15,6 +15,12 @@ def reads_calendar(train: Dataset, parameters: Mapping[str, Any]) -> bool:
     return bool(parameters["calendar"]) and bool(set(WORDS) & set(train.aggregates.columns))
 
 
+def varies(train: Dataset) -> bool:
+    """Whether the calendar, where the question has it in the data, is not the same for all examples and all steps."""
+    added = set(columns_read(train, {"calendar": True})) - set(columns_read(train, {"calendar": False}))
+    return any(train.aggregates[name].nunique() > 1 for name in added) or (bool(added) and spans_a_year(train))
+
+
 def columns_read(train: Dataset, parameters: Mapping[str, Any]) -> list[str]:
     """The aggregates that a model of these `parameters` learns from: those of `train`, without the calendar where it is
     not read, and without the time of year where training does not span one.

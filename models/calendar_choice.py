@@ -7,7 +7,7 @@ import numpy as np
 
 from features.arrays import Floats
 from features.dataset import Dataset, Labels
-from models.calendar import reads_calendar
+from models.calendar import varies
 from models.held_out import Parts
 from models.labels import held_out_labels
 from models.numerics import beyond_doubt, intercept_adjusted, log_losses, logit, sigmoid, whose_labels
@@ -21,9 +21,10 @@ REPRESENTATIVES: dict[str, dict[str, Any]] = {  # of the side without memory, an
 
 def choose_calendar(parts: Parts, horizon_index: int, random_state: int) -> bool:
     """Whether the calendar, read by both sides, lowers the intercept-adjusted log loss on validation beyond doubt: the
-    mean of the two sides', with customers as the units. Off where the data do not hold it.
+    mean of the two sides', with customers as the units. Off where the data do not hold it, and where it says the same
+    of all examples, as weekly cutoffs within one year do.
     """
-    if not reads_calendar(parts.train, {"calendar": True}):
+    if not varies(parts.train):
         return False
     train, valid = (_at_horizon(data, horizon_index) for data in (parts.train, parts.valid))
     losses = {

@@ -109,10 +109,10 @@ def fit_windows(spec: ModelSpec, training: Training, name: str | None = None) ->
     return gathered.fits(spec.name)
 
 
-def fit_window(spec: ModelSpec, name: str, training: Training, window: FitWindow) -> "Iterator[StoredFit]":
-    """The same on one window, seed by seed."""
-    for seed in training.seeds if model_class(spec.name).seeded else training.seeds[:1]:
-        yield _fit(spec, name, training, window, seed)
+def fit_window(spec: ModelSpec, name: str, training: Training, window: FitWindow) -> list[StoredFit]:
+    """The same on one window, a fit a seed."""
+    seeds = training.seeds if model_class(spec.name).seeded else training.seeds[:1]
+    return [_fit(spec, name, training, window, seed) for seed in seeds]
 
 
 class Gathered:

@@ -29,7 +29,7 @@ def train_pool(name: str, names: Sequence[str], training: Training) -> Fits:
             if member and twin:
                 parameters = _stored([member], training, window, 0)[member].parameters
                 recipe = ModelSpec(member, parameters).recipe.parameters
-                list(fit_window(ModelSpec(member, {**recipe, "memory": False}), twin, training, window))
+                fit_window(ModelSpec(member, {**recipe, "memory": False}), twin, training, window)
     fits = _pooled_windows(name, [[*POOLED, *([joined] if joined else [])] for joined in joins], training)
     specs, latest = fits.spec.parameters["specs"], members[-1]
     if latest:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.aggregates.calendar import WORDS
 from features.dataset import Dataset
 from features.question import Question
 from features.sequences.encoding import Encoder
+from models import calendar_choice
 from models.calendar import columns_read, reads_calendar
 from models.calendar_choice import choose_calendar
 from models.held_out import Parts
@@ -105,6 +107,15 @@ def test_the_calendar_is_chosen_where_it_helps_both_sides_together(data, expecte
     train, valid = halves(data)
     assert choose_calendar(Parts(train, valid, valid, valid, train), 0, 5) is expected
     assert choose_calendar(Parts(*(without(part) for part in (train, valid, valid, valid, train))), 0, 5) is False
+
+
+def test_nothing_is_fitted_for_a_calendar_that_is_the_same_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where cutoffs are a week apart, within a year."""
+    data = steady_world(customers=20)
+    for name in WORDS:
+        data.aggregates[name] = 0.5
+    monkeypatch.setattr(calendar_choice, "_losses", lambda *_: pytest.fail("fitted"))
+    assert choose_calendar(Parts(data, data, data, data, data), 0, 5) is False
 
 
 def without(data: Dataset) -> Dataset:
