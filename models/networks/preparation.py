@@ -1,6 +1,7 @@
 """Aggregates for a smooth model: on a logarithmic scale, standardised, and never null."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -42,6 +43,8 @@ class Preparation:
                 median.append(median_value)
                 centre.append(float(filled.mean()))
                 scale.append(float(filled.std()))
+        if not columns and not sometimes_null:  # a model reads one column at least: one that is always 0
+            columns, median, centre, scale = [str(aggregates.columns[0])], [0.0], [0.0], [sys.float_info.max]
         return cls(columns, median, centre, scale, sometimes_null)
 
     def transform(self, aggregates: pd.DataFrame) -> NDArray[np.float32]:

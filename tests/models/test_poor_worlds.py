@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.dataset import Dataset, Labels
-from models import MODELS, POOLS, model_class
+from models import MODELS, POOLED, POOLS, model_class
 from tests.models.test_models import make
 from tests.support.worlds.model_worlds import DAY, START, halves, make_dataset, steady_world, with_labels
 
@@ -68,3 +69,14 @@ def test_a_network_learns_the_base_rate_where_nobody_has_a_second_event():
     model.fit(bare, None)
     assert model.encoder.numeric_channels == ["gap"]
     assert np.isfinite(model.predict(bare).churn_probability).all()
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_where_no_aggregate_varies_everybody_has_the_base_rate(name, world):
+    alike = pd.DataFrame(1.0, world.aggregates.index, world.aggregates.columns)
+    train, valid = halves(replace(world, aggregates=alike))
+    model = make(name, world.horizons)
+    model.fit(train, valid)
+    said = model.predict(valid).churn_probability
+    assert np.ptp(said, axis=0) == pytest.approx(0)
+    assert said.mean(axis=0) == pytest.approx(np.nanmean(train.labels.churn, axis=0), abs=0.1)
