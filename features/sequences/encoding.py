@@ -98,7 +98,7 @@ class Encoder:
         histories in other steps, where the model reads such.
         """
         sequences, unread = steps_read or data.sequences, _unread(data, calendar)
-        longest = _longest(sequences)
+        longest = longest_seen(sequences)
         steps = _fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY)))
         vocabularies = _fit_vocabularies(sequences, longest)
         return cls(
@@ -167,7 +167,7 @@ class _Visible:
     def __iter__(self) -> Iterator[dict[str, NDArray[np.float64]]]:
         for first, last in runs(self._sequences.offsets):
             part = self._sequences.slice(first, last)
-            visible = _beginnings(part.offsets, self._longest[first:last])
+            visible = beginnings(part.offsets, self._longest[first:last])
             channels = _without(self._unread, _step_channels(part))
             yield {name: values[visible] for name, values in channels.items()}
 
@@ -176,7 +176,7 @@ def spans_a_year(data: Dataset) -> bool:
     """Whether the events that the examples of `data` see do, without which a time of year cannot be told from the time:
     what a network and a model of aggregates read of it, they read by this one rule.
     """
-    sequences, longest = data.sequences, _longest(data.sequences)
+    sequences, longest = data.sequences, longest_seen(data.sequences)
     seen = longest > 0
     first = sequences.event_time[sequences.offsets[:-1][seen]]
     last = sequences.event_time[(sequences.offsets[:-1] + longest - 1)[seen]]
@@ -194,14 +194,14 @@ def _without(unread: tuple[str, ...], channels: dict[str, NDArray[np.float64]]) 
     return {name: values for name, values in channels.items() if not name.startswith(unread)}
 
 
-def _longest(sequences: Sequences) -> Integers:
+def longest_seen(sequences: Sequences) -> Integers:
     """[histories]: how many steps of each the examples see."""
     longest = np.zeros(len(sequences.offsets) - 1, np.int64)
     np.maximum.at(longest, sequences.history, sequences.length)
     return longest
 
 
-def _beginnings(offsets: Integers, longest: Integers) -> NDArray[np.bool_]:
+def beginnings(offsets: Integers, longest: Integers) -> NDArray[np.bool_]:
     """[steps]: whether a step is among the first `longest` of its history."""
     lengths = np.diff(offsets)
     rank = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
@@ -301,7 +301,7 @@ def _fit_vocabularies(sequences: Sequences, longest: Integers) -> dict[str, list
     for name, (codes, values) in sequences.categorical.items():
         counts, steps = np.zeros(len(values), np.int64), 0
         for first, last in runs(sequences.offsets):
-            visible = _beginnings(sequences.offsets[first : last + 1] - sequences.offsets[first], longest[first:last])
+            visible = beginnings(sequences.offsets[first : last + 1] - sequences.offsets[first], longest[first:last])
             seen = codes[sequences.offsets[first] : sequences.offsets[last]][visible]
             counts += np.bincount(seen[seen >= 0], minlength=len(values))
             steps += len(seen)

@@ -7,6 +7,7 @@ import numpy as np
 
 from features.arrays import Floats, Integers, Mask
 from features.dataset import Sequences
+from features.sequences.encoding import beginnings, longest_seen
 from features.time import MICROSECONDS_A_DAY
 
 Step = Literal["event", "session", "day"]
@@ -43,11 +44,14 @@ def visits(sequences: Sequences, step: Step) -> Sequences:
 
 
 def fitting_step(sequences: Sequences) -> Step:
-    """The kind of step for these histories: a coarser one wherever it at least halves the number of steps."""
+    """The kind of step for these histories: a coarser one wherever it at least halves the number of steps. What no
+    example sees does not count.
+    """
+    seen = beginnings(sequences.offsets, longest_seen(sequences))
     chosen: Step = "event"
-    steps = len(sequences.event_time)
+    steps = int(seen.sum())
     for coarser in STEPS[1:]:
-        count = int(_begins(sequences, coarser).sum())
+        count = int((_begins(sequences, coarser) & seen).sum())
         if count * COARSER <= steps:
             chosen, steps = coarser, count
     return chosen

@@ -156,12 +156,12 @@ class SequenceModel(NetworkModel):
             self.basis = HingeBasis.fit(prepared, self.preparation.names)
 
     def _reader(self, data: Dataset, labels: Labels | None, training: bool) -> HistoryReader | CutoffReader:
-        in_steps = replace(data, sequences=self.in_steps(data.sequences))
-        gaps = Gaps.of(in_steps) if training and self.intervals else None
-        sequences = in_steps.sequences
+        read = replace(data, sequences=self.in_steps(data.sequences))
+        gaps = Gaps.of(read) if training and self.intervals else None
+        sequences = read.sequences
         if self.alter:
-            sequences = self.alter(in_steps)
-            gaps = gaps and gaps.of_altered(in_steps.sequences, sequences)
+            sequences = self.alter(read)
+            gaps = gaps and gaps.of_altered(read.sequences, sequences)
         max_steps = self.parameters["max_steps"] if training else None
         chunks = cut_chunks(sequences, max_steps, gaps.readable if gaps else None)
         at_cutoff = StateAtCutoff.of(data) if self.has_memory else StateAtCutoff.of_aggregates(data)

@@ -68,3 +68,9 @@ def test_a_coarser_step_is_taken_where_it_halves_their_number() -> None:
     assert fitting_step(daily) == "day"
     twice = replace(daily, event_time=np.repeat(daily.event_time[::2], 2))
     assert fitting_step(twice) == "day"
+
+
+def test_what_no_example_sees_does_not_choose_the_step() -> None:
+    later = histories([0, 2_000, 5_000, *range(9_000, 9_030)])
+    assert fitting_step(later) == "session"
+    assert fitting_step(later.pointed(np.array([0]), np.array([3]))) == "event"
