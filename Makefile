@@ -19,7 +19,7 @@ run: setup ## the main job on the bundled data: every night not yet done, then t
 test: setup ## the tests; what is skipped is counted and named
 	@$(ONE_THREAD) $(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-quick: setup ## the tests that train nothing and start no service: within a minute
+quick: setup ## the tests that train nothing and start no service: within two minutes
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 up: setup ## Airflow, the MLflow UI and the analysts' page on loopback, until Ctrl-C
