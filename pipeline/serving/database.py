@@ -40,7 +40,7 @@ from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
 
 BUSY_SECONDS = 60
-VERSION = 2  # of the tables, which the next recur may migrate and an earlier one refuses
+VERSION = 3  # of the tables, which the next recur may migrate and an earlier one refuses
 FORGOTTEN = "named a customer who was forgotten since"
 _ADVISORY_LOCK = 7_261_378
 _FIX = "check addresses.predictions and paths.var in recur.toml"

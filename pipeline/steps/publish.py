@@ -21,7 +21,7 @@ from pipeline.serving import exports
 from pipeline.serving.bulk import append
 from pipeline.serving.control_group import control_group
 from pipeline.serving.database import open_predictions
-from pipeline.serving.night_digests import note_digests, require_whole_night
+from pipeline.serving.night_digests import note_digest, note_digests, require_whole_night
 from pipeline.serving.night_tables import changes_since, neighbour, remove_old_predictions
 from pipeline.serving.tables import band, prediction
 from pipeline.serving.tables import night as nights
@@ -65,7 +65,9 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
             connection.execute(insert(band), _bands(night.score_date, scores))
             append(connection, prediction, night.score_date, scores)
             after = _correct_the_night_after(connection, night.score_date)
-            note_digests(connection, [each for each in (night.score_date, after) if each is not None])
+            note_digest(connection, night.score_date, scores)
+            if after is not None:
+                note_digests(connection, [after])
             removed = remove_old_predictions(connection, settings.serving.nights_kept)
             if folder is not None:  # before the commit: a night that is seen as published has its file
                 exports.export(folder, night.score_date, scores)

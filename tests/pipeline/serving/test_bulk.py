@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from pipeline.config.sections import Addresses
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.serving import tables
 from pipeline.serving.bulk import append, read
+from pipeline.serving.night_digests import digest_in, digest_of_frame
 from tests.support.published import predictions_of, query
 from tests.support.servers.postgresql import database_of, postgresql
 
 DAY = date(2017, 12, 4)
 AWKWARD = ['a,"b"', "line\nend", "", "ü\\N", "NULL", "\t"]
+GOLDEN = "2:eda9127b6726af698a75d05b4ee503f0f1d030e5852a5388da580184256e7842"  # of those rows in chunks of four
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,45 @@ def test_what_goes_in_comes_out(settings: Settings, monkeypatch: pytest.MonkeyPa
         for name, value in expected.items():
             kept_value = row[name] if name != "curve" or row[name] is None else json.dumps(row[name]).replace(" ", "")
             assert kept_value == (None if pd.isna(value) else value), name
+
+
+def test_a_digest_rests_on_every_value_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of what is written is that of what is in the database, on both, whatever the order and the chunks in
+    which it went in, and another where anything changed.
+    """
+    monkeypatch.setattr("pipeline.serving.night_digests.AT_ONCE", 4)
+    written = frame(AWKWARD).sort_values("customer_id", ignore_index=True)
+    with predictions_of(settings).writing() as connection:
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+        append(connection, tables.prediction, DAY, frame(AWKWARD))
+        noted = digest_in(connection, DAY)
+        assert noted == digest_of_frame(written)
+        assert noted == GOLDEN
+        of_one = tables.prediction.c.customer_id == "NULL"
+        for change in (
+            {"risk_change": 0.0},
+            {"risk_change": None},
+            {"reasons": ""},
+            {"reasons": None},
+            {"control": 0},
+            {"curve": [0.9, 0.4]},
+            {"expected_purchases": 0.0},
+            {"customer_id": "NUL"},
+        ):
+            with connection.begin_nested() as point:
+                connection.execute(update(tables.prediction).where(of_one).values(**change))
+                assert digest_in(connection, DAY) != noted, change
+                point.rollback()
+        assert digest_in(connection, DAY) == noted
+        connection.execute(delete(tables.prediction).where(tables.prediction.c.score_date == DAY))
+
+
+def test_a_text_that_became_bytes_is_no_text(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    with predictions_of(settings).writing() as connection:
+        append(connection, tables.prediction, DAY, frame(["a"]))
+        connection.exec_driver_sql("update prediction set reasons = cast('because' as blob)")
+        assert digest_in(connection, DAY) is None
 
 
 def test_a_curve_is_expanded_day_by_day(settings: Settings) -> None:
