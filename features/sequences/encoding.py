@@ -100,7 +100,7 @@ class Encoder:
         sequences, unread = steps_read or data.sequences, _unread(data, calendar)
         longest = longest_seen(sequences)
         steps = _fit_scalers(_Visible(sequences, longest, (*unread, HOUR, WEEKDAY)))
-        vocabularies = _fit_vocabularies(sequences, longest)
+        vocabularies = frequent_values(sequences)
         return cls(
             steps=steps if steps or vocabularies else (SILENT,),
             cutoffs=_fit_scalers([_without(unread, _cutoff_channels(StateAtCutoff.of(data)))]),
@@ -293,11 +293,11 @@ def _scale(channels: dict[str, NDArray[np.float64]], scalers: tuple[Scaled, ...]
     return scaled
 
 
-def _fit_vocabularies(sequences: Sequences, longest: Integers) -> dict[str, list[str]]:
-    """The most frequent values of each attribute, in order of (count descending, value), over each history's first
-    `longest` steps; an attribute that is the same at every step says nothing and is left out.
+def frequent_values(sequences: Sequences) -> dict[str, list[str]]:
+    """The most frequent values of each attribute, in order of (count descending, value), over the steps that examples
+    see; an attribute that is the same at every step says nothing and is left out.
     """
-    vocabularies = {}
+    vocabularies, longest = {}, longest_seen(sequences)
     for name, (codes, values) in sequences.categorical.items():
         counts, steps = np.zeros(len(values), np.int64), 0
         for first, last in runs(sequences.offsets):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from models.networks.compiled import Compiled, Reader, Weights
-    from models.networks.training import Plan
+    from models.networks.training import Plan, Validation
 
 # Parameters that say how a network is trained and leave what it computes as it is.
 NOT_BUILT_OF = (
@@ -81,24 +81,28 @@ class NetworkModel(Model):
         rates = base_rates(labels.churn)
         self._build(np.log(rates / (1 - rates)).tolist())
         self._fit_line(train, valid)
-        valid_loss = None
-        if valid is not None:
-            churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
-            valid_loss = partial(_loss, self.compiled, reader, churn)
+        validation = None if valid is None else self._validation(valid)
         purchases, spend = (
             self.values[name].to_scale(getattr(labels, name)) if name in self.values else getattr(labels, name)
             for name in VALUES
         )
         scaled = Labels(labels.churn, purchases, spend)
-        self._train(self._reader(train, scaled, training=True), valid_loss, on_epoch)
+        self._train(self._reader(train, scaled, training=True), validation, on_epoch)
         self._find_share(valid)
         raw = self.forward(self._reader(train, None, training=False))
         self.values = {name: scale.calibrated(getattr(labels, name), raw[name]) for name, scale in self.values.items()}
 
-    def _train(self, reader: "Reader", valid_loss: Any, on_epoch: OnEpoch | None) -> None:
+    def _validation(self, valid: Dataset) -> "Validation":
+        from models.networks.training import Validation
+
+        churn, reader = held_out_labels(valid.labels).churn, self._reader(valid, None, training=False)
+        constant = intercept_adjusted_loss(churn, np.zeros_like(churn))
+        return Validation(partial(_loss, self.compiled, reader, churn), constant)
+
+    def _train(self, reader: "Reader", validation: "Validation | None", on_epoch: OnEpoch | None) -> None:
         from models.networks.training import Update, train
 
-        planned, stopped = self._planned_epochs(validated=valid_loss is not None), Event()
+        planned, stopped = self._planned_epochs(validated=validation is not None), Event()
 
         def train_one(number: int) -> tuple[int, dict[str, list[float]]]:
             def after_epoch(epoch: int, measures: dict[str, float]) -> None:
@@ -112,7 +116,7 @@ class NetworkModel(Model):
                     raise CancelledError
 
             update = Update(self.networks[number], self.compiled, reader, self._plan(planned[number], number))
-            return train(update, valid_loss, after_epoch)
+            return train(update, validation, after_epoch)
 
         # One network's small steps leave the second core idle.
         with ThreadPoolExecutor(os.cpu_count()) as pool:

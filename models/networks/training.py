@@ -19,6 +19,7 @@ from models.networks.compiled import Compiled, Reader, Weights, fitted_apart, se
 OPTIMIZERS = ("adamw", "adam", "sgd")
 AVERAGED_UPDATES = 100  # about so many last updates make the averaged weights
 WARM_UP = 0.05  # the share of the planned training over which the learning rate rises
+LEARNT = 0.99  # times the loss of a constant prediction, below which a network has learnt something
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,22 @@ class Plan:
         return self.learning_rate * min(progress / WARM_UP, 1.0) * (1 + math.cos(math.pi * progress)) / 2
 
 
+@dataclass(frozen=True)
+class Validation:
+    """The loss of some weights on validation, and that of a constant prediction."""
+
+    loss: Callable[[Weights], float]
+    of_constant: float
+
+
 def train(
-    update: "Update", valid_loss: Callable[[Weights], float] | None, on_epoch: OnEpoch | None
+    update: "Update", validation: Validation | None, on_epoch: OnEpoch | None
 ) -> tuple[int, dict[str, list[float]]]:
     """Train the network of `update`, and leave it with the averaged weights of its best epoch: the one with the lowest
-    `valid_loss`, evaluated after every epoch; without it, the last. Returns that epoch, from 1, and the curves.
+    loss on `validation`, evaluated after every epoch; without it, the last. Returns that epoch, from 1, and the curves.
+
+    Patience is for what is learnt already: a network on a plateau, no better than a constant, has nothing to lose by
+    going on, and what lies hundreds of steps back is learnt after such a plateau.
 
     What is judged and kept is a running average of the weights: much of what averaging over networks gives, at no cost.
     """
@@ -54,17 +66,18 @@ def train(
     for epoch in range(1, plan.epochs + 1):
         measures = {"train_loss": update.epoch(epoch)}
         averaged = update.averaged_weights()
-        if valid_loss is None:
+        if validation is None:
             best_epoch, best_weights = epoch, averaged
         else:
-            measures["valid_log_loss"] = valid_loss(averaged)
+            measures["valid_log_loss"] = validation.loss(averaged)
             if measures["valid_log_loss"] < best_loss:
                 best_loss, best_epoch, best_weights = measures["valid_log_loss"], epoch, averaged
         for name, value in measures.items():
             curves.setdefault(name, []).append(value)
         if on_epoch:
             on_epoch(epoch, measures)
-        if epoch - best_epoch >= plan.patience:
+        learnt = validation is not None and best_loss < LEARNT * validation.of_constant
+        if learnt and epoch - best_epoch >= plan.patience:
             break
     set_weights(update.network, best_weights)
     return best_epoch, curves

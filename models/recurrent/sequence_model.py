@@ -9,7 +9,7 @@ import pandas as pd
 from features.dataset import Dataset, Labels, Sequences
 from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps, NextEvent
-from features.sequences.visits import STEPS, Step, fitting_step, visits
+from features.sequences.visits import STEPS, Counted, Step, fitting_step, values_to_count, visits
 from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
 from models.calendar import columns_read, reads_calendar
 from models.networks.hinge_basis import HingeBasis
@@ -64,12 +64,14 @@ class SequenceModel(NetworkModel):
     basis: HingeBasis | None = None
     intervals: Intervals | None = None  # of the survival head
     step: Step = "event"
+    counted: Counted  # in every visit
     alter: Alteration | None = None  # what is read in place of histories, in an ablation
     examples_a_history: float = 1.0  # where each example is altered apart: then a batch holds as many examples
     longest: int | None = None  # steps that training examples see; None where no gates are to start from them
 
     def __init__(self, horizons: tuple[int, ...], random_state: int, **parameters: Any) -> None:
         super().__init__(horizons, random_state, **parameters)
+        self.counted = {}
         if not self.has_memory:
             self.family, self.views = "neural", ("aggregates",)  # type: ignore[misc]
 
@@ -133,10 +135,11 @@ class SequenceModel(NetworkModel):
 
     def in_steps(self, sequences: Sequences) -> Sequences:
         """Histories in the steps that the model reads."""
-        return visits(sequences, self.step)
+        return visits(sequences, self.step, self.counted)
 
     def _prepare(self, train: Dataset) -> None:
         self.step = self.parameters["step"] or fitting_step(train.sequences)
+        self.counted = {} if self.step == "event" else values_to_count(train.sequences)
         calendar, steps = reads_calendar(train, self.parameters), self.in_steps(train.sequences)
         if self.has_memory:
             self.encoder = Encoder.fit(train, calendar, steps)
@@ -213,6 +216,7 @@ class SequenceModel(NetworkModel):
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "counted": self.counted,
             "encoder": self.encoder.to_json(),
             "preparation": self.preparation.to_json() if self.preparation else None,
             "bends": asdict(self.basis) if self.basis else None,
@@ -221,7 +225,8 @@ class SequenceModel(NetworkModel):
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.step = state.get("step", "event")  # an earlier recur knew no other
+        # An earlier recur knew no step but the event, or counted no values.
+        self.step, self.counted = state.get("step", "event"), state.get("counted", {})
         self.encoder = Encoder.from_json(state["encoder"])
         self.preparation = Preparation.from_json(state["preparation"]) if state["preparation"] else None
         self.basis = HingeBasis(**state["bends"]) if state["bends"] else None
