@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -46,14 +46,18 @@ def copy_to(source: Path, target: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
+    """As JSON has it: numbers that it lacks are null, and what else it lacks is text."""
+    if isinstance(value, (str, int, type(None))):
+        return value
+    if isinstance(value, (float, Decimal)):
+        number = float(value)
+        return number if math.isfinite(number) else None
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     if isinstance(value, bytes):
         return value.hex()
-    return value
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return str(value)  # a date in ISO's form

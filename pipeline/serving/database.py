@@ -34,7 +34,7 @@ from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
-from pipeline.serving.beside import note_published, require_kept
+from pipeline.serving.beside import note_published, number_publication, publications, require_kept, require_latest
 from pipeline.serving.night_digests import note_digests
 from pipeline.serving.reader_role import grant_to_readers
 from pipeline.serving.views import VIEWS, digest
@@ -77,6 +77,8 @@ class PredictionsStore:
                 made = _sqlite(self.address)
             with self._in_words(made):
                 _make_schema(made)
+                if not self.on_postgresql:
+                    require_latest(self.file, lambda: _publications(made))
             _engines[key] = made
         return _engines[key]
 
@@ -102,9 +104,11 @@ class PredictionsStore:
             return list(connection.scalars(select(tables.night.c.score_date).order_by(tables.night.c.score_date)))
 
     def note_published(self) -> None:
-        """Notes beside an SQLite file which night is its latest; PostgreSQL does not lose a file."""
+        """Notes beside an SQLite file which night is its latest, after how many publications; PostgreSQL does not lose
+        a file.
+        """
         if not self.on_postgresql and (latest := self.last_published()):
-            note_published(self.file, latest[0].isoformat())
+            note_published(self.file, latest[0].isoformat(), _publications(self.engine()))
 
     def last_published(self) -> tuple[date, str, str] | None:
         """The latest published night with the name and the version of the model that scored it; None before one."""
@@ -164,6 +168,7 @@ class PredictionsStore:
             nights = connection.scalars(select(tables.prediction.c.score_date).where(of_customer).distinct()).all()
             rows = connection.execute(delete(tables.prediction).where(of_customer)).rowcount
             note_digests(connection, nights)
+            number_publication(connection)  # an older copy still holds the customer
             message = tables.step_run.c.message
             naming = [each for each in connection.scalars(select(message).distinct()) if _names(each, customer_id)]
             connection.execute(update(tables.step_run).where(message.in_(naming)).values(message=FORGOTTEN))
@@ -176,6 +181,7 @@ class PredictionsStore:
         with self._in_words(engine), engine.connect().execution_options(recur_autocommit=True) as connection:
             connection.exec_driver_sql("VACUUM")
             [(busy, *_)] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.note_published()
         if busy:
             raise RecurError(f"a reader of {self} still holds an earlier state: close what reads it, and do this again")
         return rows
@@ -274,6 +280,11 @@ def _make_schema(engine: Engine) -> None:
             grant_to_readers(connection, VIEWS)
         connection.execute(delete(tables.schema_version))
         connection.execute(insert(tables.schema_version).values(digest=current, version=VERSION))
+
+
+def _publications(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return publications(connection)
 
 
 def _versions_of(connection: Connection) -> tuple[list[int], list[str]]:

@@ -2,15 +2,17 @@
 
 import re
 import sqlite3
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.runtime.errors import ConfigurationError, RecurError
-from pipeline.serving.beside import require_kept
+from pipeline.serving.beside import require_kept, require_latest
 from pipeline.serving.database import BUSY_SECONDS, PredictionsStore
 from pipeline.serving.reader_role import server_rights
 from pipeline.serving.views import READER, VIEWS
@@ -19,7 +21,12 @@ Rows = list[tuple[Any, ...]]
 ROWS_AT_ONCE = 1000
 STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's engine, some tenths of a millisecond
 LONGEST_TEXT = 16 << 20
-BYTES_A_VALUE, BYTES_A_ROW = 32, 56
+HEAP_BYTES, BYTES_A_ROW = 1 << 30, 56
+HARMLESS = {
+    *("random", "random_normal", "setseed", "array_sample", "array_shuffle", "gen_random_uuid", "uuidv4", "uuidv7"),
+    *("clock_timestamp", "timeofday", "pg_sleep", "pg_sleep_for", "pg_sleep_until"),
+}
+"""Functions of PostgreSQL that are volatile and have no effect."""
 _DATABASE_OWN = {"sqlite_master", "sqlite_schema"}
 _FIXED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 
@@ -38,8 +45,9 @@ def query(store: PredictionsStore, sql: str, limits: Limits | None = None) -> tu
 
     SQLite is opened with `mode=ro` and `query_only`, and an authorizer lets a statement read the views and nothing
     else. PostgreSQL runs it as a cursor, which only a SELECT can be, in a read-only transaction under the role
-    `recur_reader`. Raises ConfigurationError for SQL that cannot be run or takes more than `limits`, and RecurError
-    where there is no database, or its role has rights over the server.
+    `recur_reader`, where it names no function that may do more than read. Raises ConfigurationError for SQL that
+    cannot be run or takes more than `limits`, and RecurError where there is no database, or its role has rights over
+    the server.
     """
     if not sql.strip().rstrip(";").strip():
         raise _refusal("it is empty")
@@ -50,8 +58,8 @@ def query(store: PredictionsStore, sql: str, limits: Limits | None = None) -> tu
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """The SQLite file at `path`, opened so that nothing can be written to it. Raises RecurError where it is absent
-    or damaged.
+    """The SQLite file at `path`, opened so that nothing can be written to it. Raises RecurError where it is absent,
+    damaged or an older copy.
     """
     require_kept(path)
     if not path.exists():
@@ -59,7 +67,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA schema_version").fetchone()
+        require_latest(path, lambda: int(connection.execute("PRAGMA user_version").fetchone()[0]))
     except sqlite3.Error as error:
         raise RecurError(f"{path} cannot be read: {error}: check its permissions and those of its folder") from None
     return connection
@@ -83,16 +91,18 @@ class _Budget:
     def is_late(self) -> bool:
         return time.monotonic() - self.began > self.limits.seconds
 
-    def take(self, fetch: Callable[[], Rows]) -> Rows:
-        """All rows that `fetch` gives, some at a time. Raises ConfigurationError past a limit."""
-        while batch := fetch():
-            self.rows += batch
-            self.bytes += sum(BYTES_A_ROW + sum(map(_size, row)) for row in batch)
+    def take(self, rows: Iterable[tuple[Any, ...]]) -> Rows:
+        """All `rows`, one by one, since any of them may be as long as the database lets it. Raises ConfigurationError
+        past a limit.
+        """
+        for row in rows:
+            self.rows.append(row)
+            self.bytes += BYTES_A_ROW + _size(row)
             if len(self.rows) > self.limits.rows:
                 raise _refusal(f"it gives more than {self.limits.rows:,} rows: {_LESS}")
             if self.bytes > self.limits.bytes:
                 raise _refusal(f"its rows take more than {self.limits.bytes >> 20:,} MiB: {_LESS}")
-            if self.is_late:
+            if len(self.rows) % ROWS_AT_ONCE == 0 and self.is_late:
                 raise self.lateness()
         return self.rows
 
@@ -104,18 +114,22 @@ _LESS = "ask for fewer nights or customers, or read the nights as Parquet (servi
 
 
 def _size(value: Any) -> int:
-    return BYTES_A_VALUE + (len(value) if isinstance(value, (str, bytes)) else 0)
+    """About how much memory a value takes, or an array or an object of JSON with what is in it."""
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sys.getsizeof(value) + sum(map(_size, within))
 
 
 def _on_sqlite(path: Path, sql: str, budget: _Budget) -> tuple[list[str], Rows]:
     connection = open_read_only(path)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_TEXT)
+    connection.execute(f"PRAGMA hard_heap_limit = {HEAP_BYTES}")
+    connection.execute("PRAGMA temp_store = memory")  # what is sorted fills no disk
     connection.set_authorizer(_views_alone)
     # Python also delivers a Ctrl-C in the handler, for which SQLite then stops as it does where the answer is true.
     connection.set_progress_handler(lambda: budget.is_late, STEPS_BETWEEN_LOOKS)
     try:
         cursor = connection.execute(sql)
-        return _columns(cursor.description), budget.take(lambda: cursor.fetchmany(ROWS_AT_ONCE))
+        return _columns(cursor.description), budget.take(cursor)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise _refusal(str(error)) from None
@@ -154,21 +168,46 @@ def _on_postgresql(store: PredictionsStore, sql: str, budget: _Budget) -> tuple[
         try:
             with driver.cursor() as cursor:
                 cursor.execute(f"set local role {READER}")
+                if names := _doing_more_than_reading(cursor, sql):
+                    raise _refusal(f"{', '.join(names)} may do more than read; only reading the views is allowed")
+                _limit_time(cursor, budget)
                 # A cursor is a SELECT. A prepared statement is one: what follows a semicolon is refused by the server.
                 cursor.execute(f"declare asked no scroll cursor for {sql}", prepare=True)
-                columns: list[str] = []
-
-                def fetch() -> Rows:
-                    cursor.execute(f"set local statement_timeout = {budget.milliseconds_left}")
-                    cursor.execute(f"fetch {ROWS_AT_ONCE} from asked")
-                    columns[:] = _columns(cursor.description)
-                    return list(cursor.fetchall())
-
-                return columns, budget.take(fetch)
+                cursor.execute("fetch 0 from asked")
+                columns = _columns(cursor.description)
+                with closing(_fetched(cursor, budget)) as rows:  # what is not taken is cancelled
+                    return columns, budget.take(rows)
         except psycopg.errors.QueryCanceled:
             raise budget.lateness() from None
-        except psycopg.Error as error:
-            raise _refusal(str(error)) from None
+        except (psycopg.Error, RecursionError, ValueError, OverflowError, MemoryError) as error:
+            raise _refusal(str(error) or "it takes too much memory") from None
+
+
+def _doing_more_than_reading(cursor: Any, sql: str) -> list[str]:
+    """The functions named in `sql` that may have an effect, such as one that puts off the role or ends the connections
+    of others: the volatile ones but `HARMLESS`. A reader in SQL could hide a name as escapes or as a text that a
+    function runs; the first is refused, and what runs a text is volatile itself.
+    """
+    cursor.execute(
+        "select distinct proname::text from pg_catalog.pg_proc "
+        "where provolatile = 'v' and proname::text = any(%s) and proname::text <> all(%s) order by 1",
+        (list(set(re.findall(r"\w+", sql.lower()))), list(HARMLESS)),
+    )
+    return ["a name in escapes (U&)"] if re.search(r'\bu&"', sql, re.IGNORECASE) else [row[0] for row in cursor]
+
+
+def _fetched(cursor: Any, budget: _Budget) -> Generator[tuple[Any, ...]]:
+    """The rows of the cursor `asked`, of which this process has one at a time."""
+    count = ROWS_AT_ONCE
+    while count == ROWS_AT_ONCE:
+        _limit_time(cursor, budget)
+        count = 0
+        for count, row in enumerate(cursor.stream(f"fetch {ROWS_AT_ONCE} from asked"), 1):  # noqa: B007
+            yield row
+
+
+def _limit_time(cursor: Any, budget: _Budget) -> None:
+    cursor.execute(f"set local statement_timeout = {budget.milliseconds_left}")
 
 
 def _columns(description: Sequence[Any] | None) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.runtime.described import was_written, whole
 from pipeline.runtime.errors import NothingToDo, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.serving import exports
+from pipeline.serving.beside import number_publication
 from pipeline.serving.bulk import append
 from pipeline.serving.control_group import control_group
 from pipeline.serving.database import open_predictions
@@ -68,6 +69,7 @@ def publish(settings: Settings, night: Night) -> dict[str, Any]:
             note_digest(connection, night.score_date, scores)
             if after is not None:
                 note_digests(connection, [after])
+            number_publication(connection)
             removed = remove_old_predictions(connection, settings.serving.nights_kept)
             if folder is not None:  # before the commit: a night that is seen as published has its file
                 exports.export(folder, night.score_date, scores)

@@ -24,6 +24,7 @@ from pipeline.serving.query import Limits
 from pipeline.serving.tables import metadata
 from pipeline.serving.views import VIEWS
 from tests.support.published import predictions_of, query
+from tests.support.worlds.published_world import publish_nights
 
 NIGHT = Night(None, datetime(2017, 12, 4, tzinfo=UTC))
 COLUMNS = (
@@ -109,7 +110,7 @@ def test_tables_without_a_version_are_those_of_an_earlier_recur(settings: Settin
 @pytest.mark.parametrize(("left", "words"), [(None, "is missing"), (b"", "is empty")])
 def test_a_lost_file_is_no_empty_history(settings: Settings, left: bytes | None, words: str) -> None:
     file = predictions_of(settings).file
-    beside.note_published(file, "2017-12-04")
+    beside.note_published(file, "2017-12-04", 1)
     for each in file.parent.glob(f"{file.name}*"):
         if not each.name.endswith(".published"):
             each.unlink()
@@ -121,6 +122,30 @@ def test_a_lost_file_is_no_empty_history(settings: Settings, left: bytes | None,
         predictions_of(settings).published_nights()
     with pytest.raises(RecurError, match=message):
         query(settings, "select 1")
+
+
+def test_an_older_copy_is_not_taken_for_the_present_file(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    publish_nights(settings, 1, 3)
+    file, note = predictions_of(settings).file, predictions_of(settings).file.with_name("predictions.db.published")
+    older, count = file.read_bytes(), "select count(*) from churn_predictions"
+    for present, left in ((lambda: publish_nights(settings, 1, 3), 3), (lambda: _erase(settings), 2)):
+        present()  # the same night once more, then without a customer
+        assert query(settings, count)[1] == [(left,)]
+        latest = file.read_bytes()
+        file.write_bytes(older)
+        database._engines.clear()
+        for use in (lambda: query(settings, count), predictions_of(settings).published_nights):
+            with pytest.raises(RecurError, match=r"is an older copy: .* 2024-01-01 was .* remove .* and publish"):
+                use()
+        file.write_bytes(older := latest)
+    file.write_bytes(latest)
+    note.unlink()  # the advice
+    assert query(settings, count)[1] == [(2,)]
+
+
+def _erase(settings: Settings) -> None:
+    assert predictions_of(settings).erase("c0000001") == 1
 
 
 def test_a_failed_block_writes_nothing(settings: Settings) -> None:
