@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.cli.exit_status import exit_status
+from pipeline.cli.exit_status import ended_after, exit_status
 from pipeline.cli.quarantine_commands import quarantine_app
 from pipeline.cli.session import date_of, quietly, settings_of
 from pipeline.cli.upkeep.commands import backup, restore
@@ -28,6 +28,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.command()(backup)
 app.command()(restore)
 
+GRACE_SECONDS = 2.0  # in which the database ends a statement by itself
 
 Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="The last cutoff, as 2017-12-04.")]
 Cutoff = Annotated[
@@ -129,7 +130,9 @@ def query(
         rows: list[tuple[Any, ...]] = [(name, *pair) for name, view in VIEWS.items() for pair in view.columns.items()]
     else:
         limits = Limits(settings.serving.query_seconds, settings.serving.query_rows)
-        columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql, limits)
+        line = f"the SQL cannot be run: a function in it takes longer than {limits.seconds:g} seconds"
+        with ended_after(limits.seconds + GRACE_SECONDS, line):
+            columns, rows = run_query(open_predictions(settings.predictions, settings.root), sql, limits)
     if form == "csv":
         write_csv(sys.stdout, columns, rows)
     elif form == "json":

@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 import typer
 
-from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
 
 INTERRUPTED = 130
 READING = {"query", "compare", "explain", "check"}
@@ -42,6 +43,25 @@ def exit_status(command: Callable[[], object], arguments: Sequence[str] | None) 
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def ended_after(seconds: float, line: str) -> Iterator[None]:
+    """Ends this process with `line` and the exit status of unusable arguments where the block takes longer: SQLite
+    cannot be interrupted within a call of one of its functions, which may last for ever.
+    """
+
+    def end() -> None:
+        _print_error(line)
+        os._exit(ConfigurationError.status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _stopped(arguments: Sequence[str] | None) -> int:

@@ -131,12 +131,12 @@ def _on_sqlite(path: Path, sql: str, budget: _Budget) -> tuple[list[str], Rows]:
         cursor = connection.execute(sql)
         return _columns(cursor.description), budget.take(cursor)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:  # Python's own errors have none
             raise _refusal(str(error)) from None
         if budget.is_late:
             raise budget.lateness() from None
         raise KeyboardInterrupt from None
-    except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
+    except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError) as error:
         raise _refusal(str(error) or "it takes too much memory") from None
     finally:
         connection.close()
@@ -146,7 +146,7 @@ def _views_alone(action: int, first: str | None, second: str | None, _schema: st
     """SQLite asks this of every access that a statement would make; `view` is the view on whose behalf it would."""
     allowed = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
     if action == sqlite3.SQLITE_FUNCTION:
-        allowed = second not in ("load_extension", "writefile", "edit")
+        allowed = second not in ("load_extension", "writefile", "edit", "fts3_tokenizer")
     elif action == sqlite3.SQLITE_READ:
         # No column at all is count(*), for which SQLite names a view's table as if it were asked for itself.
         allowed = first in VIEWS or first in _DATABASE_OWN or view in VIEWS or second == ""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -119,6 +120,33 @@ def test_query_writes_csv_json_and_tables(file: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr().out.splitlines()[0].split() == ["step", "rows_read", "message"]
     recur("--config", file, "query")
     assert "churn_probability" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        (
+            "select printf('%.*c', 2000000000, 'a')",
+            "the SQL cannot be run: a function in it takes longer than 0.3 seconds",
+        ),
+        (
+            "select column1, randomblob(1000000) from (values (1), (2), (3), (4), (5)) order by 2",
+            "the SQL cannot be run: it takes too much memory",
+        ),
+    ],
+)
+def test_a_query_that_sqlite_would_not_end_is_ended(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], sql: str, words: str
+) -> None:
+    publish_nights(Settings(root=file.parent), 1, 3)
+    file.write_text(file.read_text("utf-8") + "[serving]\nquery_seconds = 0.3\n", "utf-8")
+    monkeypatch.setattr("pipeline.cli.app.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("pipeline.serving.query.HEAP_BYTES", 3 << 20)
+    process = multiprocessing.get_context("fork").Process(target=main, args=(["--config", str(file), "query", sql],))
+    process.start()
+    process.join()
+    assert process.exitcode == 2
+    assert words in capfd.readouterr().err
 
 
 def test_compare_prints_the_object_of_the_design_and_every_test_row(

@@ -2,6 +2,10 @@
 
 import csv
 import io
+import json
+import uuid
+from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -30,3 +34,23 @@ def test_numbers_are_left_and_json_has_every_text_as_it_is():
     file = io.StringIO()
     write_json(file, ["customer_id"], [[FORMULA]])
     assert FORMULA in file.getvalue()
+
+
+def test_json_has_what_a_database_gives() -> None:
+    """PostgreSQL's arrays, objects, intervals and numbers that are none."""
+    values = [
+        [date(2017, 12, 4), Decimal("NaN")],
+        {"a": timedelta(days=1)},
+        Decimal("1E+400"),
+        b"\xff",
+        uuid.UUID(int=1),
+    ]
+    file = io.StringIO()
+    write_json(file, ["value"], [[value] for value in values])
+    assert [row["value"] for row in json.loads(file.getvalue())] == [
+        ["2017-12-04", None],
+        {"a": "1 day, 0:00:00"},
+        None,
+        "ff",
+        "00000000-0000-0000-0000-000000000001",
+    ]

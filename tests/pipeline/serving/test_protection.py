@@ -4,6 +4,7 @@ import asyncio
 import base64
 import csv
 import io
+import multiprocessing
 import resource
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,17 @@ def test_without_a_password_nothing_is_served_off_loopback(
     monkeypatch.setattr("pipeline.config.settings.load_settings", lambda: published)
     with pytest.raises(ConfigurationError, match=sign_in.VARIABLE):
         exec(compile(script.read_text(), str(script), "exec"), {"__name__": "__main__"})
+
+
+def test_a_function_without_end_ends_the_pages(
+    published: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever keeps the process starts it again, as `make up` does."""
+    monkeypatch.setattr(limits, "STUCK_SECONDS", 0.8)
+    endless = "/predictions.json?sql=select+printf('%25.*c',2000000000,'a')"
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=lambda: get(pages_of(published), endless))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 1
+    assert "the pages end: SQL has run for 0.8 seconds past all limits" in capfd.readouterr().err

@@ -237,7 +237,11 @@ def test_tables_are_not_read(settings: Settings, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["", " ; ", "-- nothing", "select", "select * from nowhere", "select nothing from pipeline_runs"]
+    "sql",
+    [
+        *("", " ; ", "-- nothing", "select", "select * from nowhere", "select nothing from pipeline_runs"),
+        *("select cast(x'ff' as text)", "select '\udcff'", "\0", "select ?", "select fts3_tokenizer('simple')"),
+    ],
 )
 def test_sql_that_is_none_is_one_line(settings: Settings, sql: str) -> None:
     with pytest.raises(ConfigurationError, match="recur query") as raised:

@@ -13,7 +13,7 @@ from pipeline.serving.pages import reading, shown
 from pipeline.serving.pages.application import Application
 from pipeline.serving.pages.charts import percent
 from pipeline.serving.pages.copy import keep_up_to_date
-from pipeline.serving.pages.limits import limit
+from pipeline.serving.pages.limits import WatchedThreads, limit
 from pipeline.serving.pages.protection import protected
 
 CHANGES = (
@@ -44,6 +44,7 @@ def asgi_wrapper() -> Callable[[Application], Application]:
 
 @hookimpl
 def startup(datasette: Any) -> None:
+    datasette.executor = WatchedThreads(datasette.setting("num_sql_threads"))
     keep_up_to_date(Path(datasette.get_database().path))
 
 
