@@ -63,8 +63,17 @@ def train(settings: Settings, console: Console, cutoff: datetime | None) -> None
 
 
 def score(settings: Settings, console: Console, cutoff: datetime | None) -> None:
-    """Scores and publishes the night that ends at `cutoff`, by default the last loaded one."""
+    """Scores and publishes the night that ends at `cutoff`, by default the last loaded one. Raises RecurError where a
+    later one was published already, unless `cutoff` is named.
+    """
     night = night_ending_at(settings.events, cutoff or _last_loaded(settings.events))
+    published = open_predictions(settings.predictions, settings.root).published_nights()
+    if cutoff is None and published and published[-1] > night.score_date:
+        raise RecurError(
+            f"the event store {settings.events} ends with the night {night.name}, but nights up to {published[-1]} "
+            "were published from it: it is an older copy: put the present one back, or load the nights since again by "
+            "`recur ingest`"
+        )
     scored = _run(console, f"score {night.name}", score_night, settings, night)
     published = _run(console, f"publish {night.name}", publish, settings, night)
     console.print(

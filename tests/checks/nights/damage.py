@@ -45,7 +45,11 @@ COMMANDS = (
 )
 LEFT_OUT = {"logs", "locks", "local_site"}  # nothing reads them; the last are pages for people
 LIMIT_SECONDS = 180
-EXACT, TOLERANCE = 5, 1e-5  # carried state that is made again agrees so far, as the check carried-state asks
+REASONS, EXACT, TOLERANCE = (
+    4,
+    5,
+    1e-5,
+)  # carried state that is made again agrees so far, as the check carried-state asks
 SECONDS = re.compile(r"^.* \d+ s( so far.*)?\n", re.MULTILINE)  # what a slow machine says besides
 ID, NUMBER, PICTURE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}"), re.compile(r"\d+"), re.compile(r"[^/]+[.]png$")
 
@@ -145,12 +149,12 @@ def _published(folder: Path) -> Rows:
 
 def _difference(right: Rows, rows: Rows, stopped: bool) -> str:
     """How other rows differ; nothing where their numbers agree within `TOLERANCE` and all else is equal. Where a
-    command `stopped`, its night may lack, and with it the change of the night after.
+    command `stopped`, its night may lack, and with it the changes of the night after and the reasons of who rose.
     """
     if stopped:
         nights = {row[0] for row in rows}
-        right = [(*row[:-1], None) for row in right if row[0] in nights]
-        rows = [(*row[:-1], None) for row in rows]
+        right = [(*row[: EXACT - 1], None, *row[EXACT:-1], None) for row in right if row[0] in nights]
+        rows = [(*row[: EXACT - 1], None, *row[EXACT:-1], None) for row in rows]
     ours, theirs = ([row[:EXACT] for row in each] for each in (right, rows))
     if ours != theirs:
         return f"{len(set(ours) ^ set(theirs))} other rows of {len(ours)}"

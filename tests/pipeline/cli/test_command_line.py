@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.cli.app import main
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, load_settings
+from pipeline.event_store.store import open_store
 from pipeline.monitoring.published import require_published_within
 from pipeline.runtime.errors import RecurError
 from tests.pipeline.conftest import World
@@ -120,6 +122,14 @@ def test_query_writes_csv_json_and_tables(file: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr().out.splitlines()[0].split() == ["step", "rows_read", "message"]
     recur("--config", file, "query")
     assert "churn_probability" in capfd.readouterr().out
+
+
+def test_an_older_copy_of_the_event_store_is_not_scored(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = open_store(load_settings(file))
+    store.write(date(2020, 4, 1), store.schema.empty_table())
+    publish_nights(load_settings(file), 1, 3)
+    assert recur("--config", file, "score") == 1
+    assert "ends with the night 2020-04-01, but nights up to 2024-01-01 were published" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
