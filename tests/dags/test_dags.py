@@ -223,3 +223,12 @@ def test_a_run_in_process_keeps_the_callbacks_of_the_dags(nightly: Any, training
     assert alert_on_review.__name__ in [
         each.__name__ for each in dags["nightly_predictions"].get_task("review").on_success_callback
     ]
+
+
+def test_airflow_takes_the_guard_of_its_pages(airflow_home: None) -> None:
+    from airflow import plugins_manager
+
+    from pipeline.serving.pages.airflow_guard import guarded
+
+    guards = [each for each in plugins_manager.get_fastapi_plugins()[1] if each["name"] == "recur_guard"]
+    assert [each["middleware"] for each in guards] == [guarded]

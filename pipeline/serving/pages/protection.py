@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,21 @@ HEADERS = {
 
 def protected(app: Application) -> Application:
     """`app` behind all guards: known hosts, reading methods, an end of requests at once, sign-in, no formulas."""
-    return _with_headers(_called_by_name(_reading(_few_at_once(signed_in(without_formulas(app))))))
+    guarded = called_by_name(_reading(_few_at_once(signed_in(without_formulas(app)))), HOSTS)
+    return with_headers(guarded, {**HEADERS, "content-security-policy": _content_security_policy()})
 
 
-def _called_by_name(app: Application) -> Application:
-    """Refuses a request for another host: a page elsewhere may have let its own name lead here (DNS rebinding)."""
-    more = (name.strip().lower() for name in os.environ.get(HOSTS, "").split(","))
+def called_by_name(app: Application, variable: str) -> Application:
+    """Refuses a request for another host than loopback or one that the environment's `variable` names: a page elsewhere
+    may have let its own name lead here (DNS rebinding).
+    """
+    more = (name.strip().lower() for name in os.environ.get(variable, "").split(","))
     names = {*LOOPBACK, *filter(None, more)}
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:
         called = re.sub(r":\d+$", "", header(scope, b"host").decode("latin-1").strip().lower())
         if scope["type"] == "http" and called not in names:
-            await refuse(send, 421, f"These pages are not called so: name the host in {HOSTS}.")
+            await refuse(send, 421, f"These pages are not called so: name the host in {variable}.")
         else:
             await app(scope, receive, send)
 
@@ -79,8 +82,8 @@ def _few_at_once(app: Application) -> Application:
     return guard
 
 
-def _with_headers(app: Application) -> Application:
-    own = {**HEADERS, "content-security-policy": _content_security_policy()}
+def with_headers(app: Application, own: Mapping[str, str]) -> Application:
+    """Every answer of `app` bears the headers `own`, by their names in lower case, in the place of its own."""
     added = [(name.encode(), value.encode()) for name, value in own.items()]
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:

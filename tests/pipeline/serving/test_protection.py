@@ -16,7 +16,8 @@ from features.question import Question
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError
 from pipeline.serving import datasette
-from pipeline.serving.pages import limits, protection, sign_in
+from pipeline.serving.pages import airflow_guard, limits, protection, sign_in
+from pipeline.serving.pages.application import refuse
 from tests.support.published import predictions_of
 from tests.support.worlds.published_world import publish_nights
 
@@ -192,3 +193,28 @@ def test_a_function_without_end_ends_the_pages(
     process.join(30)
     assert process.exitcode == 1
     assert "the pages end: SQL has run for 0.8 seconds past all limits" in capfd.readouterr().err
+
+
+def test_airflow_is_called_by_known_names_and_not_framed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(airflow_guard.HOSTS, "airflow-api-server, airflow.example")
+
+    async def airflow(_scope: Any, _receive: Any, send: Any) -> None:
+        await refuse(send, 200, "Airflow")
+
+    def asked(host: str) -> tuple[int, dict[str, str]]:
+        answer: list[Any] = []
+
+        async def send(message: Any) -> None:
+            answer.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", host.encode())]}
+        asyncio.run(airflow_guard.guarded(airflow)(scope, None, send))
+        return answer[0]["status"], {name.decode(): value.decode() for name, value in answer[0]["headers"]}
+
+    for host in ("127.0.0.1:8080", "localhost", "airflow-api-server:8080", "AIRFLOW.example"):
+        status, headers = asked(host)
+        assert status == 200
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["content-security-policy"] == "frame-ancestors 'none'"
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "airflow"):
+        assert asked(host)[0] == 421
