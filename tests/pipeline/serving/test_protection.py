@@ -181,6 +181,18 @@ def test_without_a_password_nothing_is_served_off_loopback(
         exec(compile(script.read_text(), str(script), "exec"), {"__name__": "__main__"})
 
 
+def test_no_log_holds_the_password(
+    published: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(sign_in.VARIABLE, "the password")
+    signed = basic("the password")
+    for path, status in (("/nowhere", 404), ("/predictions/churn_predictions?_sort=nothing", 500)):
+        assert get(pages_of(published), path, authorization=signed).status_code == status
+    output, errors = capfd.readouterr()
+    assert signed.removeprefix("Basic ") not in output + errors
+    assert "locals" not in output + errors
+
+
 def test_a_function_without_end_ends_the_pages(
     published: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from datasette import hookimpl
+from datasette import handle_exception, hookimpl
 from datasette.utils.asgi import Request, Response
 from markupsafe import Markup
 
@@ -44,6 +44,7 @@ def asgi_wrapper() -> Callable[[Application], Application]:
 
 @hookimpl
 def startup(datasette: Any) -> None:
+    handle_exception.rich = None  # it would write every wrong address and statement into the log, with all variables
     datasette.executor = WatchedThreads(datasette.setting("num_sql_threads"))
     keep_up_to_date(Path(datasette.get_database().path))
 
