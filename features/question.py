@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -56,8 +56,9 @@ class Question(BaseModel):
     households on the day it begins.
     """
     event_types: Names = ()
-    """Event types with features of their own: the time since the last one, and how many there were. Those of
-    `activity`, `comes_back_with` and `ends_with` always have them.
+    """Event types with features of their own: the time since the last one, and how many there were. By default the most
+    frequent ones of the history that is loaded first, eight at the most, where it has several: networks read the type
+    of every event. Those of `activity`, `comes_back_with` and `ends_with` always have them.
     """
     calendar: bool | None = None
     """Whether models read the calendar: the weekday, and the time of year where training spans one, of the cutoff and
@@ -120,11 +121,12 @@ class Question(BaseModel):
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The event types that have features of their own, in order."""
+        """The event types that it names and that have features of their own, in order."""
         return tuple(sorted({*self.activity, *self.comes_back_with, *self.ends_with, *self.event_types}))
 
-    def spec(self, attributes: Mapping[str, str]) -> FeatureSpec:
+    def spec(self, attributes: Mapping[str, str], frequent_types: Sequence[str] = ()) -> FeatureSpec:
         """What the functions over events must know, where attributes map to `numeric` or `categorical`.
+        `frequent_types` are told apart where the question does not say which are.
 
         Raises ValueError where the question excludes values of something that is no attribute.
         """
@@ -133,6 +135,7 @@ class Question(BaseModel):
             if name not in {*OWN_COLUMNS, *attributes}:
                 raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
         roles = {*self.activity, *self.comes_back_with, *self.ends_with}
+        frequent = () if self.event_types else set(frequent_types) - set(self.exclude_types)
         return FeatureSpec(
             active_within=self.active_within,
             horizons=self.horizons,
@@ -141,7 +144,7 @@ class Question(BaseModel):
             comes_back_with=self.comes_back_with,
             ends_with=self.ends_with,
             treatments=tuple(name for name in self.treatments if name not in roles),
-            types=self.types,
+            types=tuple(sorted({*self.types, *frequent})) if len(frequent) > 1 else self.types,
             excluded={name: values for name, values in excluded.items() if values},
             primary_index=self.primary_index,
             next_event=self.next_event,

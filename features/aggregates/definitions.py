@@ -4,9 +4,12 @@ All lengths of time are days; windows are `[cutoff - N days, cutoff)`. A feature
 mean gap of a single event) is null, never a made-up number.
 """
 
+from collections.abc import Iterable
+
 from features.aggregates import calendar, comparisons
 from features.spec import FeatureSpec
 
+SINCE_TYPE = "days_since_event_type="
 WINDOWS = (7, 14, 28, 56, 91)
 ATTRIBUTE_WINDOWS = (28, 91)
 
@@ -43,9 +46,14 @@ def definitions(spec: FeatureSpec) -> dict[str, str]:
     if spec.types:
         words["days_since_activity"] = "days from the last activity, as the question means it, to the cutoff"
     for name in spec.types:
-        words[f"days_since_event_type={name}"] = f"days from the last event of the type {name} to the cutoff"
+        words[f"{SINCE_TYPE}{name}"] = f"days from the last event of the type {name} to the cutoff"
         for days in ATTRIBUTE_WINDOWS:
             words[f"event_type={name}_{days}"] = f"number of events of the type {name} in the last {days} days"
     if spec.calendar:
         words |= calendar.WORDS
     return words
+
+
+def types_told_apart(columns: Iterable[str]) -> list[str]:
+    """The event types that have features of their own among these."""
+    return [name.removeprefix(SINCE_TYPE) for name in columns if name.startswith(SINCE_TYPE)]

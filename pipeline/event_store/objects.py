@@ -5,6 +5,7 @@ is made again in the same way.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from datetime import date
@@ -23,7 +24,7 @@ from pipeline.runtime.verified import verified_address
 
 log = logging.getLogger("recur.event_store")
 OBJECTS = "????-??-??.parquet"
-CORRECTIONS = b"recur.corrections"
+CORRECTIONS, FREQUENT_TYPES = b"recur.corrections", b"recur.frequent_types"
 
 
 def loaded_nights(folder: Path) -> list[date]:
@@ -62,13 +63,16 @@ def describe(file: Path) -> Entry:
         metadata = pq.read_metadata(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise RecurError(f"{file} cannot be read: {error}: remove it and load its night again") from None
-    corrections = (metadata.metadata or {}).get(CORRECTIONS)
+    noted = metadata.metadata or {}
+    corrections, types = noted.get(CORRECTIONS), noted.get(FREQUENT_TYPES)
     facts: dict[str, Any] = {
         "rows": metadata.num_rows,
         "columns": columns_digest(metadata.schema.to_arrow_schema()),
         "footer": _footer_digest(file),
         "corrections": None if corrections is None else int(corrections),
     }
+    if types is not None:
+        facts["frequent_types"] = json.loads(types)
     return Entry.of(file, facts)
 
 
@@ -105,6 +109,13 @@ def corrections(file: Path) -> int | None:
     """How many rows of an object replace an earlier row of their event id; None where it is not known."""
     count: int | None = _facts(file)["corrections"]
     return count
+
+
+def noted_types(file: Path) -> list[str] | None:
+    """The most frequent event types that an object notes, the one that was loaded first; None of every other."""
+    entry = manifest_of(file.parent).entries.get(file.name)
+    types: list[str] | None = entry.facts.get("frequent_types") if entry else None
+    return types
 
 
 def object_digest(file: Path) -> str:

@@ -5,8 +5,9 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 """
 
 import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,16 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.question import Question
 from features.roles import is_excluded
 from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import (
     CORRECTIONS,
+    FREQUENT_TYPES,
     columns_digest,
     corrections,
     describe,
     loaded_nights,
     manifest_of,
+    noted_types,
     object_columns,
     object_digest,
     require_whole,
@@ -87,17 +91,35 @@ class EventStore:
     def path(self, night: date) -> Path:
         return self.folder / f"{night.isoformat()}.parquet"
 
-    def write(self, night: date, events: pa.Table | pa.RecordBatchReader, corrections: int | None = None) -> None:
+    @property
+    def frequent_types(self) -> list[str]:
+        """Those of the history that was loaded first. An earlier recur noted none."""
+        return next((types for night in self.nights() if (types := noted_types(self.path(night)))), [])
+
+    def spec(self, question: Question) -> FeatureSpec:
+        """What the question is to the events of the store. Raises ValueError as `Question.spec` does."""
+        return question.spec(self.attributes, self.frequent_types)
+
+    def write(
+        self,
+        night: date,
+        events: pa.Table | pa.RecordBatchReader,
+        corrections: int | None = None,
+        frequent_types: Sequence[str] | None = None,
+    ) -> None:
         """Writes the object of `night`, all or nothing, in the place of an earlier one.
 
         `events` have the store's columns and come in the order of `ORDER`. `corrections` is how many of them replace an
         earlier row of their event id (None: not known); where no object has any, `as_of` need not look for them.
+        `frequent_types` are noted with the object that is loaded first.
         """
-        known = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
+        noted = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
+        if frequent_types is not None:
+            noted[FREQUENT_TYPES] = json.dumps(list(frequent_types)).encode()
         path = self.path(night)
         with contextlib.ExitStack() as replaced:
             file = replaced.enter_context(atomically(path))
-            with pq.ParquetWriter(file, self.schema.with_metadata(known), **_form(self.schema)) as writer:
+            with pq.ParquetWriter(file, self.schema.with_metadata(noted), **_form(self.schema)) as writer:
                 for group in _groups(events, self.schema):
                     writer.write_table(group)
             entry = describe(file)

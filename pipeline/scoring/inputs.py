@@ -29,4 +29,4 @@ class ScoringInputs:
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return self.question.spec(self.store.attributes)
+        return self.store.spec(self.question)

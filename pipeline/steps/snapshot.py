@@ -21,12 +21,11 @@ from models.calendar_choice import choose_calendar
 from pipeline.config.settings import Settings
 from pipeline.datasets.dataset_files import describe_dataset, read_dataset
 from pipeline.datasets.engine import open_engine
-from pipeline.event_store.store import AsOf, open_store
+from pipeline.event_store.store import AsOf, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
 from pipeline.runtime.errors import ConfigurationError, NothingToDo
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import open_predictions
-from pipeline.sources.contract import Kind
 from pipeline.training.snapshot import PARTS, Snapshot, finished_trainings, label_moments, read_meta
 from pipeline.training.tracking import Run, Tracking
 
@@ -45,7 +44,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         store = open_store(settings)
         store.require_loaded(cutoff)
         events = store.as_of(cutoff)
-        spec = _spec(question, store.attributes)
+        spec = _spec(question, store)
         about_types = _about_types(events, question)
         grid, windows = _windows(events, spec, question, settings.evidence.windows)
         tracking = Tracking(settings.mlflow, settings.state)
@@ -76,11 +75,11 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
     return {"folder": str(folder), "run_id": taken.run_id, "test_digest": taken.test_digest, **taken.examples}
 
 
-def _spec(question: Question, attributes: dict[str, Kind]) -> FeatureSpec:
+def _spec(question: Question, store: EventStore) -> FeatureSpec:
     try:
-        return question.spec(attributes)
+        return store.spec(question)
     except ValueError as error:
-        categorical = ", ".join(name for name, kind in attributes.items() if kind == "categorical") or "none"
+        categorical = ", ".join(name for name, kind in store.attributes.items() if kind == "categorical") or "none"
         raise ConfigurationError(f"{error}: categorical attributes here: {categorical}") from None
 
 

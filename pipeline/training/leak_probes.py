@@ -48,7 +48,7 @@ def probes(settings: Settings) -> list[CheckResult]:
     if not store.nights():
         return []
     until = midnight(store.nights()[-1])
-    events, spec = store.as_of(until), question.spec(store.attributes)
+    events, spec = store.as_of(until), store.spec(question)
     try:
         parts = split(question.cutoffs(events.first_event(spec) or until, until), question)
     except ValueError as error:

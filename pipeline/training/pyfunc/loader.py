@@ -3,7 +3,7 @@ predictions. Nothing is unpickled, and no file is read that the recipe does not 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ class Predictor:
     model: Model
     question: Question
     attributes: Mapping[str, Kind]
+    types: Sequence[str]  # that are told apart
 
     def predict(self, model_input: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """A row for each customer of the events in `model_input` who is eligible at the cutoff, in order of their ids:
@@ -56,7 +57,7 @@ class Predictor:
         if not named and not len(events):
             raise RecurError("there are no events: give some, or a cutoff")
         cutoff = parse_cutoff(named) if named else midnight(pc.max(events["event_time"]).as_py()) + DAY
-        request = BuildRequest(np.array([microseconds(cutoff)]), self.question.spec(self.attributes))
+        request = BuildRequest(np.array([microseconds(cutoff)]), self.question.spec(self.attributes, self.types))
         data = together([build_shard(as_revisions(events, cutoff), request)], self.question.horizons)
         columns = {"customer_id": data.customer_id}
         if not len(data):  # nobody is eligible
@@ -101,7 +102,9 @@ def _load_pyfunc(path: str) -> Predictor:
         raise RecurError(f"{wrong[0]} in {folder} is not what was registered: load the version again")
     content = json.loads((folder / EVENTS).read_text("utf-8"))
     model = load_model(folder, digest_of(folder))
-    return Predictor(model, Question.model_validate(content["question"]), content["attributes"])
+    return Predictor(
+        model, Question.model_validate(content["question"]), content["attributes"], content.get("types", [])
+    )
 
 
 def example_of(event_type: str | None, attributes: Mapping[str, Kind]) -> "pd.DataFrame":

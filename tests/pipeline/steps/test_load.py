@@ -3,6 +3,9 @@
 import pandas as pd
 import pytest
 
+from features.question import Question
+from pipeline.event_store.erasure import erase
+from pipeline.event_store.objects import noted_types
 from pipeline.event_store.store import open_store
 from pipeline.runtime.described import described
 from pipeline.runtime.errors import NothingToDo, RecurError
@@ -25,6 +28,28 @@ def test_loading_a_night_twice_changes_no_byte(tmp_path):
     assert ingest(settings, "2020-01-02") == first
     assert first == {"rows_read": 3, "rows_accepted": 2, "rows_quarantined": 1, "rows_already_known": 0}
     assert (settings.events / "2020-01-02.parquet").read_bytes() == content
+
+
+def test_the_object_that_is_loaded_first_notes_the_frequent_types(tmp_path):
+    """What networks read of every event, aggregates tell apart, unless the question says which."""
+    types = ["look"] * 5 + ["buy"] * 3 + ["back"] * 150 + ["once"]
+    rows = [f"{place},2020-01-0{1 + place % 2} 09:00,1,{kind}" for place, kind in enumerate(types)]
+    columns = {"customer_id": "who", "event_time": "when", "amount": "eur", "event_type": "what"}
+    settings = configure(tmp_path, [*rows, "a,2020-01-09,1,late"], "who,when,eur,what", columns=columns)
+    ingest(settings, "2020-01-03")
+    store, noted = open_store(settings), ["back", "look", "buy"]
+    assert store.frequent_types == noted
+    ingest(settings, "2020-01-04")
+    ingest(settings, "2020-01-03")
+    assert [noted_types(store.path(night)) for night in store.nights()] == [noted, None]
+    (settings.events / "_manifest.json").unlink()  # which is made again from the objects
+    assert store.frequent_types == noted
+    assert erase(store, settings.state, "0") == 1
+    assert store.frequent_types == noted
+    assert store.spec(Question()).types == ("back", "buy", "look")
+    assert store.spec(Question(activity=("buy",), exclude_types=("look",))).types == ("back", "buy")
+    assert store.spec(Question(event_types=("once",))).types == ("once",)
+    assert store.spec(Question(exclude_types=("look", "back"))).types == ()
 
 
 def test_an_object_is_plain_parquet_in_order(tmp_path):
