@@ -54,8 +54,10 @@ def check(settings: Settings, leaks: bool = False, published_within: float | Non
     if published_within is not None:
         predictions = open_predictions(settings.predictions, settings.root)
         checks["published"] = partial(require_published_within, predictions, published_within)
-    results = []
+    results: list[CheckResult] = []
     for what, run in checks.items():
+        if what == "nights" and any(each.what == "source" and each.state == "wrong" for each in results):
+            continue  # for the same reason
         results.append(_result(what, run))
         if what == "source" and results[-1].state == "right":
             try:

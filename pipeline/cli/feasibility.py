@@ -7,6 +7,7 @@ from sqlalchemy import select
 from features.askable import shortened
 from features.named_types import remarks_on_types
 from features.question import Question
+from pipeline.config.sections import Validation
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.runtime.engine import session
@@ -18,8 +19,12 @@ from pipeline.sources.columns.described import described
 from pipeline.sources.contract import EventSource, Span
 from pipeline.training.snapshot import finished_trainings
 from pipeline.validation.leaks import CheckResult
+from pipeline.validation.night_rules import ROWS_ALWAYS_ALLOWED
 from pipeline.validation.preview import Preview, preview
 from pipeline.validation.rules import NOBODY
+
+UNNAMED = ("customer_id_missing", "customer_id_placeholder")
+"""Reasons that a source may have for many of its rows, as a till for the customers without a card."""
 
 
 def source_checks(settings: Settings, source: EventSource) -> list[CheckResult]:
@@ -33,13 +38,17 @@ def source_checks(settings: Settings, source: EventSource) -> list[CheckResult]:
                 results += [CheckResult("right", column.name, column.words)]
                 results += [CheckResult("doubtful", column.name, doubt) for doubt in column.doubts]
             judged = preview(connection, values.rows, settings.source, values.columns, span.closed + DAY)
-        results.append(_set_aside(judged))
+            if values.unmapped:
+                results.append(CheckResult("right", "columns", f"not mapped: {', '.join(values.unmapped)}"))
+        results.append(_set_aside(judged, settings.validation))
         types = judged.types
     return [*results, *_question(settings, span, types)]
 
 
-def _set_aside(judged: Preview) -> CheckResult:
-    """As before a night of it is loaded, and without what only a night as a whole shows."""
+def _set_aside(judged: Preview, limits: Validation) -> CheckResult:
+    """As before a night of it is loaded, and without what only a night as a whole shows. Wrong where more would be set
+    aside than a night may have.
+    """
     words = f"{judged.rows:,} rows"
     reasons = [
         f"{each.rows:,} since {each.rule.description} ({each.rule.code})"
@@ -48,8 +57,18 @@ def _set_aside(judged: Preview) -> CheckResult:
     ]
     if not reasons:
         return CheckResult("right", "rows", f"{words}, none to be set aside")
-    is_expected = all(each.rule.code == NOBODY.code for each in judged.set_aside)
-    return CheckResult("right" if is_expected else "doubtful", "rows", f"{words}; set aside: {'; '.join(reasons)}")
+    words = f"{words}; set aside: {'; '.join(reasons)}"
+    expected = {NOBODY.code, *limits.expected_reasons}
+    unexpected = [each for each in judged.set_aside if each.rule.code not in expected]
+    if sum(each.rows for each in unexpected) > max(limits.max_quarantined_share * judged.rows, ROWS_ALWAYS_ALLOWED):
+        words += (
+            f": nights of which more than {limits.max_quarantined_share:.1%} are set aside are refused "
+            "(validation.max_quarantined_share)"
+        )
+        if (code := unexpected[0].rule.code) in UNNAMED:
+            words += f': where many rows are of nobody, set validation.expected_reasons = ["{code}"]'
+        return CheckResult("wrong", "rows", words)
+    return CheckResult("doubtful" if unexpected else "right", "rows", words)
 
 
 def _question(settings: Settings, span: Span, types: dict[str, int] | None) -> list[CheckResult]:
@@ -67,6 +86,13 @@ def _question(settings: Settings, span: Span, types: dict[str, int] | None) -> l
             results.append(CheckResult("wrong", "question", str(error)))
     can = f"can be asked as of {question.askable_from(span.first_event).date()} or later"
     return results or [CheckResult("right", "question", can)]
+
+
+def require_meaningful(checks: list[CheckResult]) -> None:
+    """Raises RecurError where the question cannot be asked of the source, before any night is worked through."""
+    for check in checks:
+        if check.what == "question" and check.state == "wrong":
+            raise RecurError(check.words)
 
 
 def require_something(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
 from pipeline.serving.pages.copy import erase_from_copy
 from pipeline.sources.columns.ids import read_id
-from pipeline.sources.index import sweep_all
+from pipeline.sources.contents import sweep_all
 
 LOCKS = ("night", "source", "pull")
 LEAST_ID = 4  # characters of an id that a line of a log can be said to name

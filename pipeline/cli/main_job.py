@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.cli.checks import print_lines
 from pipeline.cli.closing_report import print_report
 from pipeline.cli.console import INTERVAL, open_console, shown_while_at_work, still_at_work
-from pipeline.cli.feasibility import require_askable, require_something, source_checks
+from pipeline.cli.feasibility import require_askable, require_meaningful, require_something, source_checks
 from pipeline.cli.log_redirect import redirect_output
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
@@ -62,7 +62,9 @@ def _run(settings: Settings, until: date | None) -> None:
     try:
         if nights:
             if not loaded_nights(settings.events):
-                print_lines(open_console(), source_checks(settings, open_source(settings)))
+                checks = source_checks(settings, open_source(settings))
+                print_lines(open_console(), checks)
+                require_meaningful(checks)
             _work_through(settings, nights)
     except BaseException as error:
         with suppress(Exception):  # the job's own failure is the one to report

@@ -71,9 +71,9 @@ class Source(Section):
     package lifetimes (`pip install --no-deps lifetimes==0.11.3`).
     """
     path: str | None = None
-    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` stands for all that fit. Rows
-    without event ids, or lines, that are equal in the mapped columns are one where two files of a pattern have them,
-    and two where one file has both.
+    """The file, relative to the configuration's folder; a pattern such as `orders-*.csv` or `orders/**/*.csv` stands
+    for all that fit. Rows without event ids, or lines, that are equal in the mapped columns are one where two files of
+    a pattern have them, and two where one file has both.
     """
     files: tuple[SourceFile, ...] = ()
     """Instead of `path`, several files: each `[[source.files]]` has a `path`; `since` and `before`, days between which
@@ -131,11 +131,11 @@ class Source(Section):
     night.
     """
     columns: dict[str, Column] = {}
-    """Which of the source's columns holds what: `customer_id` and `event_time` always (`["Date", "Time"]` where a time
-    is in several); `event_type`, `amount`,
-    `quantity`, `event_id`, `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the
-    amount), `deleted` (whether the row deletes its event: yes or no, or the time when it was) where there are such;
-    further names become attributes.
+    """Which of the source's columns holds what, by its name or a dotted path into JSON (`user.id`): `customer_id` and
+    `event_time` always (`["Date", "Time"]` where a time is in several); `event_type`, `amount`, `quantity`, `event_id`,
+    `known_time` (when the row arrived), `unit_price` (of which `quantity` times is then the amount), `deleted` (whether
+    the row deletes its event: yes or no, or the time when it was) where there are such; further names become
+    attributes.
     """
     categorical: tuple[str, ...] = ()
     """The attributes that are text; the others are numbers."""

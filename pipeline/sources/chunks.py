@@ -2,7 +2,7 @@
 night, `moment`: the known time where the source maps one, else the event time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,10 @@ from pipeline.runtime.engine import PARQUET, literal, quoted
 from pipeline.runtime.errors import RecurError
 from pipeline.sources.columns.file_columns import LocalFile
 from pipeline.sources.columns.ids import id_text
+from pipeline.sources.columns.times import RARE
 from pipeline.sources.expressions import FIRST_TIME, plausible, row_digest, sql_moment
 from pipeline.sources.inputs import Input
-from pipeline.sources.reader import row_number, unreadable_lines
+from pipeline.sources.reading.reader import row_number, unreadable_lines
 
 
 def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path) -> None:
@@ -41,7 +42,29 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
 
 
 def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, chunk: Path) -> None:
-    kind, times, numbers = file.input.kind, file.times(connection), file.numbers(connection)
+    times = file.times(connection)
+    _write_read(connection, file, source, chunk, times)
+    if _unread(connection, chunk):
+        _write_read(connection, file, source, chunk, file.times(connection, whole=True))
+    if file.of_lines:
+        _inherit(connection, file, chunk)
+    if lines := unreadable_lines(connection, file.path, file.input.kind, file.input.header_row):
+        _add_unreadable(connection, lines, file.last_row, chunk)
+
+
+def _unread(connection: duckdb.DuckDBPyConnection, chunk: Path) -> bool:
+    """Whether more times could not be read than mistakes are, so that later rows may be written in another way."""
+    text = "nullif(trim(event_time), '')"
+    unread = f"count_if({text} is not null and not ends_with({text}, '+00')) > {RARE} * count({text})"
+    [(more,)] = connection.execute(f"select {unread} from read_parquet({literal(chunk)})").fetchall()
+    return bool(more)
+
+
+def _write_read(
+    connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, chunk: Path, times: Mapping[str, str]
+) -> None:
+    """Writes the rows, with the times that these SQL expressions read."""
+    kind, numbers = file.input.kind, file.numbers(connection)
     moment = times.get("known_time", times["event_time"])
     selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
     for name in file.names:
@@ -54,10 +77,6 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, 
     # Lines without a time of their own may inherit one that lies outside of what is taken from the file.
     query = rows if file.of_lines else f"select * from ({rows}) where {_in_window(file.input)}"
     connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
-    if file.of_lines:
-        _inherit(connection, file, chunk)
-    if lines := unreadable_lines(connection, file.path, kind, file.input.header_row):
-        _add_unreadable(connection, lines, file.last_row, chunk)
 
 
 INHERITED = ("customer_id", "event_time", "event_type")

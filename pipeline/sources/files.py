@@ -4,6 +4,7 @@ is taken from there.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.source import CORE_COLUMNS, LINES, Source
@@ -13,8 +14,9 @@ from pipeline.runtime.paths import StateFolder
 from pipeline.sources.columns.described import SourceValues
 from pipeline.sources.columns.file_columns import LocalFile
 from pipeline.sources.columns.readings import Readings
+from pipeline.sources.contents import Contents
 from pipeline.sources.contract import Kind, Span
-from pipeline.sources.index import Contents, Index
+from pipeline.sources.index import Index
 from pipeline.sources.inputs import Input
 from pipeline.sources.night_rows import restated_query, rows_of_night, staging_query
 
@@ -71,12 +73,15 @@ class Files:
         contents = self._contents()
         rows = f"({self._index.rows(contents, contents.chunks)})"
         readings = Readings.of(self._state, self._source)
-        file = self._inputs()[-1]
+        file, names, unmapped, clock = self._inputs()[-1], self._index.names, list[str](), None
         if not file.is_remote:
             with session(self._state) as connection, file.local(self._index.folder) as path:
-                names = self._index.names
-                LocalFile(file, path, self._source, readings, names, 0, EXAMPLE_ROWS).find_examples(connection)
-        return SourceValues(rows, tuple(self._index.names), readings)
+                last = LocalFile(file, path, self._source, readings, names, 0, EXAMPLE_ROWS)
+                last = replace(last, lacking=last.absent)
+                last.find_examples(connection)
+                if self._source.kind != "sql":
+                    unmapped, clock = last.unmapped, last.clock(connection)
+        return SourceValues(rows, tuple(names), readings, tuple(unmapped), clock)
 
     def _contents(self) -> Contents:
         if self._synced:

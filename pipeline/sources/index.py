@@ -10,38 +10,30 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.source import Source
 from pipeline.runtime.described import describe_new, require_whole, whole
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.errors import RecurError
-from pipeline.runtime.manifest import NAME
-from pipeline.runtime.nights import DAY, midnight
+from pipeline.runtime.nights import DAY
 from pipeline.runtime.paths import StateFolder
-from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
+from pipeline.runtime.sealed import write_sealed
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.chunks import EarlierRows, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.columns.file_columns import LocalFile
 from pipeline.sources.columns.readings import Readings
 from pipeline.sources.columns.times import Undecided
+from pipeline.sources.contents import CONTENTS, FORMAT, WAY_BACK, Chunk, Contents, read_contents, sweep_unlisted
 from pipeline.sources.expressions import plausible
 from pipeline.sources.inputs import Input
 
 INDEX_FORMAT = 5
-MISTAKEN_GAP = timedelta(days=366)
-MISTAKEN_SHARE = 0.01
-NEVER = datetime.max.replace(tzinfo=UTC)
-CONTENTS, FORMAT = "contents.json", 1
-WAY_BACK = (
-    "put it back from a backup, or remove its folder: the source is read anew then, and what it sent late since the "
-    "last night is left out"
-)
 LATER_KEYS = (
     "delimiter",
     "encoding",
@@ -53,59 +45,6 @@ LATER_KEYS = (
     "strip_zeros",
 )
 """Keys of `[source]` that came later: an index of before is that of a source where they are left at their defaults."""
-STORED_NAMES = {"sync": "pull", "chunks": "parts", "deletions": "gone", "malformed": "strays"}
-"""The keys of `contents.json` that bear another name than here."""
-
-
-class _Stored(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=lambda name: STORED_NAMES.get(name, name), populate_by_name=True, serialize_by_alias=True
-    )
-
-
-class Chunk(_Stored):
-    """One file of the index: what a sync read of the source's file named `address`, and the first and last moment in
-    it; `entry` is that of its `Input`. Where some of its rows have no usable time, those that have lie before `end`,
-    and the others, each with a moment given to it, in a file of their own, `malformed`.
-    """
-
-    name: str
-    sync: int
-    address: str
-    entry: int = 0
-    first: datetime = NEVER
-    last: datetime = NEVER
-    end: datetime | None = None
-    malformed: str | None = None
-
-
-class Contents(_Stored):
-    """What the index holds after `sync` syncs. `files`: the stamp of each of the source's files, by name, as it was
-    last read. `deletions`: by sync, the files of the numbers of rows that the source no longer held. `days`: how many
-    rows have their moment on each day. `nights`: the sync with which each night was taken. `repeats`: by name, how many
-    of a file's rows other files have too.
-    """
-
-    sync: int = 0
-    last_row: int = 0
-    files: dict[str, str] = {}
-    chunks: list[Chunk] = []
-    deletions: dict[int, list[str]] = {}
-    days: dict[date, int] = {}
-    first_event: datetime | None = None
-    nights: dict[str, int] = {}
-    repeats: dict[str, int] = {}
-
-    @property
-    def names(self) -> set[str]:
-        """The files of the index."""
-        chunks = {name for chunk in self.chunks for name in (chunk.name, chunk.malformed) if name}
-        return chunks.union(*self.deletions.values())
-
-    @property
-    def closed(self) -> datetime:
-        """The end of the last closed day."""
-        return midnight(last_real_day(sorted(self.days.items())))
 
 
 class Index:
@@ -117,7 +56,7 @@ class Index:
         # Of events with ids the latest row counts, also where it says what an earlier file said.
         self._repeats_are_one = source.kind != "sql" and (self.of_lines or "event_id" not in names)
         self._source, self._state = source, state
-        self._readings = Readings()
+        self._readings, self._unreadable = Readings(), 0
         defaults = {name for name in LATER_KEYS if getattr(source, name) == Source.model_fields[name].default}
         defaults.add("nobody")  # those rows are in the index as all others
         key = [INDEX_FORMAT, names, source.model_dump(mode="json", exclude=defaults)]
@@ -146,14 +85,19 @@ class Index:
                     contents.sync += 1
                     for number, file in enumerate(fresh):
                         name = f"{contents.sync:06d}-{number:04d}.parquet"
-                        self._write_rows(connection, contents, fresh[number:], name)
+                        self._write_rows(connection, contents, fresh[number:], name, inputs)
                         if self._add(connection, contents, file, name):
                             # What this file no longer holds may be left to it by others.
                             fresh += [other for other in inputs if other != file and contents.repeats.get(other.name)]
                 if not contents.days:
+                    advice = "set source.path to a file with events"
+                    if self._unreadable:
+                        advice = (
+                            f"{self._unreadable:,} lines cannot be taken apart, as where they are not UTF-8 "
+                            "(source.encoding) or have other columns than the header (source.delimiter)"
+                        )
                     raise RecurError(
-                        f"{inputs[0].address} holds no row with a time from February 1970 to 2199: "
-                        "set source.path to a file with events"
+                        f"{inputs[0].address} holds no row with a time from February 1970 to 2199: {advice}"
                     )
                 self._readings.write(self._state)
                 self._write(contents)
@@ -200,12 +144,18 @@ class Index:
         write_sealed(self.folder / CONTENTS, json.loads(contents.model_dump_json()), FORMAT)
 
     def _write_rows(
-        self, connection: duckdb.DuckDBPyConnection, contents: Contents, files: list[Input], name: str
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        contents: Contents,
+        files: list[Input],
+        name: str,
+        inputs: list[Input],
     ) -> None:
         """Writes the rows of the first of `files` to a chunk. Where it does not show how it is read, the others may."""
         with self._local(contents, files[0]) as file:
             try:
-                write_rows(connection, file, self.folder / name)
+                lacking = self._lacking(contents, file, inputs)
+                write_rows(connection, replace(file, lacking=lacking), self.folder / name)
                 return
             except Undecided as error:
                 undecided = error
@@ -214,9 +164,22 @@ class Index:
                 file.look(connection)
         try:
             with self._local(contents, files[0]) as file:
-                write_rows(connection, file, self.folder / name)
+                write_rows(connection, replace(file, lacking=lacking), self.folder / name)
         except Undecided:
             raise undecided from None
+
+    def _lacking(self, contents: Contents, file: LocalFile, inputs: list[Input]) -> frozenset[str]:
+        """The mapped columns that `file` has not, and another file of the source has: of exports over years, some came
+        to have a column, and in JSON what is null may be left out.
+        """
+        lacking, absent = frozenset[str](), file.absent if len(inputs) > 1 else frozenset[str]()
+        for other in reversed(inputs):
+            if not absent - lacking:
+                break
+            if other != file.input:
+                with self._local(contents, other) as of_other:
+                    lacking |= absent - of_other.absent
+        return lacking
 
     @contextmanager
     def _local(self, contents: Contents, file: Input) -> Iterator[LocalFile]:
@@ -249,6 +212,8 @@ class Index:
         ).fetchall()
         contents.last_row = max(contents.last_row, last_row or 0)
         if first is None:
+            lines = f"select count(*) from read_parquet({literal(path)}) where unreadable is not null"
+            self._unreadable += connection.execute(lines).fetchall()[0][0]
             if last_row is not None:  # not one usable time so far: read again when there is
                 del contents.files[file.name]
             path.unlink()
@@ -290,48 +255,6 @@ class Index:
         if first is None:
             return []
         return [chunk for chunk in others if _utc(first) <= chunk.last and chunk.first <= _utc(last)]
-
-
-def read_contents(folder: Path) -> Contents:
-    """What the index in `folder` holds. Raises DamagedError where that is damaged, or lost beside its chunks."""
-    try:
-        return Contents.model_validate(read_sealed(folder / CONTENTS, FORMAT))
-    except FileNotFoundError:
-        if not (folder / NAME).exists():  # a first sync may have been killed
-            return Contents()
-        raise DamagedError(f"{folder / CONTENTS} is missing: {WAY_BACK}") from None
-    except (DamagedError, ValidationError):
-        raise DamagedError(f"{folder / CONTENTS} is damaged: it does not hold what was written: {WAY_BACK}") from None
-
-
-def sweep_unlisted(folder: Path, contents: Contents) -> None:
-    """Removes from an index's folder what a killed sync left."""
-    for file in folder.iterdir():
-        if file.name not in contents.names | {CONTENTS, NAME}:
-            file.unlink()
-
-
-def sweep_all(state: StateFolder) -> None:
-    """The same for every index, which nobody may be at work on."""
-    for folder in (state.path / "source").glob("*/"):
-        sweep_unlisted(folder, read_contents(folder))
-
-
-def last_real_day(days: list[tuple[date, int]]) -> date:
-    """The last day that events really have. `days` holds each day and its number of rows, ascending.
-
-    One row dated 2099 must not make the pipeline wait for 2099: the days after a gap of more than a year that hold at
-    most one row in a hundred are taken for mistaken.
-    """
-    allowed, after = MISTAKEN_SHARE * sum(rows for _, rows in days), 0
-    last = days[-1][0]
-    for (day, _), (following, rows) in zip(days[-2::-1], days[:0:-1], strict=True):
-        after += rows
-        if after > allowed:
-            break
-        if following - day > MISTAKEN_GAP:
-            last = day
-    return last
 
 
 def _utc(moment: datetime) -> datetime:

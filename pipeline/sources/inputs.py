@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.config.source import Column, Source, SourceFile
 from pipeline.runtime.errors import RecurError
-from pipeline.sources.reader import rewrite_plain
+from pipeline.sources.reading.plain_files import Form, plain
 
 STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 """What file systems call the moment of a file's last change, or the digest of what it holds."""
@@ -44,19 +44,12 @@ class Input:
 
     @contextmanager
     def local(self, folder: Path) -> Iterator[Path]:
-        """The file on this machine for as long as it is read: fetched into `folder` where it lies elsewhere, rewritten
-        there where it is not UTF-8 or does not begin with its header.
+        """The file on this machine, as the engine reads it, for as long as it is read: fetched into `folder` where it
+        lies elsewhere, rewritten there where it must be.
         """
-        with self._here(folder) as path:
-            if self.encoding == "utf-8" and self.header_row == 1:
-                yield path
-                return
-            plain = folder / f"rewritten-{path.name.removesuffix('.gz')}"
-            try:
-                rewrite_plain(path, plain, self.encoding, self.header_row)
-                yield plain
-            finally:
-                plain.unlink(missing_ok=True)
+        form = Form(self.kind, self.encoding, self.header_row)
+        with self._here(folder) as path, plain(path, folder, form) as readable:
+            yield readable
 
     @contextmanager
     def _here(self, folder: Path) -> Iterator[Path]:
@@ -109,9 +102,16 @@ def _listed(pattern: str) -> list[tuple[str, str]]:
 
 
 def _here(pattern: Path) -> list[tuple[str, str]]:
-    named = [pattern] if pattern.is_file() or not _is_wild(pattern.name) else pattern.parent.glob(pattern.name)
-    files = sorted(file for file in named if file.is_file())
-    if not files and not _is_wild(pattern.name):
+    if pattern.is_dir():
+        example = next((file.suffix for file in sorted(pattern.rglob("*")) if file.is_file()), "")
+        raise RecurError(f"{pattern} is a folder: set source.path to the files in it, as {pattern}/**/*{example}")
+    wild = [] if pattern.is_file() else [part for part in pattern.parts if _is_wild(part)]
+    named = [pattern]
+    if wild:
+        first = pattern.parts.index(wild[0])
+        named = list(Path(*pattern.parts[:first]).glob("/".join(pattern.parts[first:])))
+    files = sorted({file for file in named if file.is_file()})
+    if not files and not wild:
         raise FileNotFoundError
     stats = [(path, path.stat()) for path in files]
     return [(str(path), f"{stat.st_size} {stat.st_mtime_ns}") for path, stat in stats]
@@ -120,7 +120,7 @@ def _here(pattern: Path) -> list[tuple[str, str]]:
 def _remote(pattern: str) -> list[tuple[str, str]]:
     system, path = _system(pattern)
     try:
-        paths = sorted(system.glob(path)) if _is_wild(path.rpartition("/")[2]) else [path]
+        paths = sorted(system.glob(path)) if _is_wild(path) else [path]
         details = [(str(system.unstrip_protocol(path)), system.info(path)) for path in paths]
     except FileNotFoundError:
         raise

@@ -8,8 +8,9 @@ from datetime import datetime
 from pipeline.runtime.engine import quoted
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.nights import Night
+from pipeline.sources.contents import Chunk, Contents
 from pipeline.sources.expressions import row_digest, sql_moment
-from pipeline.sources.index import Chunk, Contents, Index
+from pipeline.sources.index import Index
 
 EARLIER = "earlier"
 """The staged column that counts, for a row without an event id, the equal rows of earlier nights."""

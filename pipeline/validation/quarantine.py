@@ -10,7 +10,7 @@ from pipeline.runtime.described import require_whole
 from pipeline.runtime.engine import literal, session
 from pipeline.runtime.manifest import NAME
 from pipeline.runtime.paths import StateFolder
-from pipeline.sources.index import CONTENTS, read_contents
+from pipeline.sources.contents import CONTENTS, read_contents
 
 
 class SetAside(NamedTuple):

@@ -48,7 +48,8 @@ ROW_RULES = [
         "event_time",
         "event_time_skipped",
         "the event time lies in the hour that the clocks of source.timezone skip",
-        "event_time is null and isfinite(try_cast(text_event_time as timestamp))",
+        "event_time is null and isfinite(try_cast(text_event_time as timestamp)) "
+        "and not regexp_matches(text_event_time, '[A-Za-z]{2,}$')",
     ),
     RowRule("event_time", "event_time_unreadable", "the event time cannot be read as a time", "event_time is null"),
     RowRule(

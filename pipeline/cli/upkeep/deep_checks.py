@@ -33,7 +33,7 @@ from pipeline.serving import exports
 from pipeline.serving.database import open_predictions
 from pipeline.serving.night_digests import is_whole
 from pipeline.serving.tables import prediction
-from pipeline.sources.index import read_contents
+from pipeline.sources.contents import read_contents
 from pipeline.training.registry import open_registry
 from pipeline.validation.leaks import CheckResult
 

@@ -33,6 +33,9 @@ _WHOLE = (
     rf"([0-9.,](?:[0-9.,{_BETWEEN}]*[0-9.,])?)"
     rf"[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*({_MONEY})?[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*(\))?[{_BLANK}]*$"
 )
+_DASHES = "\u2013\u2014"
+_NOTHING = rf"^[{_BLANK}]*(?:(?i:null|none|n/a|na|#n/a|nil)|\\N|--?|[{_DASHES}])[{_BLANK}]*$"
+"""What databases, spreadsheets and people write for no number."""
 _PLAIN = r"^(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)$"
 _MOST = {  # what most columns are, which is told at once
     "whole": "[-+]?[0-9]+",
@@ -50,7 +53,7 @@ _SPACED = rf"^[0-9]{{1,3}}(?:[{_BETWEEN}][0-9]{{3}})+(?:[.,][0-9]*)?$"
 class Form(NamedTuple):
     """How one text writes its number: as the engine reads it, where a point is decimal (`plain`), or not; its decimal
     sign, where it shows one; the sign that may be decimal or between thousands (`ambiguous`); what stands between
-    thousands; the currency.
+    thousands; the currency; whether it says that there is none (`nothing`).
     """
 
     plain: bool
@@ -58,14 +61,17 @@ class Form(NamedTuple):
     ambiguous: str | None = None
     thousands: str | None = None
     money: str | None = None
+    nothing: bool = False
 
 
 def form_of(text: str) -> Form | None:
     """The form of `text`; None where it is no number."""
     match = re.match(_WHOLE, text)
     if match is None:
+        if re.match(_NOTHING, text):
+            return Form(plain=False, nothing=True)
         try:
-            float(text)  # 1e-05, or what is not finite
+            float(text if text.isascii() else "no digits of the engine's")  # 1e-05, or what is not finite
         except ValueError:
             return None
         return Form(plain="_" not in text)
@@ -92,13 +98,15 @@ def form_of(text: str) -> Form | None:
 @dataclass
 class Evidence:
     """What the values of a column show: how many there are; how many are written otherwise than the engine reads
-    numbers; how many have each decimal sign, each ambiguous sign, each thousands sign and each currency; how many are
-    no number; and an example of each. `stored`: they are stored as numbers, not written.
+    numbers; how many say that there is none; how many have each decimal sign, each ambiguous sign, each thousands sign
+    and each currency; how many are no number; and an example of each. `stored`: they are stored as numbers, not
+    written.
     """
 
     stored: bool = False
     values: int = 0
     written: int = 0
+    nothing: int = 0
     decimal: Counter[str] = field(default_factory=Counter)
     ambiguous: Counter[str] = field(default_factory=Counter)
     thousands: Counter[str] = field(default_factory=Counter)
@@ -115,6 +123,10 @@ class Evidence:
             self.examples.setdefault("unreadable", text)
             return
         self.written += 0 if form.plain else count
+        if form.nothing:
+            self.nothing += count
+            self.examples.setdefault("nothing", text)
+            return
         self.examples.setdefault("plain", text)
         for name in ("decimal", "ambiguous", "thousands", "money"):
             if (mark := getattr(form, name)) is not None:
@@ -208,8 +220,9 @@ def canonical(text: str, decimal: str | None) -> str:
     paired = f"({fields}.open = '') = ({fields}.close = '') and ({fields}.before = '' or {fields}.after = '')"
     digits = f"case {' '.join(cases)} end"
     other = f"when {count} <= 1 and {paired} then if({negative}, '-', '') || {digits}"
+    nothing = f"when {_matches(text, _NOTHING)} then ''"
     most = f"when {_is(text, 'whole')} then {text} when {_is(text, 'comma')} then replace({text}, ',', '.')"
-    return f"case {most} {other} end"
+    return f"case {most} {nothing} {other} end"
 
 
 def _is(text: str, kind: str) -> str:

@@ -32,8 +32,8 @@ class NumberColumn(NamedTuple):
 
 class NumberReading(BaseModel):
     """How a column of numbers is written: its decimal sign (None while no value has shown it), what stands between
-    thousands, the currencies, whether they are stored as numbers and not written at all, and an example of a value and
-    of what is no number.
+    thousands, the currencies, whether they are stored as numbers and not written at all, and an example of a value, of
+    what is no number, and of what says that there is none.
     """
 
     column: str
@@ -43,6 +43,7 @@ class NumberReading(BaseModel):
     stored: bool = False
     example: str | None = EXAMPLE
     unreadable: str | None = EXAMPLE
+    nothing: str | None = EXAMPLE
 
     def with_values(self, values: Evidence, decimal: str | None) -> "NumberReading":
         """The reading once those values of a file are read with `decimal`."""
@@ -55,6 +56,7 @@ class NumberReading(BaseModel):
             stored=values.stored,
             example=values.example or self.example,
             unreadable=values.examples.get("unreadable", self.unreadable),
+            nothing=values.examples.get("nothing", self.nothing),
         )
 
 
@@ -110,7 +112,7 @@ class Readings(BaseModel):
         before = self.time(entry, name, column)
         self.times[f"{entry} {name}"] = StoredTime(
             column=column,
-            written=sorted({*before.written, reading.written}),
+            written=sorted(reading.ways.union(before.written)),
             order=reading.order or before.order,
             example=reading.example or before.example,
             read=reading.read if reading.example else before.read,

@@ -2,8 +2,10 @@
 read by these. What a text cannot say itself, as whether 03/04/2020 is in March or in April, its column decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from pipeline.runtime.engine import literal
 from pipeline.sources.expressions import plausible
@@ -13,12 +15,29 @@ FIXED, COMPACT, EPOCH, EXCEL = "year or month's name", "digits alone", "time sin
 RIVALS = (DAY_FIRST, MONTH_FIRST, SHORT_YEAR_FIRST)
 """The orders that fit the same texts."""
 
+_MONTHS = {
+    "Jan": "jän|ene|gen",
+    "Feb": "fév|fev",
+    "Mar": "mär|maa|març|mrz|mrt",
+    "Apr": "avr|abr",
+    "May": "mai|maj|mag|mei",
+    "Jun": "juin|giu",
+    "Jul": "juil|lug",
+    "Aug": "aoû|aou|ago",
+    "Sep": "set",
+    "Oct": "okt|ott|out",
+    "Dec": "dez|déc|dic",
+}
+"""How the names of months begin in German, French, Spanish, Italian, Portuguese and Dutch, where not as in English."""
 _YEAR_END = r"(\d{4}|\d{2})(?:[:,T]| at)? ?"
 REWRITTEN = (
     ("[\\s\u00a0\u2007\u2009\u202f]+", " "),
     (r"^/Date\((\d+)(?:[+-]\d{4})?\)/$", r"\1"),
     (r"(?i)^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? ", ""),
-    (r" \([^)]*\)$", ""),
+    (r"^\p{L}{2,}\.?,? (\d{1,2}\.? (?:de )?\p{L}|\d{1,4}[./-]\d)", r"\1"),
+    (r"(?i) de ", " "),
+    *((rf"(?i)\b(?:{names})\p{{L}}*\.?", month) for month, names in _MONTHS.items()),
+    (r" ?(?:\([^)]*\)|\[[^\]]*\])$", ""),
     (r" ?(?:GMT|UTC)([+-]\d)", r" \1"),
     (r"^(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)", r"\1T\2:\3:\4"),
     (r"^([A-Za-z]{3}) (\d{1,2}) (\d{1,2}:\d\d:\d\d) (?:([A-Z]{1,4}|[+-]\d{4}) )?(\d{4})$", r"\2 \1 \5 \3 \4"),
@@ -39,10 +58,14 @@ REWRITTEN = (
     (r" +$", ""),
 )
 """What is rewritten, in this order, so that few formats are left."""
+MONTH_NAME = rf"(?i)\b(?:{'|'.join(_MONTHS.values())})"
+MONTH_STEPS = frozenset(number for number, (_, by) in enumerate(REWRITTEN) if by in _MONTHS)
+"""The steps that change nothing where no text has a `MONTH_NAME`."""
 
-_ZONES = {"Z": 0, "UT": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6}
-_ZONES |= {"PST": -8, "PDT": -7, "CET": 1, "CEST": 2}
-_ZONE = rf" ?({'|'.join(sorted(_ZONES, key=len, reverse=True))}|[+-]\d\d:?\d\d|[+-]\d\d)$"
+_ZONES = {"Z": 0.0, "UT": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6}
+_ZONES |= {"PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2}
+_ZONES |= {"EET": 2, "EEST": 3, "MSK": 3, "SAST": 2, "HKT": 8, "SGT": 8, "AWST": 8, "JST": 9, "KST": 9}
+_ZONES |= {"ACST": 9.5, "ACDT": 10.5, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13}
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %I:%M:%S.%f %p", " %I %p")
 _FORMATS = {
     # A year of two digits first: it refuses four, whereas %Y would read 11 as the year 11.
@@ -53,6 +76,30 @@ _FORMATS = {
 }
 _COMPACT = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y%m%d%H%M%S.%f", "%Y%m%dT%H%M%S.%f")
 _BY_LENGTH = {6: "%y%m%d", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+class Zone(NamedTuple):
+    """The zone of times that name none: whether its clocks ever skip an hour, and the minutes from UTC of the short
+    names that times may end in, its own before all others: BST is a British summer, or Bangladesh.
+    """
+
+    skips: bool
+    minutes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, name: str) -> "Zone":
+        """The zone that the time zone database calls `name`."""
+        minutes = {zone: round(60 * hours) for zone, hours in _ZONES.items()}
+        for moment in (datetime(2024, month, 1, tzinfo=ZoneInfo(name)) for month in (1, 7)):
+            own, offset = moment.tzname(), moment.utcoffset()
+            if own is not None and offset is not None and own.isalpha():
+                minutes[own] = round(offset.total_seconds() / 60)
+        return cls(name != "UTC", minutes)
+
+    @property
+    def end(self) -> str:
+        """A regular expression of how a text ends that names a zone."""
+        return rf" ?({'|'.join(sorted(self.minutes, key=len, reverse=True))}|[+-]\d\d:?\d\d|[+-]\d\d)$"
 
 
 class TimeText(NamedTuple):
@@ -70,11 +117,12 @@ def rewritten(text: str, used: Sequence[int]) -> str:
     return text
 
 
-def apart(text: str, zoned: bool = True) -> TimeText:
+def apart(text: str, zone: Zone, zoned: bool = True) -> TimeText:
     """The text and the zone at its end; where no text of the column is `zoned`, none is looked for."""
     if not zoned:
         return TimeText(text, "''")
-    return TimeText(f"regexp_replace({text}, {literal(_ZONE)}, '')", f"regexp_extract({text}, {literal(_ZONE)}, 1)")
+    end = literal(zone.end)
+    return TimeText(f"regexp_replace({text}, {end}, '')", f"regexp_extract({text}, {end}, 1)")
 
 
 def formats() -> list[tuple[str, str]]:
@@ -88,9 +136,9 @@ def has_format(text: TimeText, form: str) -> str:
     return f"try_strptime({text.body}, {literal(form)}) is not null"
 
 
-def moments(text: TimeText, used: Sequence[tuple[str, str]], skips: bool) -> dict[str, str]:
+def moments(text: TimeText, used: Sequence[tuple[str, str]], zone: Zone) -> dict[str, str]:
     """What each order of day, month and year makes of the text, by the formats `used`: SQL expressions of TIMESTAMPTZ,
-    null where none fits. A text without a zone is in the session's zone, which `skips` hours or does not.
+    null where none fits. A text without a zone is in the session's, which is `zone`.
     """
     naive = {name: _strptime(text.body, [form for of, form in used if of == name]) for name, _ in used}
     cases = " ".join(
@@ -98,8 +146,8 @@ def moments(text: TimeText, used: Sequence[tuple[str, str]], skips: bool) -> dic
     )
     digits = f"case when regexp_matches({text.body}, '^[0-9]+$') then case length({text.body}) {cases} end end"
     naive[COMPACT] = f"coalesce({digits}, {naive[COMPACT]})" if COMPACT in naive else digits
-    readings = {name: _zoned(each, text.zone, skips) for name, each in naive.items()}
-    readings[EPOCH], readings[EXCEL] = _epoch(text.body), _zoned(_excel(text.body), text.zone, skips)
+    readings = {name: _zoned(each, text.zone, zone) for name, each in naive.items()}
+    readings[EPOCH], readings[EXCEL] = _epoch(text.body), _zoned(_excel(text.body), text.zone, zone)
     return readings
 
 
@@ -114,15 +162,15 @@ def _strptime(text: str, formats: Sequence[str]) -> str:
     return f"try_strptime({text}, [{', '.join(map(literal, formats))}])"
 
 
-def _zoned(naive: str, zone: str, skips: bool) -> str:
-    named = " ".join(f"when {literal(name)} then {60 * hours}" for name, hours in _ZONES.items())
+def _zoned(naive: str, zone: str, own: Zone) -> str:
+    named = " ".join(f"when {literal(name)} then {minutes}" for name, minutes in own.minutes.items())
     digits = f"replace({zone}, ':', '')"
     hours, rest = f"try_cast(substr({digits}, 2, 2) as int)", f"coalesce(try_cast(substr({digits}, 4, 2) as int), 0)"
     offset = f"if(left({digits}, 1) = '-', -1, 1) * ({hours} * 60 + {rest})"
     minutes = f"case {zone} {named} else {offset} end"
     if zone == "''":
-        return f"case when {exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
-    local = f"case when {exists(naive)} then {naive}::timestamptz end" if skips else f"{naive}::timestamptz"
+        return f"case when {exists(naive)} then {naive}::timestamptz end" if own.skips else f"{naive}::timestamptz"
+    local = f"case when {exists(naive)} then {naive}::timestamptz end" if own.skips else f"{naive}::timestamptz"
     return f"case when {zone} = '' then {local} else ({naive} - to_minutes({minutes})) at time zone 'UTC' end"
 
 

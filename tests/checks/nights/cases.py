@@ -236,7 +236,7 @@ RIGHT: dict[str, Callable[[Case], Verdict]] = {
     "shopify_orders": _shopify,
     "square_items": _square,
     "two_weeks": _said("run", "can be asked", status=1),
-    "types_that_never_occur": _said("run", "'cancelled'", "payment"),
+    "types_that_never_occur": _said("run", "'cancelled'", "payment", status=1),
 }
 
 

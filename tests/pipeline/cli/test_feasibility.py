@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.question import Question
-from pipeline.cli.feasibility import require_askable, require_something, source_checks
+from pipeline.cli.feasibility import require_askable, require_meaningful, require_something, source_checks
 from pipeline.config.settings import Settings
 from pipeline.monitoring.step_record import StepRun
 from pipeline.runtime.errors import RecurError
@@ -77,6 +77,45 @@ def test_what_is_said_of_each_column(tmp_path: Path) -> None:
     [question] = by_name["question"]
     assert question.state == "wrong"
     assert "ends_with names 'gone', and no event is of that type; there are sale (92 events)" in question.words
+
+
+def test_what_a_reader_should_look_at(tmp_path: Path) -> None:
+    types = ("sale", "Sale", "refund")
+    ids = ("1.23E+11", "c\u00a01", "c1")
+    rows = [f"{ids[n % 3]},{n % 28 + 1}.01.2024,{n % 24:02d}:30,{types[n % 3]},{n // 2},-,yes" for n in range(300)]
+    rows += ["Grand Total,31.01.2024,,sale,t,9000,no", "c1,14.06.2024,10:00,sale,u,1,no"]
+    columns = {"customer_id": "who", "event_time": "day", "event_type": "kind", "event_id": "id", "amount": "eur"}
+    columns["first"] = "first"
+    settings = configure(tmp_path, rows, "who,day,TILL_TIME,kind,id,eur,first", columns=columns)
+    checks = source_checks(settings, open_source(settings))
+    lines = [f"{check.state} {check.what}: {check.words}" for check in checks]
+    for words in (
+        "doubtful customer_id: 1 ids are written as 1.23E+11",
+        r"the 4 ids are 3 without blanks, marks and ways to write an accent, as 'c1' and 'c\xa01'",
+        "doubtful customer_id: 'Grand Total' (1 rows) may mean nobody",
+        "doubtful event_time: these times are whole days, and the column TILL_TIME holds clocks: with "
+        'source.columns.event_time = ["day", "TILL_TIME"], ',
+        "doubtful event_time: after 2024-01-31 no row comes for 135 days, and then 1 from 2024-06-14",
+        "doubtful event_type: sale, Sale differ in case alone",
+        "doubtful event_id: 150 ids, as '0', are of several rows (300) that differ",
+        "'-' is empty; 300 are empty",
+        'doubtful first: most of its values are no numbers: where it is text, set source.categorical = ["first"]',
+        "right columns: not mapped: TILL_TIME",
+        "wrong rows: 302 rows; set aside: 302 since first is no number (first_unreadable), as ",
+    ):
+        assert any(words in line for line in lines), (words, lines)
+
+
+def test_a_question_that_decides_nothing_ends_a_run_before_its_nights() -> None:
+    require_meaningful([CheckResult("right", "question", "can"), CheckResult("doubtful", "question", "absent")])
+    with pytest.raises(RecurError, match="no such type"):
+        require_meaningful([CheckResult("wrong", "rows", "many"), CheckResult("wrong", "question", "no such type")])
+
+
+def test_each_row_with_an_id_of_its_own(tmp_path: Path) -> None:
+    settings = configure(tmp_path, [f"c{n},2024-01-{n % 28 + 1:02d},1" for n in range(60)])
+    words = [line.words for line in source_checks(settings, open_source(settings)) if line.state == "doubtful"]
+    assert [line.split(",")[0] for line in words] == ["each of the 60 rows has an id of its own"]
 
 
 def test_what_is_said_of_a_history_that_is_too_short(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pipeline.config.settings import Settings
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
 from pipeline.sources.complete_journey import DEPARTMENTS, bundled_folder
+from pipeline.sources.contents import last_real_day
 from pipeline.sources.factory import first_night as first_night_of
 from pipeline.sources.factory import open_source
-from pipeline.sources.index import last_real_day
 from tests.support.worlds.csv_nights import configure, day, last_closed
 
 ROWS = ["a,2020-01-01 10:00:00,5", "b,2020-01-02 11:00:00,6", "a,2020-01-03 00:00:00,7", "b,2020-01-04 09:00:00,8"]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.runtime.engine import literal
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import Night
-from pipeline.sources.columns.times import TimeColumn, TimeReading, Undecided, reading
+from pipeline.sources.columns.times import SAMPLE, TimeColumn, TimeReading, Undecided, reading
 from pipeline.sources.factory import open_source
 from tests.pipeline.sources.columns.documented import rows_of_table
 from tests.support.worlds.csv_nights import configure, day
@@ -67,6 +67,30 @@ def test_what_the_column_cannot_show_a_key_or_earlier_files_do() -> None:
     assert read(["03/04/2020", "05/06/2020"], order="month first")[0] == "2020-03-04 00:00:00"
     with pytest.raises(ConfigurationError, match=r"day first in these times, and month first in the files before"):
         read(["13/04/2020"], order="month first")
+
+
+def test_two_ways_in_one_column_and_two_orders_in_none() -> None:
+    both = ["2020-03-13 08:26", "13/03/2020 08:26", "yesterday"]
+    assert read(both) == ["2020-03-13 08:26:00", "2020-03-13 08:26:00", None]
+    assert read(["2020-03-13 08:26"] * 300 + ["13.03.2020"])[-1] is None  # a mistake of one row
+    with pytest.raises(ConfigurationError, match=r"the day comes first in '13/03/2020', the month in '03/14/2020'"):
+        read(["13/03/2020", "03/14/2020", "01/02/2020"])
+
+
+def test_a_short_name_of_a_zone_is_that_of_the_source() -> None:
+    summer = "2020-07-13 08:26:40"
+    assert read([f"{summer} BST"], zone="Europe/London") == ["2020-07-13 07:26:40"]
+    assert read([f"{summer} IST", summer], zone="Asia/Kolkata") == ["2020-07-13 02:56:40"] * 2
+    assert read([f"{summer} CST"], zone="Asia/Shanghai") == ["2020-07-13 00:26:40"]
+    assert read([summer] * 9 + [f"{summer} BST"])[-1] is None
+
+
+def test_another_way_after_the_rows_that_are_looked_at_first(tmp_path: Path) -> None:
+    rows = [f"c{number},2020-01-{number % 28 + 1:02d},1" for number in range(SAMPLE)]
+    settings = configure(tmp_path, [*rows, *(f"d{number},{number % 28 + 1}.02.2020 10:00,1" for number in range(99))])
+    open_source(settings).extract(Night(None, day("2020-03-01")), tmp_path / "staged.parquet")
+    times = pd.read_parquet(tmp_path / "staged.parquet").event_time
+    assert times.str.endswith("10:00:00+00").sum() == 99
 
 
 def test_the_order_is_found_for_all_files_and_held_to(tmp_path: Path) -> None:

@@ -2,85 +2,30 @@
 
 import csv
 import gzip
-import shutil
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from pipeline.runtime.engine import literal, quoted
-from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.errors import RecurError
+from pipeline.sources.columns.located import distinct, pointer
+from pipeline.sources.reading.plain_files import ENDS_IN_GZ, named
 
 DELIMITERS = ",;\t|"
 KEPT_CHARACTERS = 1000
 OBJECT = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
 ROW = '"recur.row"'
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
+HEADER_WITHIN = 50
 LINES_WITH_KEYS = 10_000
 """How many lines of a JSON Lines file are read for the names of its columns."""
 
 
-ENDS_IN_GZ = ".gz"
-SNIFFED = 4096
-SIGNATURES = {
-    b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV (UTF-8)",
-    b"%PDF": "a PDF: export the rows as CSV",
-    b"SQLite format 3\0": 'an SQLite database: set source.kind = "sql"',
-    b"PAR1": 'a Parquet file: set source.kind = "parquet"',
-    b"\xff\xfe": 'text in UTF-16: set source.encoding = "utf-16"',
-    b"\xfe\xff": 'text in UTF-16: set source.encoding = "utf-16"',
-}
-"""What a file is that begins so, and what to do."""
-PAGES = (b"<!doctype", b"<html", b"<?xml", b"<table")
-
-
-def named(path: Path, kind: str) -> str | None:
-    """What a file is that is none of its `kind`, with what to do; None where nothing shows that."""
-    with path.open("rb") as file:
-        head = file.read(SNIFFED)
-    if kind == "parquet":
-        return None
-    if head.startswith(b"PK\x03\x04"):
-        is_workbook = b"[Content_Types].xml" in head or path.suffix in (".xlsx", ".xlsm")
-        return "an Excel workbook: save the sheet as CSV (UTF-8)" if is_workbook else "a zip archive: unpack it first"
-    if head.startswith(b"\x1f\x8b"):
-        return None if path.suffix == ENDS_IN_GZ else "compressed by gzip: let its name end in .gz"
-    for begins, what in SIGNATURES.items():
-        if head.startswith(begins):
-            return what
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
-        return "a page of HTML or XML: download the file itself, a sign-in or error page may have come in its place"
-    if head[1::2].count(0) > len(head) / 4 > head[::2].count(0):
-        return 'text in UTF-16: set source.encoding = "utf-16-le"'
-    return None
-
-
-def rewrite_plain(path: Path, target: Path, encoding: str, header_row: int) -> None:
-    """Writes the text of a file to `target` in UTF-8, from the line `header_row` on. Bytes that are no UTF-8 where the
-    file should be stay as they are. Raises RecurError where the file is not in `encoding`, or has too few lines.
-    """
-    opener: Any = gzip.open if path.suffix == ENDS_IN_GZ else open
-    decoding, errors = ("utf-8-sig", "surrogateescape") if encoding == "utf-8" else (encoding, "strict")
-    try:
-        with (
-            opener(path, "rt", encoding=decoding, errors=errors, newline="") as file,
-            target.open("w", encoding="utf-8", errors=errors, newline="") as plain,
-        ):
-            for _ in range(header_row - 1):
-                next(file)
-            shutil.copyfileobj(file, plain, 1 << 20)
-    except StopIteration:
-        raise RecurError(f"{path} has fewer than {header_row} lines: set source.header_row to its header's") from None
-    except UnicodeError as error:
-        what = named(path, "csv") or f"not in {encoding} ({str(error).splitlines()[0]}): set source.encoding to its own"
-        raise RecurError(f"{path} is {what}") from None
-    except OSError as error:
-        raise RecurError(f"{path} cannot be read: {error}: fix it, or set source.path") from None
-
-
 def columns_of(path: Path, kind: str, delimiter: str | None = None) -> list[str]:
-    """The names of the file's columns. Raises RecurError where it cannot be read as `kind`."""
+    """The names of the file's columns, of a CSV also twice. Raises RecurError where it cannot be read as `kind`."""
     try:
         if (what := named(path, kind)) is not None:
             raise RecurError(f"{path} is {what}")
@@ -98,24 +43,22 @@ def columns_of(path: Path, kind: str, delimiter: str | None = None) -> list[str]
         raise RecurError(
             f"{path} cannot be read as {kind}: {reason}: fix it, or set source.kind and source.path"
         ) from None
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigurationError(f"{path} has the column {twice!r} twice: rename one of them")
     return names
 
 
 def relation(path: Path, kind: str, columns: list[str], delimiter: str | None = None) -> str:
-    """The file as an SQL relation whose columns are all text, without the lines that have too many or too few columns
-    (CSV), are no object (JSON Lines) or not UTF-8: `unreadable_lines` has those.
+    """The file as an SQL relation whose columns, by their `distinct` names, are all text, without the lines that have
+    too many or too few columns (CSV), are no object (JSON Lines) or not UTF-8: `unreadable_lines` has those.
     """
+    named = [(column, quoted(name)) for column, name in zip(columns, distinct(columns), strict=True)]
     if kind == "json_lines":
-        values = ", ".join(f"json_extract_string(line, {literal(_pointer(key))}) as {quoted(key)}" for key in columns)
+        values = ", ".join(f"json_extract_string(line, {literal(pointer(key))}) as {name}" for key, name in named)
         return f"(select {values} from (select line from {_raw_lines(path)} where {OBJECT}))"
     if kind == "parquet":
         types = _parquet_columns(path)
-        texts = ", ".join(f"{_as_text(column, types[column])} as {quoted(column)}" for column in columns)
+        texts = ", ".join(f"{_as_text(column, types[column])} as {name}" for column, name in named)
         return f"(select file_row_number + 1 as {ROW}, {texts} from read_parquet({literal(path)}))"
-    as_text = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    as_text = ", ".join(f"{name}: 'VARCHAR'" for _, name in named)
     between = literal(_header(path, delimiter)[0])
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {between}, "
@@ -173,7 +116,19 @@ def _header(path: Path, delimiter: str | None = None) -> tuple[str, list[str]]:
         first = next(file)
     first.encode("utf-8", "surrogateescape").decode()  # raises where the header itself is no UTF-8
     delimiter = delimiter or max(DELIMITERS, key=first.count)
-    return delimiter, next(csv.reader([first], delimiter=delimiter))
+    return delimiter, split_line(first, delimiter)
+
+
+def split_line(line: str, delimiter: str | None = None) -> list[str]:
+    """The texts in a line of a CSV."""
+    return next(csv.reader([line], delimiter=delimiter or max(DELIMITERS, key=line.count)), [])
+
+
+def first_lines(path: Path) -> list[str]:
+    """The first lines of a CSV, among which its header may stand."""
+    opener: Any = gzip.open if path.suffix == ENDS_IN_GZ else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+        return list(islice(file, HEADER_WITHIN))
 
 
 def _raw_lines(path: Path) -> str:
@@ -197,11 +152,6 @@ def _json_keys(path: Path) -> list[str]:
         return [key for (key,) in connection.execute(keys).fetchall()]
 
 
-def _pointer(key: str) -> str:
-    """The JSON pointer to a key of the outermost object."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
-
-
 def _parquet_columns(path: Path) -> dict[str, str]:
     """The names of the columns, and their types."""
     with duckdb.connect() as connection:
@@ -220,7 +170,7 @@ def numbers_of_json(connection: duckdb.DuckDBPyConnection, path: Path, keys: Seq
     """Those of `keys` whose values in a JSON Lines file are numbers, and never texts."""
     if not keys:
         return frozenset()
-    texts = ", ".join(f"count_if(json_type(line, {literal(_pointer(key))}) = 'VARCHAR')" for key in keys)
+    texts = ", ".join(f"count_if(json_type(line, {literal(pointer(key))}) = 'VARCHAR')" for key in keys)
     [counts] = connection.execute(
         f"select {texts} from (select line from {_raw_lines(path)} where {OBJECT})"
     ).fetchall()
@@ -229,9 +179,11 @@ def numbers_of_json(connection: duckdb.DuckDBPyConnection, path: Path, keys: Seq
 
 def _as_text(column: str, kind: str) -> str:
     """A column of a Parquet file as text. Whole numbers that are stored as floats, as pandas stores an integer column
-    with nulls, lose their `.0`: customer 13085 is not called 13085.0.
+    with nulls, lose their `.0`: customer 13085 is not called 13085.0. A structure or a list is a text of JSON.
     """
     name = quoted(column)
+    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+        return f"to_json({name})::varchar"
     if kind not in ("DOUBLE", "FLOAT"):
         return f"{name}::varchar"
     return (
