@@ -122,7 +122,7 @@ def require_askable(question: Question, span: Span) -> None:
         keys = [f"horizons = {list(shorter.horizons)}", *(f"{name} = {days}" for name, days in changed.items())]
         advice = f"now it can be asked with {', '.join(keys)} under [question]"
     raise RecurError(
-        f"the source's {(closed - first).days + 1} days, {first.date()} to {(closed - DAY).date()}, are too few to "
-        f"learn who churns within {question.primary} days of those active within {question.active_within}: with daily "
-        f"events that can be asked as of {since.date()}; {advice}"
+        f"the source's {(closed - first).days + 1} days, {first.date()} to {max(closed - DAY, first).date()}, are too "
+        f"few to learn who churns within {question.primary} days of those active within {question.active_within}: with "
+        f"daily events that can be asked as of {since.date()}; {advice}"
     )

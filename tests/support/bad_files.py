@@ -112,7 +112,7 @@ _ANYTHING = "[validation]\nmax_quarantined_share = 1.0\n"
 
 FILES = [
     BadFile("no file", _ignore, error="events.csv does not exist: set source.path"),
-    BadFile("a folder for a file", Path.mkdir, error="events.csv does not exist: set source.path"),
+    BadFile("a folder for a file", Path.mkdir, error="events.csv is a folder: set source.path to the files in it"),
     BadFile("an empty file", _bytes(b""), error="it is empty"),
     BadFile("an empty gzip", _bytes(gzip.compress(b"")), error="it is empty", name="events.csv.gz"),
     BadFile("an empty Parquet", _bytes(b""), error="cannot be read as parquet", name="events.parquet"),
@@ -183,7 +183,7 @@ FILES = [
     BadFile(
         "an Excel workbook", _bytes(b"PK\x03\x04 [Content_Types].xml"), error="is an Excel workbook: save the sheet"
     ),
-    BadFile("a zip archive", _bytes(b"PK\x03\x04 events.txt"), error="is a zip archive: unpack it"),
+    BadFile("a zip archive", _bytes(b"PK\x03\x04 events.txt"), error="is a zip archive that cannot be read"),
     BadFile(
         "a gzip with another name", _bytes(gzip.compress(b"who")), error="compressed by gzip: let its name end in .gz"
     ),

@@ -183,8 +183,8 @@ def _ids(connection: duckdb.DuckDBPyConnection, values: SourceValues, source: So
     doubts = []
     if ids.shortened:
         doubts.append(
-            f"{ids.shortened:,} ids are written as 1.23E+11, which spreadsheets make of long numbers: customers whose "
-            "ids differ in the last digits are one here; take the file from where the spreadsheet had it"
+            f"{ids.shortened:,} ids are written as 1.23E+11, or as floats of 16 digits and more, to which programs cut "
+            "long numbers: customers whose ids differ in the last digits are one here; export the ids as text"
         )
     if ids.alike is not None:
         doubts.append(

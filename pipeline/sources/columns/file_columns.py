@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import duckdb
@@ -28,6 +28,7 @@ from pipeline.sources.columns.readings import NumberColumn, Readings
 from pipeline.sources.columns.times import TimeColumn, Undecided, reading
 from pipeline.sources.inputs import Input
 from pipeline.sources.reading.reader import (
+    DELIMITERS,
     columns_of,
     first_lines,
     numbers_of_json,
@@ -170,10 +171,14 @@ class LocalFile:
         if self.input.kind != "csv":
             return ""
         names = [column for of_file in self.input.mapped.values() for column in _all_of(of_file)]
-        number = header_line(first_lines(self.path), names, lambda line: split_line(line, self.input.delimiter))
-        if number is None:
-            return f", by its line {self.input.header_row}, which should name its columns (source.header_row)"
-        return f"; its line {number} names them: set source.header_row = {number + self.input.header_row - 1}"
+        lines = first_lines(self.path)
+        for mark in (self.input.delimiter, *DELIMITERS):
+            number = header_line(lines, names, partial(split_line, delimiter=mark))
+            if number is not None:
+                header_row = number + self.input.header_row - 1
+                between = f' and source.delimiter = "{mark}"' if mark not in (None, self.input.delimiter) else ""
+                return f"; its line {number} names them: set source.header_row = {header_row}{between}"
+        return f", by its line {self.input.header_row}, which should name its columns (source.header_row)"
 
     def text(self, name: str) -> str:
         """The SQL identifier of a mapped column in the relation."""

@@ -18,7 +18,7 @@ no_customer walk-in walkin total totals grand_total subtotal sum summe gesamt in
 PLACEHOLDERS = frozenset(_WRITTEN.split())
 """What programs and people write, in lower case, where they know of nobody, or below a table; blanks as _."""
 IMPLAUSIBLE_SHARE, IMPLAUSIBLE_RATIO, LEAST = 0.05, 10, 50
-_SHORTENED = r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{2}"
+_SHORTENED = r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{2}|[0-9]{16,}\.0"
 _LOOSE = r"[^\p{L}\p{N}\p{S}._@/:#&-]"
 """What of an id nobody would tell two customers by: blanks, characters that are not seen, quotation marks, brackets."""
 """One id with at least this share of the rows, this many times those of the next, and this many rows, is hardly one."""
@@ -41,8 +41,8 @@ def read_id(text: str, source: Source) -> str:
 class IdFigures(NamedTuple):
     """Of a column of ids: how many there are, how many without regard to case, how many without zeros before and `.0`
     behind whole numbers, how many without what `_LOOSE` says and an example of two that are one then; how many are
-    written as 1.23E+11; the id with most rows, its rows and those of the next; all rows that name one; and the ids that
-    mean nobody where programs write them, with their rows.
+    written as 1.23E+11, or as longer floats than floats can be; the id with most rows, its rows and those of the next;
+    all rows that name one; and the ids that mean nobody where programs write them, with their rows.
     """
 
     ids: int

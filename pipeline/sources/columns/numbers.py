@@ -34,8 +34,8 @@ _WHOLE = (
     rf"[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*({_MONEY})?[{_BLANK}]*([{_MINUS}])?[{_BLANK}]*(\))?[{_BLANK}]*$"
 )
 _DASHES = "\u2013\u2014"
-_NOTHING = rf"^[{_BLANK}]*(?:(?i:null|none|n/a|na|#n/a|nil)|\\N|--?|[{_DASHES}])[{_BLANK}]*$"
-"""What databases, spreadsheets and people write for no number."""
+_NOTHING = rf"^[{_BLANK}]*(?:(?i:null)|\\N|--?|[{_DASHES}])[{_BLANK}]*$"
+"""What databases write for no number, and bookkeepers for nothing."""
 _PLAIN = r"^(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)$"
 _MOST = {  # what most columns are, which is told at once
     "whole": "[-+]?[0-9]+",

@@ -79,6 +79,8 @@ def named(path: Path, kind: str) -> str | None:
             return what
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
         return "a page of HTML or XML: download the file itself, a sign-in or error page may have come in its place"
+    if kind == "csv" and re.match(rb"\s*(\{\s*\"|\[\s*\{)", head.removeprefix(b"\xef\xbb\xbf")):
+        return 'JSON: set source.kind = "json_lines"'
     if head[1::2].count(0) > len(head) / 4 > head[::2].count(0):
         return 'text in UTF-16: set source.encoding = "utf-16-le"'
     return None

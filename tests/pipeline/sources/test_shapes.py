@@ -147,6 +147,12 @@ def test_a_name_with_a_dot_is_a_name_first(tmp_path: Path) -> None:
     ("write", "path", "words"),
     [
         (text(f"Report\n\n{CSV}"), "e.csv", r"its line 3 names them: set source.header_row = 3"),
+        (text(json.dumps(OBJECTS[0])), "e.csv", 'is JSON: set source.kind = "json_lines"'),
+        (
+            text(CSV.replace(",", ";").replace("eur", "eur;a, b, c, d, e")),
+            "e.csv",
+            'names them: set source.header_row = 1 and source.delimiter = ";"',
+        ),
         (text(CSV.replace("eur", "euros")), "e.csv", r"'euros' is nearest; it has who, when, euros"),
         (text(CSV.replace("eur", "who")), "e.csv", "has the column 'who' twice: rename one of them"),
         (zip_of_two, "e.zip", r"zip archive of 2 files \(a.csv, b.csv\): unpack it first"),
