@@ -2,7 +2,10 @@
 model should have beside it.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -40,37 +43,54 @@ def strongest_line(train: tuple[Floats, Floats], held_out: tuple[Floats, Floats]
 
 def linear(weights: Weights, rows: Floats) -> Floats:
     """[examples, horizons]: the intercepts and the weighted columns."""
-    each = np.array(weights)
-    return np.asarray(rows @ each[:, 1:].T + each[:, 0])
+    lines = np.array(weights)
+    with side_by_side():
+        return np.asarray(rows @ lines[:, 1:].T + lines[:, 0])
 
 
 def best_strength(loss: Callable[[float], float]) -> tuple[float, list[float]]:
     """The strength of least `loss` that a search finds, and the losses in ascending order of strength: of STRENGTHS and
-    beyond them for as long as the outermost is best, then between the best and its neighbours.
+    beyond them for as long as the outermost is best, then between the best and its neighbours. `loss` is called from
+    threads side by side.
     """
-    tried = {strength: loss(strength) for strength in STRENGTHS}
+    tried = dict[float, float]()
 
     def best() -> float:
         return min(tried, key=tried.__getitem__)
 
-    while best() == min(tried) and best() > WEAKEST:
-        tried[best() / FACTOR] = loss(best() / FACTOR)
-    while best() == max(tried) and best() < STRONGEST:
-        tried[best() * FACTOR] = loss(best() * FACTOR)
-    for _ in range(REFINEMENTS):
-        ordered, centre = sorted(tried), best()
-        place = ordered.index(centre)
-        for neighbour in (*ordered[max(place - 1, 0) : place], *ordered[place + 1 : place + 2]):
-            middle = float(np.sqrt(centre * neighbour))
-            tried[middle] = loss(middle)
+    with side_by_side() as each:
+
+        def try_out(*strengths: float) -> None:
+            tried.update(zip(strengths, each(loss, strengths), strict=True))
+
+        try_out(*STRENGTHS)
+        while best() == min(tried) and best() > WEAKEST:
+            try_out(best() / FACTOR)
+        while best() == max(tried) and best() < STRONGEST:
+            try_out(best() * FACTOR)
+        for _ in range(REFINEMENTS):
+            ordered, centre = sorted(tried), best()
+            place = ordered.index(centre)
+            neighbours = (*ordered[max(place - 1, 0) : place], *ordered[place + 1 : place + 2])
+            try_out(*(float(np.sqrt(centre * neighbour)) for neighbour in neighbours))
     return best(), [tried[strength] for strength in sorted(tried)]
+
+
+@contextmanager
+def side_by_side() -> "Iterator[Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]]":
+    """A `map` over threads, one a core, within which BLAS has one: the products of a regression are too small for
+    more, and so a sum has the same bits on any number of cores.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield pool.map
 
 
 def by_horizon(fit: Callable[[Floats, Floats], list[float]], rows: Floats, labels: Floats) -> Weights:
     """What `fit` makes of the rows whose label was observed, for each horizon."""
-    return [
-        fit(rows[observed], label[observed]) for label, observed in zip(labels.T, np.isfinite(labels).T, strict=True)
-    ]
+    with side_by_side() as each:
+        return list(each(lambda label: fit(rows[np.isfinite(label)], label[np.isfinite(label)]), labels.T))
 
 
 def _churn_weights(rows: Floats, label: Floats, strength: float) -> list[float]:

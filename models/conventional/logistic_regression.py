@@ -13,7 +13,7 @@ from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
 from models.calendar import columns_read
 from models.labels import VALUES, held_out_labels, observed_labels, observed_values
-from models.line import by_horizon, fit_line, linear, strongest_line
+from models.line import by_horizon, fit_line, linear, side_by_side, strongest_line
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
 from models.networks.preparation import Preparation
 from models.numerics import ordered_by_horizon, sigmoid
@@ -57,8 +57,11 @@ class LogisticRegression(Model):
             held_out = self._rows(valid), held_out_labels(valid.labels).churn
             line, self.parameters["strength"], losses = strongest_line((rows, labels.churn), held_out)
             self.curves = {"valid_log_loss_by_strength": losses}
-        values = {name: by_horizon(_value_weights, rows, getattr(labels, name)) for name in observed_values(labels)}
-        self.weights = {"churn": line} | values
+        self.weights = {"churn": line}
+        values = observed_values(labels)
+        with side_by_side() as each:
+            weights = each(lambda name: by_horizon(_value_weights, rows, getattr(labels, name)), values)
+            self.weights |= zip(values, weights, strict=True)
 
     def _curves_asked_for(self) -> tuple[list[str], list[float], bool]:
         """The columns with hinges, the quantiles at which these are, and whether there are products."""

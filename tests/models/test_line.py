@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-from models.line import shrunken_share
+from models.line import fit_line, linear, shrunken_share
 from models.numerics import sigmoid
 from tests.support.worlds.linear.straight_line import straight_line_snapshot
 
@@ -53,3 +54,16 @@ def test_the_straight_line_world_churns_with_its_true_probability():
     error = np.sqrt((truth * (1 - truth)).sum()) / len(truth)
     assert abs(churn.mean() - truth.mean()) < 4 * error
     assert truth.std() > 0.1
+
+
+def test_a_line_has_the_same_bits_on_any_number_of_cores():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(10_000, 60))
+    churn = (random.random((10_000, 1)) < sigmoid(rows[:, :1])).astype(float)
+
+    def line_on(threads: int) -> tuple[list[list[float]], bytes]:
+        with threadpool_limits(threads, "blas"):
+            weights = fit_line(rows, churn, 0.03)
+            return weights, linear(weights, rows).tobytes()
+
+    assert line_on(1) == line_on(2)
