@@ -16,6 +16,7 @@ from pipeline.runtime.nights import DAY
 from pipeline.serving import tables
 from pipeline.serving.database import open_predictions
 from pipeline.sources.columns.described import described
+from pipeline.sources.columns.located import listed
 from pipeline.sources.contract import EventSource, Span
 from pipeline.training.snapshot import finished_trainings
 from pipeline.validation.leaks import CheckResult
@@ -39,7 +40,7 @@ def source_checks(settings: Settings, source: EventSource) -> list[CheckResult]:
                 results += [CheckResult("doubtful", column.name, doubt) for doubt in column.doubts]
             judged = preview(connection, values.rows, settings.source, values.columns, span.closed + DAY)
             if values.unmapped:
-                results.append(CheckResult("right", "columns", f"not mapped: {', '.join(values.unmapped)}"))
+                results.append(CheckResult("right", "columns", f"not mapped: {listed(values.unmapped)}"))
         results.append(_set_aside(judged, settings.validation))
         types = judged.types
     return [*results, *_question(settings, span, types)]

@@ -94,8 +94,13 @@ def nearest(name: str, names: Sequence[str]) -> str:
     close = get_close_matches(_plain(name), list(lowered), n=1, cutoff=0.7)
     close = close or [each for each in lowered if each.rpartition(".")[2] == _plain(name).rpartition(".")[2]][:1]
     words = f"{lowered[close[0]]!r} is nearest; " if close else ""
-    listed = ", ".join(each if each.strip() == each and each else repr(each) for each in names[:SHOWN])
-    return f"{words}it has {listed}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"{words}it has {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of these names, in words."""
+    first = ", ".join(each if each.strip() == each and each else repr(each) for each in names[:SHOWN])
+    return first + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def header_line(lines: Sequence[str], names: Sequence[str], split: Callable[[str], list[str]]) -> int | None:
