@@ -31,6 +31,7 @@ from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.columns.described import SourceValues
 from pipeline.sources.columns.ids import read_id
+from pipeline.sources.columns.located import nearest
 from pipeline.sources.contract import Kind, Span
 from pipeline.sources.files import Files, attributes_of
 from pipeline.sources.inputs import Input, name_within
@@ -134,7 +135,9 @@ class Sql:
         for key, of_source in mapped.items():
             if of_source not in columns:
                 raise ConfigurationError(
-                    f"{key} is {of_source!r}, which {self._table(engine.url)} has not: it has {', '.join(columns)}"
+                    f"{key} is {of_source!r}, which {self._table(engine.url)} has not: "
+                    + nearest(str(of_source), columns)
+                    + ("; a view can give what is within JSON" if "." in of_source else "")
                 )
         rows = table(name, *map(column, columns), schema=schema[0] if schema else None)
         selected = [rows.c[str(self._source.columns[key])] for key in self._source.names]
