@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder, owner, sweep
 from pipeline.runtime.verified import VerifiedFiles
 
@@ -25,7 +26,8 @@ numbers, which cost a third of the writing.
 @contextmanager
 def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for the block, which takes at most `memory` bytes, and no more than this machine's share. It reads
-    what a manifest describes by `verified_address`, and raises DamagedError where that is not as it was written.
+    what a manifest describes by `verified_address`, and raises DamagedError where that is not as it was written,
+    OSError where it cannot be opened, and RecurError where another file cannot be read or written.
     """
     configuration: dict[str, Any] = {
         "threads": os.cpu_count() or 1,
@@ -40,9 +42,11 @@ def session(state: StateFolder | None = None, memory: int = NIGHT_MEMORY) -> Ite
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
         yield connection
-    except duckdb.Error:
+    except duckdb.Error as error:
         if files.fault is not None:
             raise files.fault from None
+        if isinstance(error, duckdb.IOException):
+            raise RecurError(f"{str(error).splitlines()[0]}: check that it exists and is yours") from error
         raise
     finally:
         connection.close()

@@ -24,7 +24,8 @@ class VerifiedFile:
 
     def __init__(self, path: Path, entry: Entry) -> None:
         self._path, self._entry, self._at = path, entry, threading.local()
-        self._descriptor = os.open(path, os.O_RDONLY)
+        with path.open("rb") as opened:  # which refuses a folder by its name
+            self._descriptor = os.dup(opened.fileno())
         self.closed, self.size = False, entry.size
 
     def read(self, count: int = -1) -> bytes:
@@ -76,8 +77,8 @@ class VerifiedFile:
 
 
 class VerifiedFiles(AbstractFileSystem):
-    """What DuckDB asks of a file system. `fault` is the first damage that was met, which DuckDB words as a traceback of
-    its own.
+    """What DuckDB asks of a file system. `fault` is the first damage that was met, or the first file that cannot be
+    opened, either of which DuckDB words as a traceback of its own.
     """
 
     protocol = PROTOCOL
@@ -85,10 +86,14 @@ class VerifiedFiles(AbstractFileSystem):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fault: DamagedError | None = None
+        self.fault: DamagedError | OSError | None = None
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> VerifiedFile:
-        return _Noting(*_described(self._strip_protocol(path)), self)
+        try:
+            return _Noting(*_described(self._strip_protocol(path)), self)
+        except (DamagedError, OSError) as error:
+            self.fault = self.fault or error
+            raise
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         file, entry = _described(self._strip_protocol(path))
@@ -118,7 +123,7 @@ class _Noting(VerifiedFile):
     def read(self, count: int = -1) -> bytes:
         try:
             return super().read(count)
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             self._files.fault = self._files.fault or error
             raise
 

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pipeline.event_store.objects import scan
 from pipeline.event_store.store import EventStore, event_schema
 from pipeline.runtime.engine import session
 from pipeline.runtime.errors import RecurError
@@ -174,3 +176,19 @@ def test_an_object_from_elsewhere_is_not_read(tmp_path):
     shutil.copy(store.path(date(2020, 1, 2)), store.path(date(2020, 1, 3)))
     with pytest.raises(RecurError, match=r"2020-01-03.parquet is not in the manifest"):
         store.as_of(day("2020-01-03"))
+
+
+def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    """Not the traceback in which DuckDB would word it."""
+    store = EventStore(tmp_path, {})
+    store.write(date(2020, 1, 2), table([("a", 1, 1.0)]))
+    object_ = store.path(date(2020, 1, 2))
+    object_.unlink()
+    object_.mkdir()
+    with pytest.raises(IsADirectoryError, match="2020-01-02"), session() as connection:
+        connection.execute(f"select * from {scan([object_])}").fetchall()
+    with (
+        pytest.raises(RecurError, match=r"^IO Error: .*nowhere.*: check that it exists and is yours$"),
+        session() as connection,
+    ):
+        connection.execute(f"copy (select 1) to '{tmp_path}/nowhere/file.parquet'")
