@@ -182,6 +182,12 @@ class NetworkModel(Model):
     def _state(self) -> dict[str, Any]:
         """What `_prepare` fitted, as JSON values."""
 
+    def _constants(self) -> dict[str, Any]:
+        """What `_network` computes with of that state, beside sizes and first weights, as JSON values. A scaler is
+        none: it is applied to what the network then reads.
+        """
+        return {}
+
     @abstractmethod
     def _restore(self, state: dict[str, Any]) -> None:
         """The inverse of `_state`."""
@@ -197,7 +203,8 @@ class NetworkModel(Model):
             self.networks.append(self._network(churn_bias, self._random_state_of(number)))
         first = self.networks[0]
         built_of = {name: value for name, value in self.parameters.items() if name not in NOT_BUILT_OF}
-        facts = json.dumps([type(self).__name__, self.horizons, built_of, self._state()])
+        shapes = [list(weight.shape) for weight in first.trainable_variables]
+        facts = json.dumps([type(self).__name__, self.horizons, built_of, shapes, self._constants()])
         architecture = Architecture(tuple(type(layer) for layer in first.layers), facts, first)
         loss_weights = self.parameters["churn_weight"], self.parameters.get("gap_weight", 0.0)
         self.compiled = compiled_for(architecture, *loss_weights)

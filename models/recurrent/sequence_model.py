@@ -224,6 +224,13 @@ class SequenceModel(NetworkModel):
             "log_rate": self.intervals.log_rate if self.intervals else None,
         }
 
+    def _constants(self) -> dict[str, Any]:
+        return {
+            "at_cutoff": len(self.encoder.cutoffs),
+            "bends": asdict(self.basis) if self.basis else None,
+            "begins": self.intervals.begins if self.intervals else None,
+        }
+
     def _restore(self, state: dict[str, Any]) -> None:
         # An earlier recur knew no step but the event, or counted no values.
         self.step, self.counted = state.get("step", "event"), state.get("counted", {})

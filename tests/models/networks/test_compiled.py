@@ -26,6 +26,17 @@ def test_networks_of_one_architecture_are_traced_once():
     assert not np.array_equal(*(model.predict(valid).churn_probability for model in made))
 
 
+def test_a_refit_on_other_examples_is_of_the_same_architecture():
+    """Scalers differ, and are applied before the network; what is traced anew costs seconds."""
+    train, valid = halves(steady_world(customers=40))
+    model: Any = model_class("gru")((HORIZON,), 5, **SMALL)
+    refit: Any = model_class("gru")((HORIZON,), 5, **SMALL)
+    model.fit(train, None)
+    refit.fit(valid, None)
+    assert model._state() != refit._state()
+    assert model.compiled is refit.compiled
+
+
 def test_another_architecture_is_another():
     train = steady_world(customers=40)
     made: list[Any] = [model_class("gru")((HORIZON,), 5, **SMALL | other) for other in ({}, {"units": 5})]
