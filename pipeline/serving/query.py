@@ -121,13 +121,13 @@ def _size(value: Any) -> int:
 
 def _on_sqlite(path: Path, sql: str, budget: _Budget) -> tuple[list[str], Rows]:
     connection = open_read_only(path)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_TEXT)
-    connection.execute(f"PRAGMA hard_heap_limit = {HEAP_BYTES}")
-    connection.execute("PRAGMA temp_store = memory")  # what is sorted fills no disk
-    connection.set_authorizer(_views_alone)
-    # Python also delivers a Ctrl-C in the handler, for which SQLite then stops as it does where the answer is true.
-    connection.set_progress_handler(lambda: budget.is_late, STEPS_BETWEEN_LOOKS)
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_TEXT)
+        connection.execute(f"PRAGMA hard_heap_limit = {HEAP_BYTES}")  # of all connections of this process
+        connection.execute("PRAGMA temp_store = memory")  # what is sorted fills no disk
+        connection.set_authorizer(_views_alone)
+        # Python also delivers a Ctrl-C in the handler, for which SQLite then stops as it does where the answer is true.
+        connection.set_progress_handler(lambda: budget.is_late, STEPS_BETWEEN_LOOKS)
         cursor = connection.execute(sql)
         return _columns(cursor.description), budget.take(cursor)
     except sqlite3.OperationalError as error:

@@ -133,25 +133,28 @@ def test_an_older_copy_of_the_event_store_is_not_scored(file: Path, capfd: pytes
 
 
 @pytest.mark.parametrize(
-    ("sql", "words"),
+    ("seconds", "sql", "words"),
     [
         (
+            0.3,
             "select printf('%.*c', 2000000000, 'a')",
             "the SQL cannot be run: a function in it takes longer than 0.3 seconds",
         ),
         (
-            "select column1, randomblob(1000000) from (values (1), (2), (3), (4), (5)) order by 2",
+            60.0,
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300) "
+            "select i, zeroblob(1000000) from n order by 2, 1",
             "the SQL cannot be run: it takes too much memory",
         ),
     ],
 )
 def test_a_query_that_sqlite_would_not_end_is_ended(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], sql: str, words: str
+    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], seconds: float, sql: str, words: str
 ) -> None:
     publish_nights(Settings(root=file.parent), 1, 3)
-    file.write_text(file.read_text("utf-8") + "[serving]\nquery_seconds = 0.3\n", "utf-8")
+    file.write_text(file.read_text("utf-8") + f"[serving]\nquery_seconds = {seconds}\n", "utf-8")
     monkeypatch.setattr("pipeline.cli.app.GRACE_SECONDS", 0.2)
-    monkeypatch.setattr("pipeline.serving.query.HEAP_BYTES", 3 << 20)
+    monkeypatch.setattr("pipeline.serving.query.HEAP_BYTES", 128 << 20)  # more than this process holds already
     process = multiprocessing.get_context("fork").Process(target=main, args=(["--config", str(file), "query", sql],))
     process.start()
     process.join()
