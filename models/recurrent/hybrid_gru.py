@@ -41,10 +41,12 @@ class HybridGRU(SurvivalGRU):
     found_by_fit: ClassVar[tuple[str, ...]] = (*SurvivalGRU.found_by_fit, "strength", "state_share")
 
     def without_state(self) -> Self | None:
-        """One network, however many the model averages: what is left is a straight line, the same for all."""
+        """One network, however many the model averages, and one epoch: what is left of churn is a straight line, the
+        same for all, and no epoch moves it.
+        """
         if not self.has_state or not self.has_memory:
             return None
-        parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1}
+        parameters = self.recipe_of(self.parameters) | {"with_state": False, "seeds": 1, "max_epochs": 1}
         return type(self)(self.horizons, self.random_state, **parameters)
 
     def set_share(self, share: float) -> None:
