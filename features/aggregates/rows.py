@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.aggregates.calendar import calendar
 from features.aggregates.comparisons import compared
-from features.aggregates.definitions import ATTRIBUTE_WINDOWS, WINDOWS
+from features.aggregates.definitions import ATTRIBUTE_WINDOWS, SINCE_TYPE, WINDOWS
 from features.aggregates.sums import LATEST_ACTIVITY, LATEST_END
 from features.aggregates.totals import RunningTotals
 from features.arrays import Floats, Integers
@@ -110,7 +110,7 @@ def _by_type(totals: RunningTotals, who: Integers, cutoff: int, spec: FeatureSpe
         columns["days_since_activity"] = (second - totals.greatest(LATEST_ACTIVITY, end)) / SECONDS_A_DAY
     for name in spec.types:
         latest = totals.greatest(f"latest_event_type={name}", end)
-        columns[f"days_since_event_type={name}"] = (second - latest) / SECONDS_A_DAY
+        columns[f"{SINCE_TYPE}{name}"] = (second - latest) / SECONDS_A_DAY
         for days in ATTRIBUTE_WINDOWS:
             begin = totals.end(cutoff - days * MICROSECONDS_A_DAY)[who]
             columns[f"event_type={name}_{days}"] = totals.total(f"event_type={name}", begin, end).astype(float)

@@ -94,7 +94,8 @@ class EventStore:
     @property
     def frequent_types(self) -> list[str]:
         """Those of the history that was loaded first. An earlier recur noted none."""
-        return next((types for night in self.nights() if (types := noted_types(self.path(night)))), [])
+        noted = (noted_types(self.path(night)) for night in self.nights())
+        return next((types for types in noted if types is not None), [])
 
     def spec(self, question: Question) -> FeatureSpec:
         """What the question is to the events of the store. Raises ValueError as `Question.spec` does."""

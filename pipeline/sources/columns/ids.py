@@ -18,10 +18,10 @@ no_customer walk-in walkin total totals grand_total subtotal sum summe gesamt in
 PLACEHOLDERS = frozenset(_WRITTEN.split())
 """What programs and people write, in lower case, where they know of nobody, or below a table; blanks as _."""
 IMPLAUSIBLE_SHARE, IMPLAUSIBLE_RATIO, LEAST = 0.05, 10, 50
+"""One id with at least this share of the rows, this many times those of the next, and this many rows, is hardly one."""
 _SHORTENED = r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{2}|[0-9]{16,}\.0"
 _LOOSE = r"[^\p{L}\p{N}\p{S}._@/:#&-]"
 """What of an id nobody would tell two customers by: blanks, characters that are not seen, quotation marks, brackets."""
-"""One id with at least this share of the rows, this many times those of the next, and this many rows, is hardly one."""
 
 
 def id_text(text: str, name: str, source: Source) -> str:

@@ -23,18 +23,19 @@ class Nested(NamedTuple):
 
     def text(self, column: str) -> str:
         """An SQL expression: the value as text, null where there is none; `column` is the column's SQL identifier."""
-        valid = f"case when json_valid({column}) then {column} end"
-        return f"json_extract_string({valid}, {literal(self.pointer)})"
+        return f"json_extract_string({self._within(column)})"
 
     def exists(self, column: str) -> str:
         """An SQL predicate: whether there is such a value, which may be null."""
-        valid = f"case when json_valid({column}) then {column} end"
-        return f"coalesce(json_exists({valid}, {literal(self.pointer)}), false)"
+        return f"coalesce(json_exists({self._within(column)}), false)"
 
     def is_text(self, column: str) -> str:
         """An SQL predicate: whether the value is a text in JSON."""
-        valid = f"case when json_valid({column}) then {column} end"
-        return f"coalesce(json_type({valid}, {literal(self.pointer)}) = 'VARCHAR', false)"
+        return f"coalesce(json_type({self._within(column)}) = 'VARCHAR', false)"
+
+    def _within(self, column: str) -> str:
+        """The arguments of a function of JSON: the text where it is JSON, and the pointer."""
+        return f"case when json_valid({column}) then {column} end, {literal(self.pointer)}"
 
 
 def position(name: str, columns: Sequence[str]) -> int | None:

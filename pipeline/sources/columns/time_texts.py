@@ -168,9 +168,9 @@ def _zoned(naive: str, zone: str, own: Zone) -> str:
     hours, rest = f"try_cast(substr({digits}, 2, 2) as int)", f"coalesce(try_cast(substr({digits}, 4, 2) as int), 0)"
     offset = f"if(left({digits}, 1) = '-', -1, 1) * ({hours} * 60 + {rest})"
     minutes = f"case {zone} {named} else {offset} end"
-    if zone == "''":
-        return f"case when {exists(naive)} then {naive}::timestamptz end" if own.skips else f"{naive}::timestamptz"
     local = f"case when {exists(naive)} then {naive}::timestamptz end" if own.skips else f"{naive}::timestamptz"
+    if zone == "''":
+        return local
     return f"case when {zone} = '' then {local} else ({naive} - to_minutes({minutes})) at time zone 'UTC' end"
 
 
