@@ -84,16 +84,20 @@ class NextEvent:
 
 
 def ends_of_knowledge(data: Dataset) -> Integers:
-    """[histories]: the end of the latest observed label of all, for each history that an example points to. A history
-    of an example's own holds what was visible at its cutoff and ends there, whatever came after: no later silence may
-    be read from it.
+    """[histories]: the end of the latest observed label of all, for each history that an example points to. Where an
+    example has no label although its horizon ends by then, its customer has none to learn from: the history is known up
+    to the latest cutoff, and what came after, which would tell the label, is not. A history of an example's own holds
+    what was visible at its cutoff and ends there, whatever came after: no later silence may be read from it.
     """
     sequences, labels = data.sequences, data.labels
     assert labels is not None
     observed = np.isfinite(labels.churn)
     ends = data.cutoff[:, None] + np.array(data.horizons, np.int64) * MICROSECONDS_A_DAY
+    latest = ends[observed].max()
     until = np.full(len(sequences.lengths), -1, np.int64)
-    until[sequences.history] = ends[observed].max()
+    until[sequences.history] = latest
+    unlabelled = (ends <= latest).any(axis=1) & ~observed.any(axis=1)
+    until[sequences.history[unlabelled]] = min(latest, data.cutoff.max())
     whole = sequences.length == sequences.lengths[sequences.history]
     contradicted = whole & (np.where(observed, labels.churn, 1.0) == 0).any(axis=1)
     until[sequences.history[contradicted]] = data.cutoff[contradicted]

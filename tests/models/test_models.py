@@ -14,7 +14,7 @@ from models.explanation.attributions import attributions
 from models.labels import base_rates
 from models.line import linear
 from models.numerics import log_loss, logit
-from tests.support.worlds.model_worlds import HORIZON, change_after, halves, order_world, steady_world, with_labels
+from tests.support.worlds.model_worlds import DAY, HORIZON, change_after, halves, order_world, steady_world, with_labels
 
 SMALL = {
     "max_epochs": 3,
@@ -171,6 +171,24 @@ def test_labels_that_were_not_observed_are_not_learnt_from(name, world):
     predictions = model.predict(world[1])
     assert np.isfinite(predictions.churn_probability).all()
     assert np.isfinite(predictions.expected_spend).all()
+
+
+@pytest.mark.parametrize("name", ["hazard_logistic_regression", "bg_nbd", "survival_gru"])
+def test_histories_without_labels_teach_up_to_the_last_cutoff_and_no_further(name, world):
+    train = world[0]
+    unknown = np.array([int(customer[1:]) % 2 == 0 for customer in train.customer_id])
+    data = with_labels(train, train.labels.without(unknown))
+    sequences = train.sequences
+    step = np.repeat(np.isin(np.arange(len(sequences.lengths)), sequences.history[unknown]), sequences.lengths)
+    later = step & (sequences.event_time >= train.cutoff.max())
+    other = replace(sequences, event_time=sequences.event_time + np.where(later, DAY // 3, 0))
+    assert later.any()
+    models = [make(name) for _ in range(3)]
+    for model, taught in zip(models, (data, replace(data, sequences=other), data.select(~unknown)), strict=True):
+        model.fit(taught, None)
+    fitted, with_other_futures, by_labelled_alone = (model.predict(world[1]).churn_probability for model in models)
+    assert np.array_equal(fitted, with_other_futures)
+    assert not np.allclose(fitted, by_labelled_alone, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", list(MODELS))

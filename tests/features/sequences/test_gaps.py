@@ -59,6 +59,17 @@ def test_a_history_of_an_examples_own_ends_at_its_cutoff():
     assert gaps.ended.tolist() == [1, 0]
 
 
+def test_of_a_customer_without_labels_nothing_is_known_past_the_latest_cutoff():
+    """Its labels are what came after: the gaps must not tell them. Those up to the cutoff are labels all the same."""
+    examples, churn = [(5, 0, 2), (15, 0, 2), (20, 1, 1), (5, 2, 1)], [np.nan, np.nan, 1.0, np.nan]
+    data = dataset([[0, 3, 18, 25], [5], [2]], examples, churn)  # the labelled customer is known up to day 30
+    gaps, following = Gaps.of(data), NextEvent.of(data)
+    assert gaps.days == pytest.approx([3, 15, 2, np.nan, 25, 18], nan_ok=True)
+    assert gaps.ended == pytest.approx([1, 1, 0, np.nan, 0, 0], nan_ok=True)
+    assert following.days == pytest.approx([13, 3, 10, 15], nan_ok=True)
+    assert following.ended == pytest.approx([1, 1, 0, 0], nan_ok=True)
+
+
 def test_silence_is_counted_from_the_last_visible_event():
     assert StateAtCutoff.of(dataset([[0, 3, 25]], [(20, 0, 2)], [0.0])).silence_days.tolist() == [17]
 
