@@ -1,7 +1,7 @@
-"""The whole comparison on every real set at hand: Complete Journey, CDNOW, Online Retail II.
+"""The whole comparison on every real set at hand: Complete Journey, CDNOW, Online Retail II, commits of repositories.
 
 `--sets`, `--models`, `--windows`, `--seeds`, `--trials`, `--epochs` set what is spent; sets that are not here (CDNOW
-needs the package lifetimes, Online Retail II its two files) are named and left out. `--folder` keeps the state: a run
+needs the package lifetimes, the last two their files) are named and left out. `--folder` keeps the state: a run
 that was stopped goes on there, and no window, seed or model that is fitted is fitted again. README's table is written
 from the outcome by `make docs`.
 """
@@ -19,7 +19,7 @@ from models import MODELS, POOLS
 from pipeline.config.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
-RETAIL = ROOT.parent / "shared" / "data" / "online_retail_II"
+SHARED = ROOT.parent / "shared" / "data"
 RETAIL_EXAMPLE = ROOT / "docs" / "examples" / "online_retail.toml"
 SEED = 20171204
 
@@ -31,6 +31,7 @@ class RealSet:
     title: str
     source: str  # of recur.toml, up to its question
     question: str
+    files: Path | None = None  # the folder of its files, where the project does not ship them
 
 
 SETS = {
@@ -48,6 +49,14 @@ SETS = {
         "Online Retail II",
         RETAIL_EXAMPLE.read_text("utf-8").partition("[question]")[0] + "[run]\nfirst_night = 2011-12-09\n",
         "active_within = 180\nhorizons = [45]\ncutoff_every = 15\n",
+        SHARED / "online_retail_II",
+    ),
+    "git_commits": RealSet(
+        "Commits of three repositories",
+        '[source]\nkind = "parquet"\npath = "commits.parquet"\n[source.columns]\ncustomer_id = "author"\n'
+        'event_time = "committed_at"\nevent_type = "repository"\n[run]\nfirst_night = 2026-08-22\n',
+        "active_within = 182\nhorizons = [91]\ncutoff_every = 28\n",
+        SHARED / "git_commits",
     ),
 }
 
@@ -65,10 +74,10 @@ def main(arguments: list[str]) -> None:
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
-            if missing := _missing(name):
+            if missing := what_is_missing(name):
                 print(f"{SETS[name].title} SKIPPED: {missing}")
                 continue
-            settings = _settings((asked.folder or Path(scratch)) / name, name, asked)
+            settings = settings_of((asked.folder or Path(scratch)) / name, name, asked)
             found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
             print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
             _write(found, asked)  # after each set: all of them take the better part of an hour
@@ -80,10 +89,11 @@ def _write(found: dict[str, dict[str, Any]], asked: argparse.Namespace) -> None:
     benchmarks.support.results.write("real-data", sizes, *_figures(found), more={"comparisons": found})
 
 
-def _missing(name: str) -> str | None:
-    """What is not here, in words."""
-    if name == "online_retail" and not RETAIL.is_dir():
-        return f"{RETAIL} is not there, and the project does not ship it"
+def what_is_missing(name: str) -> str | None:
+    """What of a set is not here, in words."""
+    files = SETS[name].files
+    if files and not files.is_dir():
+        return f"{files} is not there, and the project does not ship it"
     if name == "cdnow":
         from importlib.util import find_spec
 
@@ -93,12 +103,14 @@ def _missing(name: str) -> str | None:
     return None
 
 
-def _settings(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
+def settings_of(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
+    """The settings of a set whose state is kept in `folder`. `asked` has the `models` and what is spent on them:
+    `trials`, `epochs`, `windows`, `seeds`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if name == "online_retail":
-        for file in RETAIL.glob("*.parquet"):
-            if not (folder / file.name).exists():
-                (folder / file.name).symlink_to(file)
+    for file in SETS[name].files.glob("*.parquet") if SETS[name].files else ():
+        if not (folder / file.name).exists():
+            (folder / file.name).symlink_to(file)
     spent = (
         f"[models]\nnames = {json.dumps(asked.models)}\ntrials = {asked.trials}\nmax_epochs = {asked.epochs}\n"
         f"[evidence]\nwindows = {asked.windows}\nseeds = {asked.seeds}\n"
@@ -108,16 +120,14 @@ def _settings(folder: Path, name: str, asked: argparse.Namespace) -> Settings:
     return load_settings(folder / "recur.toml")
 
 
-def _compared(settings: Settings) -> dict[str, Any]:
-    """Every model trained that is not yet, and all compared as of the last closed day."""
+def snapshot_folder(settings: Settings) -> Path:
+    """The folder of the snapshot as of the last closed day, which is made unless it is there."""
     from rich.console import Console
 
     from pipeline.cli import single_steps as by_hand
     from pipeline.event_store.store import open_store
     from pipeline.runtime.nights import midnight
-    from pipeline.steps.compare import compare, last_comparison
     from pipeline.steps.snapshot import snapshot
-    from pipeline.steps.train import train
     from pipeline.training.snapshot import read_meta
 
     if not open_store(settings).nights():
@@ -129,6 +139,18 @@ def _compared(settings: Settings) -> dict[str, Any]:
     if taken is None or taken["question_digest"] != settings.question.digest:
         shutil.rmtree(folder, ignore_errors=True)
         snapshot(settings, cutoff)
+    return folder
+
+
+def _compared(settings: Settings) -> dict[str, Any]:
+    """Every model trained that is not yet, and all compared as of the last closed day."""
+    from pipeline.event_store.store import open_store
+    from pipeline.runtime.nights import midnight
+    from pipeline.steps.compare import compare, last_comparison
+    from pipeline.steps.train import train
+
+    folder = snapshot_folder(settings)
+    cutoff = midnight(max(open_store(settings).nights()))
     for model in settings.models.in_order:
         if model in POOLS or not (folder / "results" / f"{model}.json").exists():
             train(settings, cutoff, model)

@@ -64,7 +64,7 @@ def with_results(readme: str) -> str:
 def real_data(benchmark: dict[str, Any]) -> Iterator[str]:
     """The comparisons on every real set as Markdown: log loss with its 95 % interval, a column a set, and verdicts."""
     titles = {"complete_journey": "Complete Journey", "cdnow": "CDNOW", "online_retail": "Online Retail II"}
-    sets = benchmark["comparisons"]
+    titles["git_commits"], sets = "Commits of three repositories", benchmark["comparisons"]
     losses = {
         name: {model["name"]: _interval(model["metrics"]["log_loss"]) for model in comparison["models"]}
         for name, comparison in sets.items()

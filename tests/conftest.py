@@ -46,6 +46,7 @@ SLOW = {
     "pipeline/training": "trains a world",
     "test_contributing.py": "tests copies of the project",
     "test_end_to_end.py": "runs the main job",
+    "test_few_labels.py": "trains networks",
     "test_old_state.py": "runs the command",
     "test_questions.py": "trains a world for every question",
 }
