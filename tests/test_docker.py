@@ -123,7 +123,9 @@ def test_each_secret_serves_one_purpose_and_no_service_is_the_superuser(compose:
 
 def test_mlflow_asks_who_calls(compose: dict[str, Any]) -> None:
     assert "basic-auth" in compose["services"]["mlflow"]["command"]
-    assert "default_permission = READ" in (DOCKER / "mlflow_sign_in.ini").read_text()
+    sign_in = (DOCKER / "mlflow_sign_in.ini").read_text()
+    assert "default_permission = READ" in sign_in
+    assert "authorization_function = pipeline.cli.services.mlflow_sign_in:authorize" in sign_in
 
 
 def test_docker_is_no_package() -> None:

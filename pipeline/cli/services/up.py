@@ -11,6 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from pipeline.cli.services.mlflow_sign_in import authorize
 from pipeline.cli.services.processes import Service, Supervisor
 from pipeline.config.settings import Settings
 from pipeline.runtime.airflow import environment
@@ -94,8 +95,9 @@ def _mlflow_sign_in(state: StateFolder) -> dict[str, str]:
     """The variables under which MLflow's server asks who calls: whoever may write there decides what serves."""
     file = state.path / "mlflow" / "sign_in.ini"
     content = f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{file.with_name('users.db')}\n"
+    content += f"admin_username = admin\nauthorization_function = {authorize.__module__}:{authorize.__name__}\n"
     with atomically(file) as temporary:
-        temporary.write_text(f"{content}admin_username = admin\n", "utf-8")
+        temporary.write_text(content, "utf-8")
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(file),
         "MLFLOW_AUTH_ADMIN_PASSWORD": secret(state, "mlflow_admin"),

@@ -135,6 +135,36 @@ def test_mlflow_answers_nobody_without_a_password(
     assert service.address
     assert Tracking(service.address, settings.state).open_run("mine").run_id
     assert secret(settings.state, "mlflow_admin") not in (tmp_path / "mlflow.log").read_text()
+    readers_of_mlflow_only_read(service.address, tmp_path)
+
+
+def readers_of_mlflow_only_read(address: str, folder: Path) -> None:
+    """An experiment says where its files go, be it into the folder of the DAGs."""
+    auth = pytest.importorskip("mlflow.server.auth.client").AuthServiceClient(address)
+    auth.create_user("reader", "a long password")
+    password = base64.b64encode(b"reader:a long password").decode()
+
+    def status(method: str, path: str, content: object) -> int:
+        headers = {"authorization": f"Basic {password}", "content-type": "application/json"}
+        try:
+            with urlopen(Request(f"{address}{path}", json.dumps(content).encode(), headers, method=method)) as answer:
+                return int(answer.status)
+        except HTTPError as refused:
+            return refused.code
+
+    elsewhere = {"name": "elsewhere", "artifact_location": str(folder / "elsewhere")}
+    writes = [
+        *(("POST", f"/{api}/2.0/mlflow/experiments/create", elsewhere) for api in ("api", "ajax-api")),
+        ("POST", "/api/2.0/mlflow/registered-models/create", {"name": "mine"}),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/1/search", "content"),
+        ("POST", "/api/2.0/mlflow-artifacts/mpu/create/1/search", {"path": "1", "num_parts": 1}),
+        ("POST", "/api/2.0/mlflow/users/create", {"username": "another", "password": "a long password"}),
+    ]
+    assert [status(*write) for write in writes] == [403] * len(writes)
+    asking = {"experiment_ids": ["1"], "max_results": 1}
+    for path in ("/api/2.0/mlflow/runs/search", "/ajax-api/2.0/mlflow/logged-models/search"):
+        assert status("POST", path, asking) == 200
+    assert not (folder / "elsewhere").exists()
 
 
 def test_stopping_reaches_grandchildren_in_sessions_of_their_own(
