@@ -17,3 +17,11 @@ class NothingToDo(RecurError):
     """A step rightly has nothing to do; the message says why. Airflow marks its task skipped."""
 
     status = 0
+
+
+def way_out(reason: str, otherwise: str) -> str:
+    """What to do about an error of a database: a damaged file of SQLite is put back, whatever advice is good
+    `otherwise`.
+    """
+    damaged = "is not a database" in reason or "malformed" in reason
+    return "it is damaged: put it back from a backup" if damaged else otherwise

@@ -31,7 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from pipeline.runtime.engine import literal
-from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.errors import ConfigurationError, RecurError, way_out
 from pipeline.runtime.nights import Night
 from pipeline.serving import tables
 from pipeline.serving.beside import note_published, number_publication, publications, require_kept, require_latest
@@ -193,7 +193,9 @@ class PredictionsStore:
             yield
         except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
             reason = " ".join(str(getattr(error, "orig", error)).split())
-            raise RecurError(f"the predictions database {self} cannot be used: {reason}: {_FIX}") from error
+            raise RecurError(
+                f"the predictions database {self} cannot be used: {reason}: {way_out(reason, _FIX)}"
+            ) from error
 
 
 def open_predictions(address: str, root: Path) -> PredictionsStore:

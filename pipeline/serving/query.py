@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.runtime.errors import ConfigurationError, RecurError
+from pipeline.runtime.errors import ConfigurationError, RecurError, way_out
 from pipeline.serving.beside import require_kept, require_latest
 from pipeline.serving.database import BUSY_SECONDS, PredictionsStore
 from pipeline.serving.reader_role import server_rights
@@ -69,7 +69,8 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         require_latest(path, lambda: int(connection.execute("PRAGMA user_version").fetchone()[0]))
     except sqlite3.Error as error:
-        raise RecurError(f"{path} cannot be read: {error}: check its permissions and those of its folder") from None
+        fix = way_out(str(error), "check its permissions and those of its folder")
+        raise RecurError(f"{path} cannot be read: {error}: {fix}") from None
     return connection
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.runtime.errors import RecurError
+from pipeline.runtime.errors import RecurError, way_out
 from pipeline.runtime.paths import StateFolder
 
 if TYPE_CHECKING:
@@ -195,9 +195,8 @@ def _client(address: str, var: Path) -> "MlflowClient":
                 mlflow.set_experiment_tag(experiment.experiment_id, key, value)
     except Exception as error:  # whatever the driver raises: mlflow wraps some of it and passes the rest on
         reason = without_password(address, str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise RecurError(
-            f"MLflow at {without_password(address)} cannot be reached ({reason}): start it, or correct addresses.mlflow"
-        ) from None
+        fix = way_out(reason, "start it, or correct addresses.mlflow")
+        raise RecurError(f"MLflow at {without_password(address)} cannot be reached ({reason}): {fix}") from None
     assert experiment is not None
     database, kept = Path(address.removeprefix("sqlite:///")), urlsplit(str(experiment.artifact_location))
     if database.is_relative_to(var) and kept.scheme in ("", "file"):

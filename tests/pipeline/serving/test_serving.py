@@ -124,6 +124,17 @@ def test_a_lost_file_is_no_empty_history(settings: Settings, left: bytes | None,
         query(settings, "select 1")
 
 
+def test_a_file_that_is_no_database_is_to_be_put_back(settings: Settings) -> None:
+    file = predictions_of(settings).file
+    for each in file.parent.glob(f"{file.name}-*"):
+        each.unlink()
+    file.write_bytes(b"<html>502 Bad Gateway</html>" * 100)
+    database._engines.clear()
+    for read in (lambda: predictions_of(settings).published_nights(), lambda: query(settings, "select 1")):
+        with pytest.raises(RecurError, match=r"predictions\.db.* it is damaged: put it back from a backup"):
+            read()
+
+
 def test_an_older_copy_is_not_taken_for_the_present_file(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path)
     publish_nights(settings, 1, 3)

@@ -108,3 +108,10 @@ def test_an_address_that_does_not_answer_is_named_without_its_password(
     assert "addresses.mlflow" in message
     assert "secret" not in message
     assert "\n" not in message
+
+
+def test_a_file_that_is_no_database_is_to_be_put_back(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    file.write_bytes(b"<html>502 Bad Gateway</html>" * 100)
+    with pytest.raises(RecurError, match=r"mlflow\.db.* it is damaged: put it back from a backup$"):
+        Tracking(f"sqlite:///{file}", StateFolder(tmp_path)).open_run("none")
