@@ -96,10 +96,11 @@ def _runs(folder: Path, store: EventStore, connection: duckdb.DuckDBPyConnection
         with connection.cursor() as cursor:
             cursor.register("older", older.rows)
             cursor.register("newer", newer.rows)
-            both = _write(folder, cursor, older.made_of | newer.made_of, "from older union all from newer")
-        for merged in (older, newer):
-            if merged.file != both.file:
-                merged.file.unlink()
+            made_of, merged = older.made_of | newer.made_of, (older.file, newer.file)
+            both = _write(folder, cursor, made_of, "from older union all from newer", merged)
+        for file in merged:
+            if file != both.file:
+                file.unlink()
         runs.append(both)
     return runs
 
@@ -118,8 +119,14 @@ def _whole_runs(folder: Path) -> Iterator[Run]:
             file.unlink()
 
 
-def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[str, str], rows: str) -> Run:
-    """The run of the relation `rows`, named after its last night."""
+def _write(
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    made_of: dict[str, str],
+    rows: str,
+    merged: Sequence[Path] = (),
+) -> Run:
+    """The run of the relation `rows`, named after its last night, which takes the place of the files `merged`."""
     digests = connection.sql(f"select digest, night from ({rows}) order by digest, night").to_arrow_table()
     table = digests.combine_chunks().replace_schema_metadata({MADE_OF: json.dumps(made_of, sort_keys=True).encode()})
     file = folder / f"{max(made_of)}.arrow"
@@ -129,7 +136,9 @@ def _write(folder: Path, connection: duckdb.DuckDBPyConnection, made_of: dict[st
         manifest = Manifest.read(folder) or Manifest(folder)
     except DamagedError:
         manifest = Manifest(folder)
-    entries = {name: entry for name, entry in manifest.entries.items() if (folder / name).exists()}
+    gone = {each.name for each in merged}
+    kept = (name for name in manifest.entries.keys() - gone if (folder / name).exists())
+    entries = {name: manifest.entries[name] for name in kept}
     Manifest(folder, {**entries, file.name: Entry.of(file)}).write()
     return Run.read(file)
 

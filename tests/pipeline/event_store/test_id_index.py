@@ -12,6 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.event_store import id_index
 from pipeline.event_store.store import event_schema, open_store
 from pipeline.runtime.engine import session
+from pipeline.runtime.manifest import Manifest
 from pipeline.steps.load import load
 from tests.support.worlds.csv_nights import configure, ingest, night_of
 
@@ -44,6 +45,9 @@ def test_objects_are_found_by_what_they_hold_and_files_stay_few(settings: Settin
     assert found(settings, ["often", "often", "5-0"], 24) == [3, 5, 13, 23]
     assert found(settings, ["often", "5-0"], 13) == [3, 5]
     assert len(list(id_index.folder(settings.state).iterdir())) <= 6
+    manifest = Manifest.read(id_index.folder(settings.state))
+    assert manifest is not None
+    assert manifest.damaged() == [], "a run that was merged is described no more"
 
 
 def test_what_the_store_holds_now_is_what_counts(settings: Settings) -> None:
