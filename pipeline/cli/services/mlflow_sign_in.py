@@ -5,6 +5,7 @@ DAGs too, from which Airflow runs them.
 """
 
 import re
+from importlib import import_module
 from typing import Any
 
 READING = ("GET", "HEAD", "OPTIONS")
@@ -20,8 +21,7 @@ def authorize() -> Any:
     """What MLflow calls for every request, named in its sign-in's configuration: who calls, or the answer that refuses
     them.
     """
-    from mlflow.server import auth
-
+    auth: Any = import_module("mlflow.server.auth")  # which is there where this is called, and names no types
     caller = auth.authenticate_request_basic_auth()
     if isinstance(caller, auth.Response) or _only_reads(auth.request.method, auth.request.path):
         return caller
