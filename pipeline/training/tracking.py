@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "recur"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's page open on runs and not on traces of language models."""
+ANYWHERE = "recur-var"
+"""What stands in a copy that belongs to no folder yet, in place of the state folder's path."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -199,6 +201,8 @@ def _client(address: str, var: Path) -> "MlflowClient":
         raise RecurError(f"MLflow at {without_password(address)} cannot be reached ({reason}): {fix}") from None
     assert experiment is not None
     database, kept = Path(address.removeprefix("sqlite:///")), urlsplit(str(experiment.artifact_location))
+    if kept.scheme.startswith(f"{ANYWHERE}-"):
+        raise RecurError(f"{database} was taken out of a backup, where it names no folder: run `recur check --repair`")
     if database.is_relative_to(var) and kept.scheme in ("", "file"):
         folder = Path(unquote(kept.path))
         if not folder.is_relative_to(var):

@@ -144,6 +144,10 @@ def _artefacts(settings: Settings) -> Iterator[Fault]:
     if database is None:
         return
     for before in strays(database, settings.var):
+        if not isinstance(before, Path):
+            words, cost = f"{database} was taken out of a backup, where it names no folder", "no model can be read"
+            yield Fault(words, cost, partial(relocate, database, before, settings.var))
+            continue
         words, cost = f"MLflow's artefacts are those of {before}", "models are read from there, and written there"
         here, there = settings.var / ARTEFACTS, before / ARTEFACTS
         lacking = {path.name for path in there.glob("*")} - {path.name for path in here.glob("*")}

@@ -6,11 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.runtime.errors import RecurError
-from pipeline.training.tracking import EXPERIMENT
+from pipeline.training.tracking import ANYWHERE, EXPERIMENT
 
 ARTEFACTS = "mlartifacts"
-ANYWHERE = "recur-var"
-"""What stands in a copy that belongs to no folder yet, in place of the state folder's path."""
 
 
 def relocate(database: Path, before: Path | str, after: Path | str) -> int:
@@ -33,9 +31,9 @@ def relocate(database: Path, before: Path | str, after: Path | str) -> int:
     return changed
 
 
-def strays(database: Path, var: Path) -> list[Path]:
+def strays(database: Path, var: Path) -> list[Path | str]:
     """The folders, other than `var`, as whose artefacts MLflow's SQLite `database` keeps those of its runs: where the
-    state lay before it was moved or copied.
+    state lay before it was moved or copied, or `ANYWHERE` where the file was taken out of a backup.
     """
     query = (
         "select artifact_location from experiments where name = :name union select artifact_uri from runs "
@@ -52,7 +50,8 @@ def strays(database: Path, var: Path) -> list[Path]:
         raise RecurError(f"{database} cannot be read ({error}): put it back from a backup") from None
     paths = [Path(unquote(urlsplit(address).path)) for address in addresses if address.startswith(("file:", "/"))]
     folders = {path for path in paths if not path.is_relative_to(var)}
-    return sorted({Path(str(path).split(f"/{ARTEFACTS}")[0]) for path in folders})
+    nowhere = [ANYWHERE] if any(address.startswith(f"{ANYWHERE}-") for address in addresses) else []
+    return [*nowhere, *sorted({Path(str(path).split(f"/{ARTEFACTS}")[0]) for path in folders})]
 
 
 def _forms(before: Path | str, after: Path | str) -> list[tuple[str, str]]:

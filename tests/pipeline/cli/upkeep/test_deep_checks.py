@@ -20,6 +20,7 @@ from pipeline.scoring.shard import StateShard
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.training.registry import open_registry
+from pipeline.training.tracking import _client
 from tests.pipeline.conftest import World
 from tests.support.worlds.damage import harm
 from tests.support.worlds.trained_world import FIRST, night
@@ -118,6 +119,19 @@ def test_a_moved_state_writes_into_itself_once_it_is_repaired(settings: Settings
     assert not list(wrong(moved, repair=True))
     shutil.rmtree(settings.var / "mlartifacts")
     score(moved, night(FIRST))
+
+
+def test_the_database_of_mlflow_is_put_back_and_repaired(settings: Settings, tmp_path: Path) -> None:
+    """In a backup it names no folder."""
+    backup(settings, tmp_path / "backup")
+    shutil.copy(tmp_path / "backup" / "mlflow.db", settings.var / "mlflow.db")
+    shutil.rmtree(settings.var / "models")
+    _client.cache_clear()
+    with pytest.raises(RecurError, match=r"was taken out of a backup, .*: run `recur check --repair`"):
+        score(settings, night(FIRST))
+    assert {what for what, _ in wrong(settings)} == {"artefacts"}
+    assert not list(wrong(settings, repair=True))
+    score(settings, night(FIRST))
 
 
 def test_a_copy_of_a_lost_file_is_put_back(settings: Settings, tmp_path: Path) -> None:
