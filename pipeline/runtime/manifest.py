@@ -120,7 +120,10 @@ class Manifest:
         """The files that are not there or have another size, ascending; none is opened."""
         sizes = {}
         with suppress(FileNotFoundError), os.scandir(self.folder) as scanned:
-            sizes = {each.name: each.stat().st_size for each in scanned if each.name in self.entries}
+            for each in scanned:
+                if each.name in self.entries:
+                    with suppress(OSError):  # of a link that leads nowhere
+                        sizes[each.name] = each.stat().st_size
         return sorted(name for name, entry in self.entries.items() if sizes.get(name) != entry.size)
 
     def damaged(self) -> list[str]:

@@ -6,8 +6,9 @@ signal.
 The kinds are those that are there after a training and a few nights: a file's path with its numbers and ids left out.
 `DAMAGE_MODELS` names the champions, a world for each, one with a source in a file, one with a table; `DAMAGE_KINDS`
 takes only the kinds that match this pattern, `DAMAGE_AT` sets where a file is cut, or a bit of it flipped, as a share
-of its length (0.5). Every command is a process that forgets what it read; the commands of one damage follow one another
-over the same state.
+of its length (0.5). `DAMAGE_WAYS=more` harms in other ways: with garbage, a dangling link, a folder in the file's
+place, and without the right to read (which root has all the same). Every command is a process that forgets what it
+read; the commands of one damage follow one another over the same state.
 """
 
 import faulthandler
@@ -28,7 +29,7 @@ from typing import Any
 
 import pandas as pd
 
-from tests.support.worlds.damage import DAMAGES, FILE, SOURCES, harm, send
+from tests.support.worlds.damage import DAMAGES, FILE, MORE_DAMAGES, SOURCES, harm, send
 from tests.support.worlds.one_night import import_everything
 
 MODELS = {"lightgbm": "csv", "gru": "sql"}  # an artefact of their own each; a network carries state
@@ -86,8 +87,8 @@ def _damaged(scratch: Path, model: str) -> Counter[str]:
     print(f"{model}: {len(kinds)} kinds of files", flush=True)
     for kind, file in kinds.items():
         print(kind)
-        for damage in DAMAGES:
-            if damage != "deleted" and not (pristine / file).stat().st_size:
+        for damage in DAMAGES if os.environ.get("DAMAGE_WAYS") != "more" else MORE_DAMAGES:
+            if damage in ("emptied", "truncated", "one bit") and not (pristine / file).stat().st_size:
                 continue  # it is empty
             shutil.rmtree(folder / "var")
             shutil.copytree(pristine, folder / "var", symlinks=True)

@@ -132,6 +132,18 @@ def test_an_older_copy_of_the_event_store_is_not_scored(file: Path, capfd: pytes
     assert "ends with the night 2020-04-01, but nights up to 2024-01-01 were published" in capfd.readouterr().err
 
 
+def test_a_file_that_cannot_be_opened_is_one_line(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Root may read everything, so a folder stands for what may not be read."""
+    for until in ("2020-04-01", "2020-04-02"):
+        assert recur("--config", file, "ingest", "--until", until) == 0
+    [run] = (file.parent / "var" / "event_ids").glob("*.arrow")
+    run.unlink()
+    run.mkdir()
+    assert recur("--config", file, "ingest", "--until", "2020-04-03") == 1
+    [line] = [each for each in capfd.readouterr().err.splitlines() if each.startswith("recur: ")]
+    assert line == f"recur: Is a directory: {run}: check that it exists and is yours"
+
+
 @pytest.mark.parametrize(
     ("seconds", "sql", "words"),
     [

@@ -21,7 +21,7 @@ from pipeline.runtime.manifest import FORMAT, NAME, Manifest
 from pipeline.runtime.sealed import DamagedError, write_sealed
 from tests.support.stored import rows_of
 from tests.support.worlds.csv_nights import day
-from tests.support.worlds.damage import harm
+from tests.support.worlds.damage import DAMAGES, harm
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -124,13 +124,13 @@ def test_an_empty_store_and_a_damaged_object_are_named(tmp_path):
         store.as_of(day("2020-01-02"))
 
 
-@pytest.mark.parametrize("damage", ["deleted", "emptied", "truncated", "one bit"])
+@pytest.mark.parametrize("damage", [*DAMAGES, "garbage", "a dangling link"])
 def test_a_damaged_object_is_named_before_it_is_read(tmp_path, damage):
     store = EventStore(tmp_path / "events", {})
     for night in (2, 3):
         store.write(date(2020, 1, night), table([(f"{night}", 24 * (night - 1), 1.0)]), 0)
-    harm(store.path(date(2020, 1, 2)), damage)
-    with pytest.raises(DamagedError, match=r"2020-01-02\.parquet.*backup"), session() as connection:
+    harm(store.path(date(2020, 1, 3)), damage)
+    with pytest.raises(DamagedError, match=r"2020-01-03\.parquet.*backup"), session() as connection:
         connection.sql(store.as_of(day("2020-01-03")).in_duckdb).fetchall()
 
 

@@ -17,13 +17,14 @@ from pipeline.runtime.errors import RecurError
 from pipeline.scoring.checkpoints import Checkpoints, checkpoint_folders
 from pipeline.scoring.inputs import ScoringInputs
 from pipeline.scoring.shard import StateShard
+from pipeline.serving import database
 from pipeline.steps.publish import publish
 from pipeline.steps.score import score
 from pipeline.training.registry import open_registry
 from pipeline.training.tracking import _client
 from tests.pipeline.conftest import World
 from tests.support.worlds.damage import harm
-from tests.support.worlds.trained_world import FIRST, night
+from tests.support.worlds.trained_world import FIRST, NEXT, night
 
 
 @pytest.fixture
@@ -119,6 +120,22 @@ def test_a_moved_state_writes_into_itself_once_it_is_repaired(settings: Settings
     assert not list(wrong(moved, repair=True))
     shutil.rmtree(settings.var / "mlartifacts")
     score(moved, night(FIRST))
+
+
+def test_the_predictions_are_put_back_from_a_backup(settings: Settings, tmp_path: Path) -> None:
+    """The file, and what stands beside it: without that the copy is taken for an older one, which it is."""
+    backup(settings, tmp_path / "backup")
+    score(settings, night(NEXT))
+    publish(settings, night(NEXT))
+    file = settings.var / "predictions.db"
+    for each in settings.var.glob("predictions.db*"):
+        each.unlink()
+    shutil.copy(tmp_path / "backup" / file.name, file)
+    shutil.copy(tmp_path / "backup" / "var" / f"{file.name}.published", settings.var)
+    database._engines.clear()
+    score(settings, night(NEXT))
+    publish(settings, night(NEXT))
+    assert not list(wrong(settings))
 
 
 def test_the_database_of_mlflow_is_put_back_and_repaired(settings: Settings, tmp_path: Path) -> None:
