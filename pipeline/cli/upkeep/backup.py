@@ -18,14 +18,14 @@ from typing import Any
 from sqlalchemy import make_url
 
 from pipeline.cli.forget import LOCKS
-from pipeline.cli.upkeep.locations import ANYWHERE, relocate, strays
+from pipeline.cli.upkeep.locations import relocate, strays
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.serving.database import open_predictions
-from pipeline.training.tracking import without_password
+from pipeline.training.tracking import ANYWHERE, without_password
 
 CONTENTS, FORMAT = "backup.json", 1
 VAR, EVENTS, PREDICTIONS, MLFLOW = "var", "events", "predictions.db", "mlflow.db"

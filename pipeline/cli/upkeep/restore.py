@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.upkeep.backup import CONTENTS, FORMAT, LEFT_OUT, MLFLOW, VAR, Stores, digest_while_copying
-from pipeline.cli.upkeep.locations import ANYWHERE, relocate
+from pipeline.cli.upkeep.locations import relocate
 from pipeline.config.settings import Settings
 from pipeline.runtime.errors import RecurError
 from pipeline.runtime.sealed import DamagedError, read_sealed
+from pipeline.training.tracking import ANYWHERE
 
 STAGING = ".restoring"
 
