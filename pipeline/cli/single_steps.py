@@ -13,7 +13,7 @@ from pipeline.config.settings import Settings
 from pipeline.event_store.objects import loaded_nights
 from pipeline.event_store.store import night_ending_at
 from pipeline.monitoring.step_record import ROWS
-from pipeline.runtime.errors import NothingToDo, RecurError
+from pipeline.runtime.errors import ConfigurationError, NothingToDo, RecurError
 from pipeline.runtime.nights import DAY, Night, midnight
 from pipeline.serving.database import open_predictions
 from pipeline.sources.factory import first_night, open_source
@@ -33,6 +33,10 @@ def ingest(settings: Settings, console: Console, until: datetime | None) -> None
     end = min(span.closed, until) if until else span.closed
     loaded = loaded_nights(settings.events)
     cutoff = midnight(max(loaded)) + DAY if loaded else first_night(span, settings.run, settings.question)
+    if not loaded and until and until < cutoff:
+        raise ConfigurationError(
+            f"--until {until:%Y-%m-%d} lies before the first night: choose {cutoff:%Y-%m-%d} or later"
+        )
     if cutoff > end:
         raise NothingToDo(
             f"every night up to {end:%Y-%m-%d} is loaded; the source's last day ends {span.closed:%Y-%m-%d}"

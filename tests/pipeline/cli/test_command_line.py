@@ -107,6 +107,11 @@ def test_ingest_loads_what_is_new_and_then_says_that_there_is_nothing(
     assert "every night up to 2020-04-02 is loaded" in capfd.readouterr().out
 
 
+def test_a_date_before_the_first_night_is_a_mistake(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert recur("--config", file, "ingest", "--until", "2020-03-01") == 2
+    assert "--until 2020-03-01 lies before the first night: choose 2020-04-01 or later" in capfd.readouterr().err
+
+
 def test_query_writes_csv_json_and_tables(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert recur("--config", file, "ingest", "--until", "2020-04-01") == 0
     sql = "select step, rows_read, message from pipeline_runs order by started_at"
