@@ -124,9 +124,9 @@ class Question(BaseModel):
         """The event types that it names and that have features of their own, in order."""
         return tuple(sorted({*self.activity, *self.comes_back_with, *self.ends_with, *self.event_types}))
 
-    def spec(self, attributes: Mapping[str, str], frequent_types: Sequence[str] = ()) -> FeatureSpec:
-        """What the functions over events must know, where attributes map to `numeric` or `categorical`.
-        `frequent_types` are told apart where the question does not say which are.
+    def spec(self, attributes: Mapping[str, str], frequent: Mapping[str, Sequence[str]] | None = None) -> FeatureSpec:
+        """What the functions over events must know, where attributes map to `numeric` or `categorical`. The `frequent`
+        values of a text column are told apart, where there are several; of event types, unless the question says which.
 
         Raises ValueError where the question excludes values of something that is no attribute.
         """
@@ -135,7 +135,12 @@ class Question(BaseModel):
             if name not in {*OWN_COLUMNS, *attributes}:
                 raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
         roles = {*self.activity, *self.comes_back_with, *self.ends_with}
-        frequent = () if self.event_types else set(frequent_types) - set(self.exclude_types)
+        categorical = tuple(name for name, kind in attributes.items() if kind == "categorical")
+        told_apart = {}
+        for name in ("event_type", *categorical):
+            values = set((frequent or {}).get(name, ())) - set(excluded.get(name, ()))
+            told_apart[name] = values if len(values) > 1 else set()
+        told_apart["event_type"] = {*self.types, *(() if self.event_types else told_apart["event_type"])}
         return FeatureSpec(
             active_within=self.active_within,
             horizons=self.horizons,
@@ -144,13 +149,13 @@ class Question(BaseModel):
             comes_back_with=self.comes_back_with,
             ends_with=self.ends_with,
             treatments=tuple(name for name in self.treatments if name not in roles),
-            types=tuple(sorted({*self.types, *frequent})) if len(frequent) > 1 else self.types,
+            told_apart={name: tuple(sorted(values)) for name, values in told_apart.items() if values},
             excluded={name: values for name, values in excluded.items() if values},
             primary_index=self.primary_index,
             next_event=self.next_event,
             calendar=self.calendar is not False,
             numeric=tuple(name for name, kind in attributes.items() if kind == "numeric"),
-            categorical=tuple(name for name, kind in attributes.items() if kind == "categorical"),
+            categorical=categorical,
         )
 
     @property

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class FeatureSpec:
     """The terms of a question (see `features.question.Question`), in days and event types, and the names of the
-    events' attributes. `excluded` maps a column to the values whose events are left out; `primary_index` is
-    the place of the primary horizon.
+    events' attributes. `told_apart` maps a text column to the values that have aggregates of their own, `excluded` a
+    column to the values whose events are left out; `primary_index` is the place of the primary horizon.
     """
 
     active_within: int
@@ -20,7 +20,7 @@ class FeatureSpec:
     comes_back_with: tuple[str, ...] = ()
     ends_with: tuple[str, ...] = ()
     treatments: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
+    told_apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     primary_index: int = 0
     next_event: bool = False

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from features.aggregates import calendar, comparisons
 from features.spec import FeatureSpec
 
-SINCE_TYPE = "days_since_event_type="
 WINDOWS = (7, 14, 28, 56, 91)
 ATTRIBUTE_WINDOWS = (28, 91)
 
@@ -43,17 +42,24 @@ def definitions(spec: FeatureSpec) -> dict[str, str]:
         words[f"days_since_{name}"] = f"days from the last event with {name} above 0 to the cutoff"
     for name in spec.categorical:
         words[f"distinct_{name}_91"] = f"number of different values of {name} in the last 91 days"
-    if spec.types:
+    if "event_type" in spec.told_apart:
         words["days_since_activity"] = "days from the last activity, as the question means it, to the cutoff"
-    for name in spec.types:
-        words[f"{SINCE_TYPE}{name}"] = f"days from the last event of the type {name} to the cutoff"
-        for days in ATTRIBUTE_WINDOWS:
-            words[f"event_type={name}_{days}"] = f"number of events of the type {name} in the last {days} days"
+    for name, values in spec.told_apart.items():
+        kind = "of the type" if name == "event_type" else f"with the {name}"
+        for value in values:
+            words[f"days_since_{name}={value}"] = f"days from the last event {kind} {value} to the cutoff"
+            for days in ATTRIBUTE_WINDOWS:
+                words[f"{name}={value}_{days}"] = f"number of events {kind} {value} in the last {days} days"
     if spec.calendar:
         words |= calendar.WORDS
     return words
 
 
-def types_told_apart(columns: Iterable[str]) -> list[str]:
-    """The event types that have features of their own among these."""
-    return [name.removeprefix(SINCE_TYPE) for name in columns if name.startswith(SINCE_TYPE)]
+def told_apart(columns: Iterable[str], texts: Iterable[str]) -> dict[str, list[str]]:
+    """Of each of the text columns `texts` of an event, the values that have features of their own among `columns`."""
+    found: dict[str, list[str]] = {text: [] for text in texts}
+    for column in columns:
+        text, _, value = column.removeprefix("days_since_").partition("=")
+        if column.startswith("days_since_") and value and text in found:
+            found[text].append(value)
+    return found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.aggregates.calendar import calendar
 from features.aggregates.comparisons import compared
-from features.aggregates.definitions import ATTRIBUTE_WINDOWS, SINCE_TYPE, WINDOWS
+from features.aggregates.definitions import ATTRIBUTE_WINDOWS, WINDOWS
 from features.aggregates.sums import LATEST_ACTIVITY, LATEST_END
 from features.aggregates.totals import RunningTotals
 from features.arrays import Floats, Integers
@@ -72,7 +72,7 @@ def example_rows(
     parts = []
     for number, cutoff in enumerate(cutoffs.tolist()):
         eligible = eligible_customers(totals, cutoff, spec)
-        columns = _aggregates(totals, eligible, cutoff, spec) | _by_type(totals, eligible, cutoff, spec)
+        columns = _aggregates(totals, eligible, cutoff, spec) | _by_value(totals, eligible, cutoff, spec)
         bins = (totals.bin_before(cutoff - 91 * MICROSECONDS_A_DAY), totals.bin_before(cutoff))
         for name, runs in values.items():
             columns[f"distinct_{name}_91"] = runs.different(*bins, len(totals.customers))[eligible].astype(float)
@@ -102,18 +102,17 @@ def _latest_activity(totals: RunningTotals, end: Integers) -> Floats:
     return totals.at("last", end - 1)
 
 
-def _by_type(totals: RunningTotals, who: Integers, cutoff: int, spec: FeatureSpec) -> dict[str, Floats]:
-    """The columns of `definitions` about event types, of the customers `who`."""
+def _by_value(totals: RunningTotals, who: Integers, cutoff: int, spec: FeatureSpec) -> dict[str, Floats]:
+    """The columns of `definitions` about event types and the values of attributes, of the customers `who`."""
     end, second = totals.end(cutoff)[who], cutoff // MICROSECONDS_A_SECOND
     columns = {}
-    if spec.types:
+    if "event_type" in spec.told_apart:
         columns["days_since_activity"] = (second - totals.greatest(LATEST_ACTIVITY, end)) / SECONDS_A_DAY
-    for name in spec.types:
-        latest = totals.greatest(f"latest_event_type={name}", end)
-        columns[f"{SINCE_TYPE}{name}"] = (second - latest) / SECONDS_A_DAY
+    for named in (f"{name}={value}" for name, values in spec.told_apart.items() for value in values):
+        columns[f"days_since_{named}"] = (second - totals.greatest(f"latest_{named}", end)) / SECONDS_A_DAY
         for days in ATTRIBUTE_WINDOWS:
             begin = totals.end(cutoff - days * MICROSECONDS_A_DAY)[who]
-            columns[f"event_type={name}_{days}"] = totals.total(f"event_type={name}", begin, end).astype(float)
+            columns[f"{named}_{days}"] = totals.total(f"of_{named}", begin, end).astype(float)
     return columns
 
 

@@ -27,8 +27,8 @@ def sums_by_bin(
     `steps` are events in order of (customer_id, event_time, event_id); `starts` where each customer's begin. Where
     customers had events before these, `previous` [starts] is the time of their last one, in microseconds since 1970,
     NEVER for who had none. `amount_last` and `gap_last` are of the bin's last event; a gap counts in the bin of the
-    event that ends it. Event types have columns where the question tells them apart, and so has a bin's first return
-    where it asks for the next event.
+    event that ends it. Roles of event types have columns where not all events are alike, the values of a text column
+    where they are told apart, and a bin's first return where the question asks for the next event.
     """
     time = microseconds_of(steps["event_time"])
     second, day = time // MICROSECONDS_A_SECOND, time // MICROSECONDS_A_DAY
@@ -68,19 +68,24 @@ def sums_by_bin(
     table |= {f"sum_{name}": _sum(whole, rows) for name, whole in units.items()}
     for name in spec.numeric:
         table[f"latest_{name}"] = _greatest(np.where(units[name] > 0, second, np.nan), rows)
-    if spec.types or not all_alike(steps["event_type"], spec):
-        table |= _by_type(steps["event_type"], second, rows, spec, has_amount, units["amount"])
+    if "event_type" in spec.told_apart or not all_alike(steps["event_type"], spec):
+        table |= _by_role(steps["event_type"], second, rows, spec, has_amount, units["amount"])
+    for name, values in spec.told_apart.items():
+        for value in values:
+            there = is_one_of(steps[name], (value,))
+            table[f"of_{name}={value}"] = _sum(there.astype(np.int64), rows)
+            table[f"latest_{name}={value}"] = _greatest(np.where(there, second, np.nan), rows)
     if spec.next_event:
         table |= _first_return(steps["event_type"], second, rows, spec)
     return pa.table(table)
 
 
-def _by_type(
+def _by_role(
     types: pa.ChunkedArray, second: Integers, rows: Integers, spec: FeatureSpec, has_amount: Mask, units: Integers
 ) -> dict[str, Any]:
-    """The sums of events that the question tells apart by their types."""
+    """The sums of events by what their types are to the question."""
     active, ended, back = is_activity(types, spec), is_end(types, spec), is_return(types, spec)
-    columns = {
+    return {
         "back": _sum(back.astype(np.int64), rows),
         "back_purchases": _sum((back & has_amount).astype(np.int64), rows),
         "back_spend": _sum(np.where(back, units, 0), rows),
@@ -88,11 +93,6 @@ def _by_type(
         LATEST_ACTIVITY: _greatest(np.where(active, second, np.nan), rows),
         LATEST_END: _greatest(np.where(ended, second, np.nan), rows),
     }
-    for name in spec.types:
-        of_type = is_one_of(types, (name,))
-        columns[f"event_type={name}"] = _sum(of_type.astype(np.int64), rows)
-        columns[f"latest_event_type={name}"] = _greatest(np.where(of_type, second, np.nan), rows)
-    return columns
 
 
 def _first_return(types: pa.ChunkedArray, second: Integers, rows: Integers, spec: FeatureSpec) -> dict[str, Any]:

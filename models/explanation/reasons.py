@@ -75,7 +75,7 @@ def subject(group: str, row: Mapping[str, float]) -> str:
     if f"days_since_{group}" in row and _absence(group, figure):
         since = figure.get(f"days_since_{group}", math.inf)
         return SILENCE if since - figure.get("days_since_last_event", 0.0) < LITTLE_BEFORE else ABSENCE
-    if f"{group}_28" in row and not group.startswith(EVENT_TYPE):
+    if f"{group}_28" in row and "=" not in group:
         return SILENCE if silent else VOLUME
     return group
 
@@ -156,6 +156,9 @@ def _variety(group: str, different: float) -> str | None:
 
 
 def _label(group: str) -> str:
+    name, told_apart, value = group.partition("=")
+    if told_apart and name != "event_type":
+        return f"events with {_label(name)} {value}"
     return group.removeprefix(EVENT_TYPE).removeprefix("spend_").replace("_", " ")
 
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.event_store import id_index
-from pipeline.event_store.objects import corrections, noted_types, scan, whole
+from pipeline.event_store.objects import corrections, noted_values, scan, whole
 from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import EventStore
 from pipeline.runtime.engine import session
@@ -35,7 +35,7 @@ def _rewrite_without(store: EventStore, state: StateFolder, night: date, custome
     with pq.ParquetFile(store.path(night)) as file:
         others = (batch.filter(pc.not_equal(batch["customer_id"], customer_id)) for batch in file.iter_batches())
         rows = pa.RecordBatchReader.from_batches(file.schema_arrow.remove_metadata(), others)
-        store.write(night, rows, remaining, noted_types(store.path(night)))
+        store.write(night, rows, remaining, noted_values(store.path(night)))
 
 
 def _remaining_corrections(store: EventStore, state: StateFolder, night: date, customer_id: str) -> int:

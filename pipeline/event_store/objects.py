@@ -24,7 +24,10 @@ from pipeline.runtime.verified import verified_address
 
 log = logging.getLogger("recur.event_store")
 OBJECTS = "????-??-??.parquet"
-CORRECTIONS, FREQUENT_TYPES = b"recur.corrections", b"recur.frequent_types"
+CORRECTIONS, FREQUENT_VALUES = b"recur.corrections", b"recur.frequent_values"
+
+FrequentValues = dict[str, list[str]]
+"""Of each text column of an event, its most frequent values."""
 
 
 def loaded_nights(folder: Path) -> list[date]:
@@ -64,15 +67,15 @@ def describe(file: Path) -> Entry:
     except (pa.ArrowInvalid, OSError) as error:
         raise RecurError(f"{file} cannot be read: {error}: remove it and load its night again") from None
     noted = metadata.metadata or {}
-    corrections, types = noted.get(CORRECTIONS), noted.get(FREQUENT_TYPES)
+    corrections, values = noted.get(CORRECTIONS), noted.get(FREQUENT_VALUES)
     facts: dict[str, Any] = {
         "rows": metadata.num_rows,
         "columns": columns_digest(metadata.schema.to_arrow_schema()),
         "footer": _footer_digest(file),
         "corrections": None if corrections is None else int(corrections),
     }
-    if types is not None:
-        facts["frequent_types"] = json.loads(types)
+    if values is not None:
+        facts["frequent_values"] = json.loads(values)
     return Entry.of(file, facts)
 
 
@@ -111,11 +114,11 @@ def corrections(file: Path) -> int | None:
     return count
 
 
-def noted_types(file: Path) -> list[str] | None:
-    """The most frequent event types that an object notes, the one that was loaded first; None of every other."""
+def noted_values(file: Path) -> FrequentValues | None:
+    """The most frequent values that an object notes, the one that was loaded first; None of every other."""
     entry = manifest_of(file.parent).entries.get(file.name)
-    types: list[str] | None = entry.facts.get("frequent_types") if entry else None
-    return types
+    values: FrequentValues | None = entry.facts.get("frequent_values") if entry else None
+    return values
 
 
 def object_digest(file: Path) -> str:

@@ -7,7 +7,7 @@ nothing is overwritten. `as_of(t)` gives exactly what was known at `t`.
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,13 +24,14 @@ from features.spec import FeatureSpec
 from pipeline.config.settings import Settings
 from pipeline.event_store.objects import (
     CORRECTIONS,
-    FREQUENT_TYPES,
+    FREQUENT_VALUES,
+    FrequentValues,
     columns_digest,
     corrections,
     describe,
     loaded_nights,
     manifest_of,
-    noted_types,
+    noted_values,
     object_columns,
     object_digest,
     require_whole,
@@ -92,31 +93,31 @@ class EventStore:
         return self.folder / f"{night.isoformat()}.parquet"
 
     @property
-    def frequent_types(self) -> list[str]:
+    def frequent_values(self) -> FrequentValues:
         """Those of the history that was loaded first. An earlier recur noted none."""
-        noted = (noted_types(self.path(night)) for night in self.nights())
-        return next((types for types in noted if types is not None), [])
+        noted = (noted_values(self.path(night)) for night in self.nights())
+        return next((values for values in noted if values is not None), {})
 
     def spec(self, question: Question) -> FeatureSpec:
         """What the question is to the events of the store. Raises ValueError as `Question.spec` does."""
-        return question.spec(self.attributes, self.frequent_types)
+        return question.spec(self.attributes, self.frequent_values)
 
     def write(
         self,
         night: date,
         events: pa.Table | pa.RecordBatchReader,
         corrections: int | None = None,
-        frequent_types: Sequence[str] | None = None,
+        frequent_values: FrequentValues | None = None,
     ) -> None:
         """Writes the object of `night`, all or nothing, in the place of an earlier one.
 
         `events` have the store's columns and come in the order of `ORDER`. `corrections` is how many of them replace an
         earlier row of their event id (None: not known); where no object has any, `as_of` need not look for them.
-        `frequent_types` are noted with the object that is loaded first.
+        `frequent_values` are noted with the object that is loaded first.
         """
         noted = {} if corrections is None else {CORRECTIONS: str(corrections).encode()}
-        if frequent_types is not None:
-            noted[FREQUENT_TYPES] = json.dumps(list(frequent_types)).encode()
+        if frequent_values is not None:
+            noted[FREQUENT_VALUES] = json.dumps(frequent_values).encode()
         path = self.path(night)
         with contextlib.ExitStack() as replaced:
             file = replaced.enter_context(atomically(path))

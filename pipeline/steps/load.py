@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.settings import Settings
 from pipeline.event_store.id_index import objects_with
-from pipeline.event_store.objects import noted_types, scan
+from pipeline.event_store.objects import FrequentValues, noted_values, scan
 from pipeline.event_store.revisions import in_order
 from pipeline.event_store.store import ORDER, EventStore, open_store
 from pipeline.monitoring.step_record import recorded
@@ -19,7 +19,7 @@ from pipeline.runtime.paths import StateFolder
 from pipeline.serving.database import open_predictions
 from pipeline.steps.validate import READ_AGAIN
 
-MOST_TYPES, LEAST_SHARE = 8, 0.01  # of the event types that are told apart where the question does not say which
+MOST_VALUES, LEAST_SHARE, LEAST_CUSTOMERS = 8, 0.01, 5  # of the values that are told apart, and each of them
 ARRIVED = """
     case when known_time < regexp_extract(filename, '([0-9-]{10})[.]parquet$', 1)::timestamp at time zone 'UTC'
     then known_time end
@@ -62,8 +62,8 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
                 )
             columns, order = (", ".join(quoted(name) for name in names) for names in (store.schema.names, ORDER))
             events = connection.sql(f"select {columns} from versions where not repeated order by {order}")
-            types = _frequent_types(connection, store, night)
-            store.write(night.score_date, events.to_arrow_reader(), int(corrections), types)
+            frequent = _frequent_values(connection, store, night)
+            store.write(night.score_date, events.to_arrow_reader(), int(corrections), frequent)
         predictions.write_quarantine(night, set_aside)
         _remove_old_rows(state, store.nights(), settings.run.keep_staged)
         outcome = {
@@ -76,17 +76,22 @@ def load(settings: Settings, night: Night) -> dict[str, int]:
         return outcome
 
 
-def _frequent_types(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night) -> list[str] | None:
-    """The event types to note with the night's object: where it is loaded first, those that at least one event in a
-    hundred has, most frequent first; none for what is not.
+def _frequent_values(connection: duckdb.DuckDBPyConnection, store: EventStore, night: Night) -> FrequentValues | None:
+    """What to note with the night's object: where it is loaded first, of the event type and of each categorical
+    attribute the values that at least one event in a hundred has, and a few customers (what tells of one is no name for
+    a column), most frequent first; none for what is not.
     """
     if store.nights() not in ([], [night.score_date]):
-        return noted_types(store.path(night.score_date))
-    rows = connection.execute(
-        "select event_type from versions where not repeated and event_type is not null group by event_type "
-        f"qualify count(*) >= {LEAST_SHARE} * sum(count(*)) over () order by count(*) desc, 1 limit {MOST_TYPES}"
-    ).fetchall()
-    return [name for (name,) in rows]
+        return noted_values(store.path(night.score_date))
+    frequent = {}
+    for name in ("event_type", *(name for name, kind in store.attributes.items() if kind == "categorical")):
+        rows = connection.execute(
+            f"select {quoted(name)} from versions where not repeated and {quoted(name)} is not null group by 1 qualify "
+            f"count(*) >= {LEAST_SHARE} * sum(count(*)) over () and approx_count_distinct(customer_id) >= "
+            f"{LEAST_CUSTOMERS} order by count(*) desc, 1 limit {MOST_VALUES}"
+        ).fetchall()
+        frequent[name] = [value for (value,) in rows]
+    return frequent
 
 
 def _remove_old_rows(state: StateFolder, loaded: list[date], days: int) -> None:

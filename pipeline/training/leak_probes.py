@@ -253,5 +253,7 @@ def _rows_of(data: Dataset, cutoffs: Sequence[datetime], churn: Floats) -> Rows:
 
 
 def _is_of(column: str, attribute: str) -> bool:
+    if column.startswith((f"{attribute}=", f"days_since_{attribute}=")):
+        return True
     days = column.removeprefix(f"{attribute}_")
     return column in (f"days_since_{attribute}", f"distinct_{attribute}_91") or (days != column and days.isdigit())

@@ -22,7 +22,7 @@ from features.question import Question
 from features.time import microseconds
 from tests.support.ibis_oracle import examples_and_labels
 from tests.support.oracle import hold_against_the_plain_reading
-from tests.support.worlds.event_worlds import ATTRIBUTES, END, START, request, revisions, table
+from tests.support.worlds.event_worlds import ATTRIBUTES, END, FREQUENT, START, request, revisions, table
 from tests.support.worlds.event_worlds import build as build_one
 
 QUESTION = Question(active_within=40, horizons=(14, 30), cutoff_every=10)
@@ -57,7 +57,9 @@ def build(rows: pd.DataFrame, cutoffs: list[datetime] = CUTOFFS, question: Quest
 def test_examples_aggregates_sequences_and_labels_equal_the_plain_reading(name: str, seed: int) -> None:
     question, rows = QUESTIONS[name], revisions(seed)
     data = build(rows, question=question)
-    hold_against_the_plain_reading(data, rows, CUTOFFS, END, question, ATTRIBUTES)
+    hold_against_the_plain_reading(
+        data, rows, CUTOFFS, END, question, ATTRIBUTES, question.spec(ATTRIBUTES, FREQUENT).told_apart
+    )
 
 
 @settings(max_examples=10, deadline=None)
@@ -282,12 +284,12 @@ def bits(data: Dataset) -> list[object]:
 def test_where_nothing_was_known_nobody_is_asked(rows: pd.DataFrame) -> None:
     data = build(rows)
     assert len(data) == 0
-    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES)))
+    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES, FREQUENT)))
 
 
 def test_every_aggregate_has_a_definition_in_words() -> None:
     data = build(revisions(2))
-    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES)))
+    assert list(data.aggregates.columns) == list(definitions(QUESTION.spec(ATTRIBUTES, FREQUENT)))
 
 
 def test_select_keeps_rows_aligned() -> None:

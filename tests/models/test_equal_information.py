@@ -28,7 +28,7 @@ PIECES = {  # piece -> the aggregates that tell of it, the channels (`at` the cu
     "amounts": ("amount_.*", "step amount(_is_null)?"),
     "quantities": (r"quantity_\d+", "step quantity(_is_null)?"),
     "a numeric attribute": (r"items_\d+|days_since_items", "step items(_is_null)?"),
-    "a categorical attribute": (r"distinct_store_\d+", "vocabulary store"),
+    "a categorical attribute": (r"distinct_store_\d+|(days_since_)?store=.*", "vocabulary store"),
     "event types": ("(days_since_)?event_type=.*", "vocabulary event_type"),
     "weekday of the cutoff": ("weekday_(sine|cosine)", "at weekday_(sine|cosine)"),
     "time of year": ("month_(sine|cosine)|days_to_year_end", "(at|step) year_(sine|cosine)"),

@@ -52,7 +52,11 @@ def oracle_labels(
 
 
 def oracle_features(
-    seen: pd.DataFrame, cutoff: datetime, question: Question, attributes: Mapping[str, str]
+    seen: pd.DataFrame,
+    cutoff: datetime,
+    question: Question,
+    attributes: Mapping[str, str],
+    told_apart: Mapping[str, Sequence[str]],
 ) -> dict[str, float]:
     """One customer's aggregates as an analyst would write them."""
     numeric = [name for name, kind in attributes.items() if kind == "numeric"]
@@ -92,12 +96,13 @@ def oracle_features(
     for days in (28, 91):
         for name in ("quantity", *numeric):
             row[f"{name}_{days}"] = seen.loc[age <= days, name].sum()
-    if question.types:
+    if "event_type" in told_apart:
         row["days_since_activity"] = age[is_active(seen, question)].min()
-    for name in question.types:
-        its = age[seen["event_type"] == name]
-        row[f"days_since_event_type={name}"] = its.min()
-        row |= {f"event_type={name}_{days}": (its <= days).sum() for days in (28, 91)}
+    for name, values in told_apart.items():
+        for value in values:
+            its = age[seen[name] == value]
+            row[f"days_since_{name}={value}"] = its.min()
+            row |= {f"{name}={value}_{days}": (its <= days).sum() for days in (28, 91)}
     if question.calendar is not False:
         for name, turn in (("weekday", cutoff.weekday() / 7), ("month", (cutoff.month - 1) / 12)):
             row |= {f"{name}_sine": np.sin(2 * np.pi * turn), f"{name}_cosine": np.cos(2 * np.pi * turn)}
@@ -116,10 +121,12 @@ def hold_against_the_plain_reading(
     until: datetime,
     question: Question,
     attributes: Mapping[str, str],
+    told_apart: Mapping[str, Sequence[str]],
     every: int = 1,
 ) -> None:
     """Raises AssertionError where `data`, built of the revisions `rows`, has other examples than the plain reading, or
     where one of `every` so many of them has another feature, step or label.
+    `told_apart` is that of its `FeatureSpec`.
     """
     rows = rows[
         ~rows["customer_id"].isin(question.exclude_customers) & ~rows["event_type"].isin(question.exclude_types)
@@ -138,7 +145,7 @@ def hold_against_the_plain_reading(
     assert data.labels is not None
     steps = data.sequences
     for row, (cutoff, customer, seen) in list(enumerate(expected))[::every]:
-        features = oracle_features(seen, cutoff, question, attributes)
+        features = oracle_features(seen, cutoff, question, attributes, told_apart)
         assert set(features) == set(data.aggregates.columns)
         for feature, value in features.items():
             assert data.aggregates[feature].iloc[row] == pytest.approx(value, rel=1e-9, abs=1e-6, nan_ok=True), feature

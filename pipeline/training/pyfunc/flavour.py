@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.aggregates.definitions import types_told_apart
+from features.aggregates.definitions import told_apart
 from features.dataset import Dataset, Sequences
 from features.question import Question
 from models.base import Model
@@ -35,11 +35,11 @@ def write_flavour(folder: Path, model: Model, question: Question, data: Dataset,
     attributes: dict[str, Kind] = {name: "numeric" for name in sequences.numeric if name not in OF_EVERY_EVENT}
     attributes |= {name: "categorical" for name in sequences.categorical if name not in OF_EVERY_EVENT}
     example = example_of(_usual_activity(sequences, question), attributes)
-    types = types_told_apart(data.aggregates.columns)
-    content = {"question": question.model_dump(mode="json"), "attributes": attributes, "types": types}
+    values = told_apart(data.aggregates.columns, sequences.categorical)
+    content = {"question": question.model_dump(mode="json"), "attributes": attributes, "told_apart": values}
     (folder / EVENTS).write_text(json.dumps(content, indent=2), "utf-8")
     (folder / EXAMPLE).write_text(example.to_json(orient="split", index=False, date_format="iso"), "utf-8")
-    answer = Predictor(model, question, attributes, types).predict(example)
+    answer = Predictor(model, question, attributes, values).predict(example)
     description = Description(
         artifact_path="model",
         run_id=run_id,

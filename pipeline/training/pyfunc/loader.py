@@ -41,7 +41,7 @@ class Predictor:
     model: Model
     question: Question
     attributes: Mapping[str, Kind]
-    types: Sequence[str]  # that are told apart
+    told_apart: Mapping[str, Sequence[str]]  # of text columns, the values that have aggregates of their own
 
     def predict(self, model_input: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """A row for each customer of the events in `model_input` who is eligible at the cutoff, in order of their ids:
@@ -57,7 +57,7 @@ class Predictor:
         if not named and not len(events):
             raise RecurError("there are no events: give some, or a cutoff")
         cutoff = parse_cutoff(named) if named else midnight(pc.max(events["event_time"]).as_py()) + DAY
-        request = BuildRequest(np.array([microseconds(cutoff)]), self.question.spec(self.attributes, self.types))
+        request = BuildRequest(np.array([microseconds(cutoff)]), self.question.spec(self.attributes, self.told_apart))
         data = together([build_shard(as_revisions(events, cutoff), request)], self.question.horizons)
         columns = {"customer_id": data.customer_id}
         if not len(data):  # nobody is eligible
@@ -103,7 +103,7 @@ def _load_pyfunc(path: str) -> Predictor:
     content = json.loads((folder / EVENTS).read_text("utf-8"))
     model = load_model(folder, digest_of(folder))
     return Predictor(
-        model, Question.model_validate(content["question"]), content["attributes"], content.get("types", [])
+        model, Question.model_validate(content["question"]), content["attributes"], content.get("told_apart", {})
     )
 
 

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from features.dataset import Dataset
 from features.examples.merging import together
 from features.examples.request import BuildRequest
 from features.question import Question
+from features.spec import FeatureSpec
 from features.time import microseconds
 from pipeline.config.settings import load_settings
 from pipeline.datasets.engine import open_engine
@@ -36,7 +36,7 @@ from tests.features.test_shard import CUTOFFS, QUESTIONS, bits
 from tests.support.oracle import hold_against_the_plain_reading
 from tests.support.plain_reading import recur
 from tests.support.stored import stored
-from tests.support.worlds.event_worlds import ATTRIBUTES, END, revisions
+from tests.support.worlds.event_worlds import ATTRIBUTES, END, FREQUENT, revisions
 
 WORLDS_A_QUESTION = 3
 LAST_CUTOFFS, READ_BY_PANDAS = 3, 400  # of real data: how many cutoffs, and about how many examples pandas reads
@@ -59,7 +59,7 @@ def main() -> bool:
             for seed in range(WORLDS_A_QUESTION):
                 rows = revisions(seed)
                 store = stored(folder / f"{name} {seed}", rows)
-                found = _compared(store, CUTOFFS, END, question, ATTRIBUTES, rows, every=1)
+                found = _compared(store, CUTOFFS, END, question, question.spec(ATTRIBUTES, FREQUENT), rows, every=1)
                 wrong += [f"world {seed}, {name}: {words}" for words in found]
         print(
             f"{len(QUESTIONS)} questions on {WORLDS_A_QUESTION} random worlds each: {len(wrong)} disagreements",
@@ -115,7 +115,7 @@ def _on_real_data(name: str, folder: Path) -> Iterator[str]:
     store, until = open_store(settings), midnight(datetime.fromisoformat(night).date())
     rows = pd.concat([pd.read_parquet(store.path(each)) for each in store.nights()], ignore_index=True)
     cutoffs = settings.question.cutoffs(rows["event_time"].min().to_pydatetime(), until)[-LAST_CUTOFFS:]
-    found = _compared(store, cutoffs, until, settings.question, store.attributes, rows)
+    found = _compared(store, cutoffs, until, settings.question, store.spec(settings.question), rows)
     yield f"{name}: {len(rows):,} events, cutoffs up to {cutoffs[-1].date()}: {len(found)} disagreements"
     yield from (f"wrong: {name}: {words}" for words in found)
 
@@ -125,14 +125,14 @@ def _compared(
     cutoffs: list[datetime],
     until: datetime,
     question: Question,
-    attributes: dict[str, Any],
+    spec: FeatureSpec,
     rows: pd.DataFrame,
     every: int | None = None,
 ) -> list[str]:
     """Where the engines differ from each other, and DuckDB from the plain reading of one example in `every`."""
     built: dict[str, Dataset] = {}
     moments = np.array([microseconds(cutoff) for cutoff in cutoffs])
-    request = BuildRequest(moments, question.spec(attributes), microseconds(until))
+    request = BuildRequest(moments, spec, microseconds(until))
     for name in ("duckdb", "spark"):
         engine = open_engine(name, "local[*]", StateFolder(store.folder.parent / "var"))
         built[name] = together(engine.shards(store.as_of(until), request), question.horizons)
@@ -142,7 +142,7 @@ def _compared(
         wrong.append("the engines differ in a bit")
     try:
         step = every or max(len(one) // READ_BY_PANDAS, 1)
-        hold_against_the_plain_reading(one, rows, cutoffs, until, question, attributes, step)
+        hold_against_the_plain_reading(one, rows, cutoffs, until, question, store.attributes, spec.told_apart, step)
     except AssertionError as error:
         wrong.append(f"pandas reads otherwise: {' '.join(str(error).split())[:300]}")
     return wrong

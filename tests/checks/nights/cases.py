@@ -196,7 +196,7 @@ def _merged(case: Case) -> Verdict:
     customers = set(case.current(end)["customer_id"])
     cutoffs = [end - DAY * (days + settings.question.primary) for days in range(0, 60, 7)]
     moments = np.array(sorted(map(microseconds, cutoffs)))
-    request = BuildRequest(moments, settings.question.spec(store.attributes), microseconds(end), only_with_outcome=True)
+    request = BuildRequest(moments, store.spec(settings.question), microseconds(end), only_with_outcome=True)
     engine = open_engine(settings.run.engine, settings.spark, settings.state)
     labelled = [name for shard in engine.shards(store.as_of(end), request) for name in shard.customer_id.to_pylist()]
     gone = sum(customer not in customers for customer in labelled)

@@ -11,10 +11,10 @@ from features.aggregates.carried_sums import CarriedSums
 from features.question import Question
 from features.sequences.histories import positions, starts_of_runs
 from features.time import NEVER, day_number
-from tests.support.worlds.event_worlds import ATTRIBUTES, START, build, revisions
+from tests.support.worlds.event_worlds import ATTRIBUTES, FREQUENT, START, build, revisions
 
 QUESTION = Question(active_within=40)
-SPEC = QUESTION.spec(ATTRIBUTES)
+SPEC = QUESTION.spec(ATTRIBUTES, FREQUENT)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

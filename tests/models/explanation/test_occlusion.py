@@ -95,6 +95,8 @@ def spans(data):
         ("month_sine", "calendar"),
         ("days_since_event_type=sent back", "event_type=sent back"),
         ("event_type=sent back_28", "event_type=sent back"),
+        ("days_since_store=s 1", "store=s 1"),
+        ("store=s 1_28", "store=s 1"),
         ("days_since_first_event", "first_event"),
         ("events_28", "events"),
         ("events_trend", "events"),

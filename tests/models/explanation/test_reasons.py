@@ -106,6 +106,15 @@ def test_only_what_raises_the_risk_the_strongest_first():
             | {"event_type=ticket_28": 2.0, "event_type=ticket_91": 2.0},
             ["login fell to 1 in four weeks, from 13 in an average four before", "ticket of 2 in four weeks"],
         ),
+        (
+            {"shop=a_b": 0.3, "shop=c": 0.2},
+            {"shop=a_b_28": 1.0, "shop=a_b_91": 30.0, "days_since_shop=a_b": 5.0}
+            | {"shop=c_28": 0.0, "shop=c_91": 0.0, "days_since_shop=c": math.nan},
+            [
+                "events with shop a_b fell to 1 in four weeks, from 13 in an average four before",
+                "never any events with shop c",
+            ],
+        ),
         ({"spend_deli": 0.3, "spend_fish": 0.2}, {"days_since_spend_fish": math.nan}, ["no deli for 6 weeks"]),
     ],
 )

@@ -12,7 +12,7 @@ from pipeline.runtime.paths import StateFolder
 from tests.features.test_shard import CUTOFFS, QUESTION, bits
 from tests.support.oracle import hold_against_the_plain_reading
 from tests.support.stored import stored
-from tests.support.worlds.event_worlds import ATTRIBUTES, END, request, revisions
+from tests.support.worlds.event_worlds import ATTRIBUTES, END, FREQUENT, request, revisions
 
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # half the CPU where the JVM lives for seconds only
 
@@ -34,7 +34,9 @@ def test_spark_builds_the_same_bits_from_the_event_store_as_duckdb(
     duckdb = together(open_engine("duckdb", "local[2]", state).shards(events, made), QUESTION.horizons)
     spark = together(open_engine("spark", "local[2]", state).shards(events, made), QUESTION.horizons)
     assert bits(spark) == bits(duckdb)
-    hold_against_the_plain_reading(spark, rows, CUTOFFS, END, QUESTION, ATTRIBUTES)
+    hold_against_the_plain_reading(
+        spark, rows, CUTOFFS, END, QUESTION, ATTRIBUTES, QUESTION.spec(ATTRIBUTES, FREQUENT).told_apart
+    )
 
 
 def test_without_java_the_mend_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from features.question import Question
 from pipeline.event_store.erasure import erase
-from pipeline.event_store.objects import noted_types
+from pipeline.event_store.objects import noted_values
 from pipeline.event_store.store import open_store
 from pipeline.runtime.described import described
 from pipeline.runtime.errors import NothingToDo, RecurError
@@ -30,26 +30,39 @@ def test_loading_a_night_twice_changes_no_byte(tmp_path):
     assert (settings.events / "2020-01-02.parquet").read_bytes() == content
 
 
-def test_the_object_that_is_loaded_first_notes_the_frequent_types(tmp_path):
-    """What networks read of every event, aggregates tell apart, unless the question says which."""
-    types = ["look"] * 5 + ["buy"] * 3 + ["back"] * 150 + ["once"]
-    rows = [f"{place},2020-01-0{1 + place % 2} 09:00,1,{kind}" for place, kind in enumerate(types)]
-    columns = {"customer_id": "who", "event_time": "when", "amount": "eur", "event_type": "what"}
-    settings = configure(tmp_path, [*rows, "a,2020-01-09,1,late"], "who,when,eur,what", columns=columns)
+def test_the_object_that_is_loaded_first_notes_frequent_values(tmp_path):
+    """What networks read of every event, aggregates tell apart; of event types, unless the question says which. A value
+    of too few events or customers is none.
+    """
+    types = ["look"] * 7 + ["buy"] * 5 + ["back"] * 150 + ["few"] * 4
+    shops = {"look": "", "buy": "a", "back": "b"}
+    rows = [
+        f"{place},2020-01-0{1 + place % 2} 09:00,1,{kind},{shops.get(kind, 'c')}" for place, kind in enumerate(types)
+    ]
+    rows += ["one,2020-01-01,1,his own,b"] * 10
+    columns = {"customer_id": "who", "event_time": "when", "amount": "eur", "event_type": "what", "shop": "shop"}
+    settings = configure(
+        tmp_path, [*rows, "a,2020-01-09,1,late,c"], "who,when,eur,what,shop", columns=columns, categorical=["shop"]
+    )
     ingest(settings, "2020-01-03")
-    store, noted = open_store(settings), ["back", "look", "buy"]
-    assert store.frequent_types == noted
+    store, noted = open_store(settings), {"event_type": ["back", "look", "buy"], "shop": ["b", "a"]}
+    assert store.frequent_values == noted
     ingest(settings, "2020-01-04")
     ingest(settings, "2020-01-03")
-    assert [noted_types(store.path(night)) for night in store.nights()] == [noted, None]
+    assert [noted_values(store.path(night)) for night in store.nights()] == [noted, None]
     (settings.events / "_manifest.json").unlink()  # which is made again from the objects
-    assert store.frequent_types == noted
+    assert store.frequent_values == noted
     assert erase(store, settings.state, "0") == 1
-    assert store.frequent_types == noted
-    assert store.spec(Question()).types == ("back", "buy", "look")
-    assert store.spec(Question(activity=("buy",), exclude_types=("look",))).types == ("back", "buy")
-    assert store.spec(Question(event_types=("once",))).types == ("once",)
-    assert store.spec(Question(exclude_types=("look", "back"))).types == ()
+    assert store.frequent_values == noted
+    shop = {"shop": ("a", "b")}
+    assert told_apart(store) == {"event_type": ("back", "buy", "look"), **shop}
+    assert told_apart(store, activity=("buy",), exclude_types=("look",)) == {"event_type": ("back", "buy"), **shop}
+    assert told_apart(store, event_types=("once",)) == {"event_type": ("once",), **shop}
+    assert told_apart(store, exclude_types=("look", "back"), exclude_values={"shop": ("a",)}) == {}
+
+
+def told_apart(store, **asked):
+    return dict(store.spec(Question(**asked)).told_apart)
 
 
 def test_an_object_is_plain_parquet_in_order(tmp_path):

@@ -17,6 +17,7 @@ from features.time import microseconds
 from pipeline.event_store.store import TIME, event_schema
 
 ATTRIBUTES = {"items": "numeric", "store": "categorical"}
+FREQUENT = {"store": ["s0", "s2", "s3"]}
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=200)
 SCHEMA = event_schema(ATTRIBUTES).append(pa.field("superseded_time", TIME))
@@ -82,7 +83,7 @@ def build(
 def request(cutoffs: Sequence[datetime], question: Question, until: datetime | None = END) -> BuildRequest:
     labelled_until = None if until is None else microseconds(until)
     return BuildRequest(
-        np.array([microseconds(cutoff) for cutoff in cutoffs]), question.spec(ATTRIBUTES), labelled_until
+        np.array([microseconds(cutoff) for cutoff in cutoffs]), question.spec(ATTRIBUTES, FREQUENT), labelled_until
     )
 
 
