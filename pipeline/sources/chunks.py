@@ -28,7 +28,7 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
     Raises RecurError where the file cannot be read, ConfigurationError where a mapped column is not in it, Undecided
     where one can be read in two ways.
     """
-    source = file.relation
+    source = file.relation.sql
     connection.execute(f"set TimeZone = {literal(file.source.timezone)}")
     try:
         _write(connection, file, source, chunk)
@@ -36,7 +36,7 @@ def write_rows(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Pa
         reason = str(error).splitlines()[0]
         if "state machine" in reason:  # all that the engine says of it
             reason = "its lines end in more than one way (\\n, \\r\\n, \\r), or are no lines of text"
-        raise RecurError(f"{file.input.address} cannot be read: {reason}: fix or replace it") from None
+        raise RecurError(f"{file.relation.input.address} cannot be read: {reason}: fix or replace it") from None
     finally:
         connection.execute("set TimeZone = 'UTC'")
 
@@ -48,7 +48,9 @@ def _write(connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, 
         _write_read(connection, file, source, chunk, file.times(connection, whole=True))
     if file.of_lines:
         _inherit(connection, file, chunk)
-    if lines := unreadable_lines(connection, file.path, file.input.kind, file.input.header_row):
+    if lines := unreadable_lines(
+        connection, file.relation.path, file.relation.input.kind, file.relation.input.header_row
+    ):
         _add_unreadable(connection, lines, file.last_row, chunk)
 
 
@@ -64,18 +66,18 @@ def _write_read(
     connection: duckdb.DuckDBPyConnection, file: LocalFile, source: str, chunk: Path, times: Mapping[str, str]
 ) -> None:
     """Writes the rows, with the times that these SQL expressions read."""
-    kind, numbers = file.input.kind, file.numbers(connection)
+    kind, numbers = file.relation.input.kind, file.numbers(connection)
     moment = times.get("known_time", times["event_time"])
     selected = [f"{times['event_time']} at time zone 'UTC' as event_at", f"{moment} at time zone 'UTC' as moment"]
     for name in file.names:
-        text = id_text(numbers.get(name, file.text(name)), name, file.source)
+        text = id_text(numbers.get(name, file.relation.text(name)), name, file.source)
         if name in times:
             text = f"coalesce(({times[name]} at time zone 'UTC')::varchar || '+00', {text})"
         selected.append(f"{text} as {quoted(name)}")
     row = f"{row_number(kind)} + {file.last_row} as row"
     rows = f"select {row}, null::varchar as unreadable, false as stray, {', '.join(selected)} from {source}"
     # Lines without a time of their own may inherit one that lies outside of what is taken from the file.
-    query = rows if file.of_lines else f"select * from ({rows}) where {_in_window(file.input)}"
+    query = rows if file.of_lines else f"select * from ({rows}) where {_in_window(file.relation.input)}"
     connection.execute(f"copy ({query}) to {literal(chunk)} ({PARQUET})")
 
 
@@ -86,7 +88,7 @@ def _inherit(connection: duckdb.DuckDBPyConnection, file: LocalFile, chunk: Path
     """Gives the lines of an event that name no customer, time or type those of its first line that does, as exports
     write them once an order; then leaves in `chunk` the lines that are taken from the file.
     """
-    rows, within = f"read_parquet({literal(chunk)})", _in_window(file.input)
+    rows, within = f"read_parquet({literal(chunk)})", _in_window(file.relation.input)
     empty = {name: f"coalesce(trim({name}), '') = ''" for name in INHERITED if name in file.names}
     heirs = f"from {rows} where trim(event_id) <> '' and ({' or '.join(empty.values())})"
     [(count,)] = connection.execute(f"select count(*) {heirs}").fetchall()

@@ -4,15 +4,16 @@ is taken from there.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.source import CORE_COLUMNS, LINES, Source
 from pipeline.runtime.engine import PARQUET, literal, session
 from pipeline.runtime.nights import Night
 from pipeline.runtime.paths import StateFolder
+from pipeline.sources.columns.clock_column import clock_beside
 from pipeline.sources.columns.described import SourceValues
 from pipeline.sources.columns.file_columns import LocalFile
+from pipeline.sources.columns.file_relation import FileRelation
 from pipeline.sources.columns.readings import Readings
 from pipeline.sources.contents import Contents
 from pipeline.sources.contract import Kind, Span
@@ -76,11 +77,11 @@ class Files:
         file, names, unmapped, clock = self._inputs()[-1], self._index.names, list[str](), None
         if not file.is_remote:
             with session(self._state) as connection, file.local(self._index.folder) as path:
-                last = LocalFile(file, path, self._source, readings, names, 0, EXAMPLE_ROWS)
-                last = replace(last, lacking=last.absent)
+                whole = FileRelation(file, path, EXAMPLE_ROWS)
+                last = LocalFile(whole, self._source, readings, names, 0).without(whole.absent)
                 last.find_examples(connection)
                 if self._source.kind != "sql":
-                    unmapped, clock = last.unmapped, last.clock(connection)
+                    unmapped, clock = whole.unmapped, clock_beside(last, connection)
         return SourceValues(rows, tuple(names), readings, tuple(unmapped), clock)
 
     def _contents(self) -> Contents:

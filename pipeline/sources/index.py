@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.runtime.sealed import write_sealed
 from pipeline.runtime.suppression import Suppression
 from pipeline.sources.chunks import EarlierRows, keep_new_rows, usable, write_malformed, write_rows
 from pipeline.sources.columns.file_columns import LocalFile
+from pipeline.sources.columns.file_relation import FileRelation
 from pipeline.sources.columns.readings import Readings
 from pipeline.sources.columns.times import Undecided
 from pipeline.sources.contents import CONTENTS, FORMAT, WAY_BACK, Chunk, Contents, read_contents, sweep_unlisted
@@ -155,7 +155,7 @@ class Index:
         with self._local(contents, files[0]) as file:
             try:
                 lacking = self._lacking(contents, file, inputs)
-                write_rows(connection, replace(file, lacking=lacking), self.folder / name)
+                write_rows(connection, file.without(lacking), self.folder / name)
                 return
             except Undecided as error:
                 undecided = error
@@ -164,7 +164,7 @@ class Index:
                 file.look(connection)
         try:
             with self._local(contents, files[0]) as file:
-                write_rows(connection, replace(file, lacking=lacking), self.folder / name)
+                write_rows(connection, file.without(lacking), self.folder / name)
         except Undecided:
             raise undecided from None
 
@@ -172,13 +172,13 @@ class Index:
         """The mapped columns that `file` has not, and another file of the source has: of exports over years, some came
         to have a column, and in JSON what is null may be left out.
         """
-        lacking, absent = frozenset[str](), file.absent if len(inputs) > 1 else frozenset[str]()
+        lacking, absent = frozenset[str](), file.relation.absent if len(inputs) > 1 else frozenset[str]()
         for other in reversed(inputs):
             if not absent - lacking:
                 break
-            if other != file.input:
+            if other != file.relation.input:
                 with self._local(contents, other) as of_other:
-                    lacking |= absent - of_other.absent
+                    lacking |= absent - of_other.relation.absent
         return lacking
 
     @contextmanager
@@ -186,7 +186,8 @@ class Index:
         with file.local(self.folder) as path:
             if self._source.kind == "sql":
                 whole(path.parent, path.name, WAY_BACK)
-            yield LocalFile(file, path, self._source, self._readings, self.names, contents.last_row)
+            relation = FileRelation(file, path)
+            yield LocalFile(relation, self._source, self._readings, self.names, contents.last_row)
 
     def _add(self, connection: duckdb.DuckDBPyConnection, contents: Contents, file: Input, name: str) -> bool:
         """Adds the chunk that a file was read into to `contents`; whether it no longer holds some rows that it had."""
