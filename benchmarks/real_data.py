@@ -2,8 +2,8 @@
 
 `--sets`, `--models`, `--windows`, `--seeds`, `--trials`, `--epochs` set what is spent; sets that are not here (CDNOW
 needs the package lifetimes, the last two their files) are named and left out. `--folder` keeps the state: a run
-that was stopped goes on there, and no window, seed or model that is fitted is fitted again. README's table is written
-from the outcome by `make docs`.
+that was stopped goes on there, and no window, seed or model that is fitted is fitted again. Sets that are not asked for
+stay in the result file where as much was spent on them. README's table is written from the outcome by `make docs`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pipeline.config.settings import Settings, load_settings
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 RETAIL_EXAMPLE = ROOT / "docs" / "examples" / "online_retail.toml"
-SEED = 20171204
+NAME, SEED = "real-data", 20171204
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ SETS = {
 
 
 def main(arguments: list[str]) -> None:
-    options = argparse.ArgumentParser(prog="real-data")
+    options = argparse.ArgumentParser(prog=NAME)
     options.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     options.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     options.add_argument("--windows", type=int, default=3)
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--folder", type=Path)
     asked = options.parse_args(arguments)
-    found: dict[str, dict[str, Any]] = {}
+    found = _found_before(asked)
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
             if missing := what_is_missing(name):
@@ -83,10 +83,22 @@ def main(arguments: list[str]) -> None:
             _write(found, asked)  # after each set: all of them take the better part of an hour
 
 
+def _found_before(asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The comparisons in the result file, of sets in their order, where as much was spent on them as is asked now."""
+    file = benchmarks.support.results.FOLDER / f"{NAME}.json"
+    content = json.loads(file.read_text("utf-8")) if file.exists() else {"sizes": {}}
+    alike = all(content["sizes"].get(key) == value for key, value in _spent(asked).items())
+    return {name: content["comparisons"][name] for name in SETS if name in content["comparisons"]} if alike else {}
+
+
+def _spent(asked: argparse.Namespace) -> dict[str, int]:
+    return {key: getattr(asked, key) for key in ("windows", "seeds", "trials", "epochs")}
+
+
 def _write(found: dict[str, dict[str, Any]], asked: argparse.Namespace) -> None:
-    sizes = {key: getattr(asked, key) for key in ("windows", "seeds", "trials", "epochs")}
-    sizes |= {f"{name}_examples": sum(each["examples"] for each in one["windows"]) for name, one in found.items()}
-    benchmarks.support.results.write("real-data", sizes, *_figures(found), more={"comparisons": found})
+    found = {name: found[name] for name in SETS if name in found}
+    sizes = {f"{name}_examples": sum(each["examples"] for each in one["windows"]) for name, one in found.items()}
+    benchmarks.support.results.write(NAME, _spent(asked) | sizes, *_figures(found), more={"comparisons": found})
 
 
 def what_is_missing(name: str) -> str | None:
