@@ -32,6 +32,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's page open on runs and not on traces of language models."""
 ANYWHERE = "recur-var"
 """What stands in a copy that belongs to no folder yet, in place of the state folder's path."""
+SQLITE = b"SQLite format 3\0"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -174,6 +175,12 @@ def _experiment(mlflow: "MlflowClient") -> str:
     return str(experiment.experiment_id)
 
 
+def is_sqlite(file: Path) -> bool:
+    """Whether a file is a database of SQLite, by its first bytes."""
+    with file.open("rb") as opened:
+        return opened.read(len(SQLITE)) == SQLITE
+
+
 @lru_cache(maxsize=4)
 def _client(address: str, var: Path) -> "MlflowClient":
     for key, value in ENVIRONMENT.items():
@@ -185,7 +192,10 @@ def _client(address: str, var: Path) -> "MlflowClient":
     served = address.startswith(("http://", "https://"))
     try:
         if address.startswith("sqlite:///"):
-            Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            file = Path(address.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_file() and file.stat().st_size and not is_sqlite(file):  # MLflow would try it for minutes
+                raise ValueError("file is not a database")
         mlflow = MlflowClient(address, registry_uri=address)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
             # A server keeps artifacts where it was told to; without one they lie beside the other state.

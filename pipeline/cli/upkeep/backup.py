@@ -25,14 +25,13 @@ from pipeline.runtime.errors import RecurError
 from pipeline.runtime.paths import StateFolder
 from pipeline.runtime.sealed import DamagedError, read_sealed, write_sealed
 from pipeline.serving.database import open_predictions
-from pipeline.training.tracking import ANYWHERE, without_password
+from pipeline.training.tracking import ANYWHERE, is_sqlite, without_password
 
 CONTENTS, FORMAT = "backup.json", 1
 VAR, EVENTS, PREDICTIONS, MLFLOW = "var", "events", "predictions.db", "mlflow.db"
 LEFT_OUT = ("airflow", "datasette", "locks", "logs", "backups.json", ".restoring")
 """What a copy does without below `paths.var`: Airflow's home and logs, which name this place and are made again."""
 PASSING = (".tmp", "-wal", "-shm", "-journal")
-SQLITE = b"SQLite format 3\0"
 CHUNK = 1 << 20
 
 
@@ -78,7 +77,7 @@ class Stores:
         for name in (PREDICTIONS, MLFLOW):
             if name in self.paths and self.paths[name].exists():
                 yield name, self.paths[name]
-        yield from ((name, file) for name, file in self.files() if _is_sqlite(file))
+        yield from ((name, file) for name, file in self.files() if is_sqlite(file))
 
 
 def backup(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def _pass(stores: Stores, folder: Path, copied: dict[str, Copied]) -> None:
     present = set()
     for name, file in stores.files():
         with suppress(FileNotFoundError):
-            if _is_sqlite(file):
+            if is_sqlite(file):
                 continue
             if name not in copied or copied[name].stamp != _stamp(file.stat()):
                 copied[name] = digest_while_copying(file, folder / name)
@@ -162,11 +161,6 @@ def _files(name: str, folder: Path, apart: set[Path]) -> Iterator[tuple[str, Pat
             yield from _files(f"{name}/{path.name}", path, apart)
         else:
             yield f"{name}/{path.name}", path
-
-
-def _is_sqlite(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(SQLITE)) == SQLITE
 
 
 def _copy_database(source: Path, target: Path) -> Copied:
