@@ -80,11 +80,12 @@ class LightGBM(Model):
 
         self.values = observed_values(labels)
         keys = self._keys(self.parameters["bags"])
-        # Few rows leave a booster with one thread: several are grown side by side.
+        # Few rows leave a booster with one thread: several are grown side by side, those of most rounds (of purchases
+        # and spend, the last keys) first, so that no core waits for one of them at the end.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            grown = dict(zip(keys, pool.map(boost, keys), strict=True))
-        self.boosters = {key: booster for key, (booster, _) in grown.items()}
-        self.curves = {f"valid_loss_{key}": losses for key, (_, losses) in grown.items()}
+            grown = dict(zip(keys[::-1], pool.map(boost, keys[::-1]), strict=True))
+        self.boosters = {key: grown[key][0] for key in keys}
+        self.curves = {f"valid_loss_{key}": grown[key][1] for key in keys}
         self.parameters["rounds"] = {str(key): booster.num_trees() for key, booster in self.boosters.items()}
 
     def _predict(self, data: Dataset) -> Predictions:

@@ -13,6 +13,7 @@ from features.arrays import Floats
 from features.dataset import Dataset, Sequences
 from models import POOLED, model_class
 from models.base import Model, Needs, OnEpoch, Predictions, Stepper, View, total
+from models.line import side_by_side
 from models.numerics import logit
 from models.pools.pooling import LIMIT, pooled
 from models.pools.stepping import PoolStepper
@@ -95,8 +96,9 @@ class Pool(Model):
         return self.calibrated(pooled([reading or each.predict(data) for reading, each in members], self.horizons))
 
     def fit(self, train: Dataset, valid: Dataset | None, on_epoch: OnEpoch | None = None) -> None:
-        for member in self.members.values():
-            member.fit(train, valid, on_epoch)
+        """The members are fitted side by side: each leaves a core idle now and then."""
+        with side_by_side() as each:
+            list(each(lambda member: member.fit(train, valid, on_epoch), self.members.values()))
         self._take(self.members)
 
     def contributions(self, data: Dataset, baseline: Dataset, horizon_index: int) -> pd.DataFrame | None:
