@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--folder", type=Path)
     asked = options.parse_args(arguments)
     asked.models, asked.trials, asked.windows, asked.seeds = [asked.member], 1, 1, 1
-    found = _found_before()
+    found = benchmarks.support.results.read(NAME).get("sets", {})
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
             if missing := what_is_missing(name):
@@ -206,11 +206,6 @@ def _compared(losses: Losses, parts: Parts, horizon: int, draws: int) -> dict[st
 
 def _shown(losses: Losses) -> str:
     return ", ".join(f"{name} {loss.mean():.4f}" for name, loss in losses.items())
-
-
-def _found_before() -> dict[str, dict[str, Any]]:
-    file = benchmarks.support.results.FOLDER / f"{NAME}.json"
-    return dict(json.loads(file.read_text("utf-8"))["sets"]) if file.exists() else {}
 
 
 def _write(found: dict[str, dict[str, Any]]) -> None:

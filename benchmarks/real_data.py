@@ -80,14 +80,13 @@ def main(arguments: list[str]) -> None:
             settings = settings_of((asked.folder or Path(scratch)) / name, name, asked)
             found[name] = _compared(settings) | {"question": settings.question.model_dump(mode="json")}
             print(f"{SETS[name].title}: {found[name]['verdict']['sentence']}", flush=True)
-            _write(found, asked)  # after each set: all of them take the better part of an hour
+            _write(found, asked)  # after each set: all of them take hours
 
 
 def _found_before(asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The comparisons in the result file, of sets in their order, where as much was spent on them as is asked now."""
-    file = benchmarks.support.results.FOLDER / f"{NAME}.json"
-    content = json.loads(file.read_text("utf-8")) if file.exists() else {"sizes": {}}
-    alike = all(content["sizes"].get(key) == value for key, value in _spent(asked).items())
+    content = benchmarks.support.results.read(NAME)
+    alike = content and all(content["sizes"].get(key) == value for key, value in _spent(asked).items())
     return {name: content["comparisons"][name] for name in SETS if name in content["comparisons"]} if alike else {}
 
 

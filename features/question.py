@@ -136,11 +136,12 @@ class Question(BaseModel):
                 raise ValueError(f"question.exclude_values names {name!r}, which is no attribute of the events")
         roles = {*self.activity, *self.comes_back_with, *self.ends_with}
         categorical = tuple(name for name, kind in attributes.items() if kind == "categorical")
-        told_apart = {}
-        for name in ("event_type", *categorical):
-            values = set((frequent or {}).get(name, ())) - set(excluded.get(name, ()))
-            told_apart[name] = values if len(values) > 1 else set()
-        told_apart["event_type"] = {*self.types, *(() if self.event_types else told_apart["event_type"])}
+        found = {
+            name: set((frequent or {}).get(name, ())) - set(excluded.get(name, ()))
+            for name in ("event_type", *categorical)
+        }
+        told_apart = {name: values if len(values) > 1 else set() for name, values in found.items()}
+        told_apart["event_type"] = set(self.types) | (set() if self.event_types else told_apart["event_type"])
         return FeatureSpec(
             active_within=self.active_within,
             horizons=self.horizons,

@@ -12,6 +12,12 @@ FOLDER = Path(__file__).parents[1] / "results"
 PACKAGES = ("duckdb", "ibis-framework", "keras", "lightgbm", "numpy", "pandas", "pyarrow", "tensorflow")
 
 
+def read(name: str) -> dict[str, Any]:
+    """The result file of an earlier run; empty where there is none."""
+    file = FOLDER / f"{name}.json"
+    return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+
+
 def write(
     name: str,
     sizes: dict[str, int],
