@@ -82,7 +82,7 @@ def _measured(folder: Path, name: str, asked: argparse.Namespace) -> Iterator[di
         return
     parts, horizon = _fewer(snapshot.parts(-1), asked.customers), settings.question.primary_index
     others = [each for each in OF_HISTORIES if each not in asked.without]
-    specs = [default_spec(each, settings.models, snapshot.calendar) for each in (*POOLED, *others, asked.member)]
+    specs = [default_spec(each, settings.models, snapshot.reads) for each in (*POOLED, *others, asked.member)]
     made_of = json.dumps([snapshot.test_digest, asked.customers, *(spec.identity for spec in specs)])
     kept = folder / NAME / hashlib.sha256(made_of.encode()).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)

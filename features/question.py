@@ -66,6 +66,10 @@ class Question(BaseModel):
     them at once, on validation. Where the history holds fewer than three of each season, models take the month for the
     trend of the time, and err.
     """
+    categories: bool | None = None
+    """Whether models read which value of every categorical attribute an event has, and of aggregates since when and how
+    often a customer had the frequent ones. Absent, it is chosen for models of both kinds at once, on validation.
+    """
     exclude_customers: Names = ()
     """Customers who are left out, as test accounts, by their `customer_id`."""
     exclude_types: Names = ()

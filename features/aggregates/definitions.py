@@ -55,6 +55,14 @@ def definitions(spec: FeatureSpec) -> dict[str, str]:
     return words
 
 
+def columns_of_categories(columns: Iterable[str], texts: Iterable[str]) -> set[str]:
+    """Those of `columns` that tell of the values of the text columns `texts` of an event."""
+    beginnings = tuple(
+        beginning for text in texts for beginning in (f"distinct_{text}_", f"days_since_{text}=", f"{text}=")
+    )
+    return {column for column in columns if column.startswith(beginnings)}
+
+
 def told_apart(columns: Iterable[str], texts: Iterable[str]) -> dict[str, list[str]]:
     """Of each of the text columns `texts` of an event, the values that have features of their own among `columns`."""
     found: dict[str, list[str]] = {text: [] for text in texts}

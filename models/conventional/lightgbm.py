@@ -13,7 +13,7 @@ import pandas as pd
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.calendar import columns_read
+from models.information import columns_read
 from models.labels import VALUES, base_rates, held_out_labels, observed_labels, observed_values
 from models.numerics import intercept_adjusted_loss, logit, ordered_by_horizon, sigmoid
 
@@ -37,6 +37,7 @@ class LightGBM(Model):
     defaults: ClassVar[dict[str, Any]] = {
         "bags": 3,
         "calendar": True,
+        "categories": True,
         "shrinkage": 0.03,
         "leaves": 15,
         "min_examples_a_leaf": 100,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.calendar import columns_read
+from models.information import columns_read
 from models.labels import VALUES, held_out_labels, observed_labels, observed_values
 from models.line import by_horizon, fit_line, linear, side_by_side, strongest_line
 from models.networks.hinge_basis import BENT, KNOTS, HingeBasis
@@ -39,6 +39,7 @@ class LogisticRegression(Model):
         "bent": list(BENT),
         "more_bent": False,
         "calendar": True,
+        "categories": True,
     }
     found_by_fit: ClassVar[tuple[str, ...]] = ("strength",)
     space: ClassVar[dict[str, Range]] = {"knots": (0, 7), "products": [True, False], "more_bent": [False, True]}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.arrays import Floats
 from features.dataset import Dataset
 from models.base import Family, Model, OnEpoch, Predictions, Range, View
-from models.calendar import columns_read
+from models.information import columns_read
 from models.labels import VALUES, observed_labels, observed_values
 from models.networks.preparation import Preparation
 from models.numerics import logit, ordered_by_horizon
@@ -100,6 +100,7 @@ class RandomForest(Model):
         "share_of_columns": 0.1,
         "share_of_rows": 0.5,
         "calendar": True,
+        "categories": True,
     }
     space: ClassVar[dict[str, Range]] = {
         "min_examples_a_leaf": (5, 200),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.arrays import Integers
 from features.dataset import Dataset, Labels
 from models.base import Family, View
-from models.calendar import columns_read
+from models.information import columns_read
 from models.labels import HEADS
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation

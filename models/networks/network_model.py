@@ -50,6 +50,7 @@ class NetworkModel(Model):
         "seeds": 1,
         "churn_weight": 1.0,
         "calendar": True,
+        "categories": True,
         "patience": 3,
         "weight_decay": 1.0,
         "dropout": 0.2,
@@ -118,8 +119,8 @@ class NetworkModel(Model):
             update = Update(self.networks[number], self.compiled, reader, self._plan(planned[number], number))
             return train(update, validation, after_epoch)
 
-        # One network's small steps leave the second core idle.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # One network's small steps leave a core idle now and then, and the last of three would have two for itself.
+        with ThreadPoolExecutor(1 + (os.cpu_count() or 1)) as pool:
             trained = list(pool.map(train_one, range(len(self.networks))))
         for number, (_, curves) in enumerate(trained):
             self.curves |= {f"{name}_{number + 1}" if number else name: curve for name, curve in curves.items()}

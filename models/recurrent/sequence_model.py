@@ -11,7 +11,7 @@ from features.sequences.encoding import Encoder, StateAtCutoff
 from features.sequences.gaps import Gaps, NextEvent
 from features.sequences.visits import STEPS, Counted, Step, fitting_step, values_to_count, visits
 from models.base import Alteration, Family, Needs, Predictions, Range, Stepper, View
-from models.calendar import columns_read, reads_calendar
+from models.information import columns_read, reads_calendar, sequences_read
 from models.networks.hinge_basis import HingeBasis
 from models.networks.network_model import NetworkModel
 from models.networks.preparation import Preparation
@@ -138,9 +138,10 @@ class SequenceModel(NetworkModel):
         return visits(sequences, self.step, self.counted)
 
     def _prepare(self, train: Dataset) -> None:
-        self.step = self.parameters["step"] or fitting_step(train.sequences)
-        self.counted = {} if self.step == "event" else values_to_count(train.sequences)
-        calendar, steps = reads_calendar(train, self.parameters), self.in_steps(train.sequences)
+        sequences = sequences_read(train, self.parameters)
+        self.step = self.parameters["step"] or fitting_step(sequences)
+        self.counted = {} if self.step == "event" else values_to_count(sequences)
+        calendar, steps = reads_calendar(train, self.parameters), self.in_steps(sequences)
         if self.has_memory:
             self.encoder = Encoder.fit(train, calendar, steps)
         else:

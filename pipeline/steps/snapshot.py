@@ -17,7 +17,7 @@ from features.question import Question
 from features.spec import FeatureSpec
 from features.splits import Split, remarks, rolling_origin
 from features.time import instant, microseconds
-from models.calendar_choice import choose_calendar
+from models.information_choice import choose_information
 from pipeline.config.settings import Settings
 from pipeline.datasets.dataset_files import describe_dataset, read_dataset
 from pipeline.datasets.engine import open_engine
@@ -62,7 +62,7 @@ def snapshot(settings: Settings, cutoff: datetime) -> dict[str, Any]:
         engine.write(events, request, folder)
         describe_dataset(folder)
         taken = _taken(folder, question, windows, (*about_types, *remarks(windows, settings.evidence.windows)))
-        taken = replace(taken, calendar=_calendar(taken, settings.run.seed))
+        taken = replace(taken, reads=_reads(taken, settings.run.seed))
         run = tracking.open_run(f"comparison {cutoff.date()}")
         run.tags({"data_docs": settings.state.data_docs_page.as_uri()})
         run.parameters({"seed": settings.run.seed, "models": list(settings.models.names)})
@@ -138,18 +138,17 @@ def _when_somebody_was(data: Dataset, question: Question) -> str:
     )
 
 
-def _calendar(taken: Snapshot, random_state: int) -> bool:
+def _reads(taken: Snapshot, random_state: int) -> dict[str, bool]:
     """What the question says, else what is chosen for all models on the oldest window, before any test."""
     question = taken.question
-    if question.calendar is not None:
-        return question.calendar
-    return choose_calendar(taken.parts(0), question.primary_index, random_state)
+    decided = {"calendar": question.calendar, "categories": question.categories}
+    return choose_information(taken.parts(0), question.primary_index, random_state, decided)
 
 
 def _log(taken: Snapshot, run: Run, spec: FeatureSpec) -> None:
     """To MLflow's parent run, what was asked and of how many examples."""
     question = taken.question
     run.tags({"cutoff": taken.cutoff.isoformat(), "question_digest": question.digest, "test_digest": taken.test_digest})
-    run.parameters({"question": question.model_dump(mode="json"), "calendar": taken.calendar})
+    run.parameters({"question": question.model_dump(mode="json"), **taken.reads})
     run.metrics({f"examples_{name}": rows for name, rows in taken.examples.items()})
     run.text(json.dumps(definitions(spec), indent=2), "features.json")

@@ -39,7 +39,7 @@ def train(settings: Settings, cutoff: datetime, name: str) -> str:
         snapshot = Snapshot.read(folder, settings.question)
         training = Training(snapshot, settings.evidence, settings.run.seed, folder)
         tracking = Tracking(settings.mlflow, settings.state)
-        spec = default_spec(name, settings.models, snapshot.calendar)
+        spec = default_spec(name, settings.models, snapshot.reads)
         tags = {"family": model_class(name).family, "recipe": name}
         with tracking.child_run(name, snapshot.run_id, tags) as run:
             trials = _Trials(tracking, name, run)

@@ -5,7 +5,7 @@ calibrated, refitted on all that was known when the test begins, and asked for p
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,17 +196,17 @@ def _fit(spec: ModelSpec, name: str, training: Training, window: FitWindow, seed
     return fit
 
 
-def default_spec(name: str, models: Models, calendar: bool) -> ModelSpec:
-    """The recipe of that name as the settings for networks have it, which reads the `calendar` if all do. Only a
-    network has an optimizer; a boosted model's learning rate is another thing. Raises ConfigurationError for a name
-    that there is not.
+def default_spec(name: str, models: Models, reads: Mapping[str, bool]) -> ModelSpec:
+    """The recipe of that name as the settings for networks have it, which reads the pieces of information that all do.
+    Only a network has an optimizer; a boosted model's learning rate is another thing. Raises ConfigurationError for a
+    name that there is not.
     """
     if name not in MODELS:
         raise ConfigurationError(f"models.names: there is no model {name!r}; there are {', '.join(MODELS)}")
     defaults = model_class(name).defaults
     chosen = {"optimizer": models.optimizer, "learning_rate": models.learning_rate, "max_epochs": models.max_epochs}
     parameters = {key: value for key, value in chosen.items() if "optimizer" in defaults and key in defaults}
-    parameters |= {"calendar": calendar} if "calendar" in defaults else {}
+    parameters |= {piece: read for piece, read in reads.items() if piece in defaults}
     return ModelSpec(name, {key: value for key, value in parameters.items() if value is not None})
 
 

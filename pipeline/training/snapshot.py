@@ -5,7 +5,7 @@ Its files are `meta.json`, and those of `dataset_files`, in one folder a cutoff.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ class Snapshot:
     churn: tuple[dict[Part, float | None], ...] = ()  # a window: the share that churned, None where nobody is there
     examples: dict[str, int] = field(default_factory=dict)  # of the latest parts, of every `test`, and `all`
     run_id: str = ""  # of MLflow's parent run
-    calendar: bool = False  # whether models read the calendar, all or none
+    reads: Mapping[str, bool] = field(default_factory=dict)  # which pieces of information models read, all or none
 
     def measured(self) -> Self:
         """The same with its digest, churn and numbers of examples."""
@@ -107,7 +107,7 @@ class Snapshot:
             "test_digest": self.test_digest,
             "examples": self.examples,
             "run_id": self.run_id,
-            "calendar": self.calendar,
+            "reads": self.reads,
         }
         with described(folder, META) as file:
             file.write_text(json.dumps(content, indent=2), "utf-8")
@@ -132,7 +132,8 @@ class Snapshot:
             tuple(window["churn"] for window in content["windows"]),
             content["examples"],
             content["run_id"],
-            content.get("calendar", False),
+            # An earlier recur chose whether to read the calendar alone.
+            content.get("reads") or {"calendar": content.get("calendar", False), "categories": True},
         )
 
     def _at(self, cutoffs: Sequence[datetime]) -> Dataset:

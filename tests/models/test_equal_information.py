@@ -3,6 +3,7 @@ piece of information that the other side reads too. The order of events is the e
 """
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -13,12 +14,12 @@ from features.aggregates.calendar import WORDS
 from features.dataset import Dataset
 from features.question import Question
 from features.sequences.encoding import Encoder
-from models import calendar_choice
-from models.calendar import columns_read, reads_calendar
-from models.calendar_choice import choose_calendar
+from models import information_choice
 from models.held_out import Parts
+from models.information import columns_read, reads_calendar, sequences_read
+from models.information_choice import choose_information
 from tests.support.worlds.event_worlds import END, START, build, revisions
-from tests.support.worlds.model_worlds import DAY, halves, make_dataset, steady_world
+from tests.support.worlds.model_worlds import DAY, halves, make_dataset, order_world, steady_world
 
 PIECES = {  # piece -> the aggregates that tell of it, the channels (`at` the cutoff, of a `step`, of a vocabulary)
     "recency": ("days_since_last_event|days_since_activity|overdue.*", "at days_since_last_event|at overdue"),
@@ -33,6 +34,7 @@ PIECES = {  # piece -> the aggregates that tell of it, the channels (`at` the cu
     "weekday of the cutoff": ("weekday_(sine|cosine)", "at weekday_(sine|cosine)"),
     "time of year": ("month_(sine|cosine)|days_to_year_end", "(at|step) year_(sine|cosine)"),
 }
+BOTH = {"calendar": True, "categories": True}
 QUESTION = Question(active_within=60, event_types=("purchase", "view", "cancel"))
 
 
@@ -46,10 +48,10 @@ def world(stretched: int = 1, question: Question = QUESTION) -> Dataset:
     return build(rows, [START + timedelta(days=day) for day in days], question, moment=moment)
 
 
-def read_by(data: Dataset, calendar: bool = True) -> tuple[set[str], set[str]]:
-    """What each side reads of `data`: aggregates, and channels."""
-    switch = {"calendar": calendar}
-    encoder = Encoder.fit(data, reads_calendar(data, switch))
+def read_by(data: Dataset, **off: bool) -> tuple[set[str], set[str]]:
+    """What each side reads of `data`: aggregates, and channels. `off` names switches that are."""
+    switch = BOTH | off
+    encoder = Encoder.fit(data, reads_calendar(data, switch), sequences_read(data, switch))
     channels = {f"step {channel.name}" for channel in encoder.steps}
     channels |= {f"at {channel.name}" for channel in encoder.cutoffs}
     return set(columns_read(data, switch)), channels | {f"vocabulary {name}" for name in encoder.vocabularies}
@@ -73,7 +75,7 @@ def test_each_piece_of_information_is_read_by_both_sides():
 @pytest.mark.parametrize("by", ["the recipe", "the question"])
 def test_the_calendar_is_switched_off_for_both_at_once(by):
     question = QUESTION if by == "the recipe" else QUESTION.model_copy(update={"calendar": False})
-    aggregates, channels = read_by(world(3, question), calendar=by != "the recipe")
+    aggregates, channels = read_by(world(3, question), **{"calendar": False} if by == "the recipe" else {})
     without = set(PIECES) - {"weekday of the cutoff", "time of year"}
     assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == without
 
@@ -81,6 +83,11 @@ def test_the_calendar_is_switched_off_for_both_at_once(by):
 def test_the_time_of_year_is_read_by_both_or_by_neither():
     aggregates, channels = read_by(world())
     assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == set(PIECES) - {"time of year"}
+
+
+def test_categorical_attributes_are_switched_off_for_both_at_once_and_types_stay():
+    aggregates, channels = read_by(world(stretched=3), categories=False)
+    assert pieces_of(aggregates, 0) == pieces_of(channels, 1) == set(PIECES) - {"a categorical attribute"}
 
 
 def seasonal_world() -> Dataset:
@@ -98,6 +105,7 @@ def seasonal_world() -> Dataset:
 
 
 START_OF_2017 = 17_167 * DAY
+UNDECIDED = dict.fromkeys(BOTH)
 
 
 @pytest.mark.parametrize(("data", "expected"), [(seasonal_world(), True), (steady_world(), False)])
@@ -105,20 +113,39 @@ def test_the_calendar_is_chosen_where_it_helps_both_sides_together(data, expecte
     if not expected:  # a calendar that says nothing
         data.aggregates["weekday_sine"] = np.sin(2 * np.pi * (data.cutoff // DAY % 7) / 7)
     train, valid = halves(data)
-    assert choose_calendar(Parts(train, valid, valid, valid, train), 0, 5) is expected
-    assert choose_calendar(Parts(*(without(part) for part in (train, valid, valid, valid, train))), 0, 5) is False
+    parts = Parts(train, valid, valid, valid, train)
+    assert choose_information(parts, 0, 5, UNDECIDED) == {"calendar": expected, "categories": False}
+    parts = Parts(*(without(part) for part in (train, valid, valid, valid, train)))
+    assert choose_information(parts, 0, 5, UNDECIDED) == dict.fromkeys(BOTH, False)
 
 
-def test_nothing_is_fitted_for_a_calendar_that_is_the_same_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where cutoffs are a week apart, within a year."""
+def of_the_last_store(data: Dataset) -> Dataset:
+    """The same with an aggregate of the store that came last."""
+    codes, _ = data.sequences.categorical["store"]
+    since = np.where(codes[data.sequences.last_step] == 1, 1.0, 6.0)
+    return replace(data, aggregates=data.aggregates.assign(**{"days_since_store=b": since}))
+
+
+@pytest.mark.parametrize(("data", "expected"), [(order_world(200), True), (steady_world(), False)])
+def test_categorical_attributes_are_chosen_where_they_help_both_sides_together(data, expected):
+    train, valid = halves(of_the_last_store(data))
+    chosen = choose_information(Parts(train, valid, valid, valid, train), 0, 5, UNDECIDED)
+    assert chosen == {"calendar": False, "categories": expected}
+
+
+def test_nothing_is_fitted_for_what_is_the_same_for_all_or_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the calendar is where cutoffs are a week apart, within a year."""
     data = steady_world(customers=20)
     for name in WORDS:
         data.aggregates[name] = 0.5
-    monkeypatch.setattr(calendar_choice, "_losses", lambda *_: pytest.fail("fitted"))
-    assert choose_calendar(Parts(data, data, data, data, data), 0, 5) is False
+    monkeypatch.setattr(information_choice, "_losses", lambda *_: pytest.fail("fitted"))
+    parts = Parts(data, data, data, data, data)
+    assert choose_information(parts, 0, 5, UNDECIDED) == dict.fromkeys(BOTH, False)
+    data.aggregates["weekday_sine"] = np.sin(np.arange(len(data)))
+    assert choose_information(parts, 0, 5, {"calendar": True, "categories": False})["calendar"]
 
 
 def without(data: Dataset) -> Dataset:
     """The same with no calendar in the data."""
-    columns = columns_read(data, {"calendar": False})
+    columns = columns_read(data, BOTH | {"calendar": False})
     return Dataset(data.horizons, data.customer_id, data.cutoff, data.aggregates[columns], data.sequences, data.labels)

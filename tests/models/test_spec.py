@@ -10,7 +10,9 @@ def test_what_fitting_found_is_no_part_of_the_identity():
     plain = ModelSpec("lightgbm", {})
     assert fitted.identity == plain.identity
     assert plain.identity != ModelSpec("lightgbm", {"leaves": 31}).identity
-    assert plain.identity.startswith('lightgbm {"bags": 3, "calendar": true, "extra_trees": false, "l2": 10.0, ')
+    assert plain.identity.startswith(
+        'lightgbm {"bags": 3, "calendar": true, "categories": true, "extra_trees": false, "l2": 10.0, '
+    )
     assert "rounds" not in fitted.recipe.parameters
 
 

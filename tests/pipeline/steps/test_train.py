@@ -9,6 +9,7 @@ import scipy.optimize
 import scipy.special
 
 from models import MODELS, model_class
+from models.information import PIECES
 from pipeline.runtime.errors import ConfigurationError, RecurError
 from pipeline.runtime.nights import DAY
 from pipeline.steps.train import train
@@ -70,8 +71,9 @@ def test_the_settings_for_networks_reach_networks_alone(trained_world: World) ->
     settings = trained_world.settings
     settings = settings.model_copy(update={"models": settings.models.model_copy(update=update)})
     for name in MODELS:
-        parameters = dict(default_spec(name, settings.models, calendar=False).parameters)
-        assert parameters.pop("calendar", None) is (False if "calendar" in model_class(name).defaults else None)
+        parameters = dict(default_spec(name, settings.models, dict.fromkeys(PIECES, False)).parameters)
+        for piece in PIECES:
+            assert parameters.pop(piece, None) is (False if piece in model_class(name).defaults else None)
         if "optimizer" in model_class(name).defaults:
             assert parameters == update
         else:

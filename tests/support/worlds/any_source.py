@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models import MODELS, POOLS, model_class
+from models.information import PIECES
 from pipeline.cli.feasibility import require_askable
 from pipeline.config.settings import Settings, load_settings
 from pipeline.event_store.store import night_ending_at, open_store
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[Any, ...]] = {
     "ends_with": (*[None] * 6, *["occurs"] * 3, "never"),
     "next_event": (False, False, True),
     "calendar": (None, False, True),
+    "categories": (None, False, True),
     "exclude": (None, None, "customer", "type"),
 }
 CONVENTIONAL = [name for name in MODELS if name not in POOLS and model_class(name).family == "conventional"]
@@ -158,8 +160,9 @@ class Draw:
         yield from (f'{name} = "{column}"' for name, column in columns.items())
         yield f"[question]\nactive_within = {kinds['active_within']}\nhorizons = {list(kinds['horizons'])}"
         yield f"gap = {kinds['gap']}\nnext_event = {str(kinds['next_event']).lower()}"
-        if kinds["calendar"] is not None:
-            yield f"calendar = {str(kinds['calendar']).lower()}"
+        for piece in PIECES:
+            if kinds[piece] is not None:
+                yield f"{piece} = {str(kinds[piece]).lower()}"
         if kinds["ends_with"]:
             yield f'ends_with = ["{"gone" if kinds["ends_with"] == "occurs" else "cancelled"}"]'
         if kinds["exclude"] == "customer":

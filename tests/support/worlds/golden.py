@@ -40,6 +40,7 @@ items = "items"
 shop = "shop"
 [question]
 calendar = false
+categories = true
 active_within = 28
 horizons = [14, 28]
 [run]
@@ -76,6 +77,7 @@ primary_horizon = 21
 gap = 2
 next_event = true
 calendar = true
+categories = true
 exclude_customers = ["cust-003"]
 exclude_types = ["test"]
 exclude_values = {{ shop = ["z"] }}

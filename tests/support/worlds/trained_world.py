@@ -43,6 +43,7 @@ shop = "shop"
 active_within = {ACTIVE}
 horizons = [{PRIMARY}, {LONGER}]
 calendar = false
+categories = true
 [models]
 names = {list(NAMES)}
 [serving]
